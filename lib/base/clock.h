@@ -1,0 +1,48 @@
+/* base/clock.h - time as something that is passed in, so that tests can move it.
+ *
+ * Wall time is for people and for names; durations, timeouts and staleness use monotonic time.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+struct clock;
+
+struct clock_ops {
+	int64_t (*now_us)(struct clock *);       /* wall clock, microseconds since 1970 UTC */
+	int64_t (*monotonic_us)(struct clock *); /* never goes back; origin is arbitrary */
+	void (*sleep_us)(struct clock *, int64_t);
+};
+
+struct clock {
+	const struct clock_ops *ops;
+};
+
+/* The clock of the operating system; static, any thread. */
+struct clock *clock_os(void);
+
+static inline int64_t clock_now_us(struct clock *c)
+{
+	return c->ops->now_us(c);
+}
+
+static inline int64_t clock_monotonic_us(struct clock *c)
+{
+	return c->ops->monotonic_us(c);
+}
+
+static inline void clock_sleep_us(struct clock *c, int64_t us)
+{
+	c->ops->sleep_us(c, us);
+}
+
+enum { TIME_TEXT_MAX = 40 };
+
+/* RFC 3339 in UTC with microseconds: "2026-11-23T14:05:00.000000Z".  Years 0001 to 9999. */
+void time_to_text(int64_t us, char out[TIME_TEXT_MAX]);
+
+/* The same in the compact form used in names: "20261123T140500Z". */
+void time_to_compact(int64_t us, char out[TIME_TEXT_MAX]);
+
+#endif

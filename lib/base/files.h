@@ -1,0 +1,47 @@
+/* base/files.h - the file operations of the system, as a table that tests can put faults into.
+ *
+ * Every entry returns >= 0 on success and -errno on failure; none retries, except that EINTR is
+ * retried by the system table.  `dir` is a directory descriptor or AT_FDCWD.  What is built on
+ * top (whole writes, atomic publishing) is in base/file.h.
+ */
+#ifndef BASE_FILES_H
+#define BASE_FILES_H
+
+#include <stddef.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+struct files;
+
+struct files_ops {
+	int (*open)(struct files *, int dir, const char *path, int flags, mode_t mode);
+	/* openat2 with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS.  Where the
+	 * kernel or a container denies openat2 (ENOSYS, EPERM), a walk by single components with
+	 * O_NOFOLLOW that refuses ".." stands in for it. */
+	int (*open_beneath)(struct files *, int dir, const char *path, int flags, mode_t mode);
+	int (*close)(struct files *, int fd);
+	ssize_t (*pread)(struct files *, int fd, void *out, size_t len, off_t offset);
+	ssize_t (*pwrite)(struct files *, int fd, const void *in, size_t len, off_t offset);
+	int (*fsync)(struct files *, int fd);
+	int (*allocate)(struct files *, int fd, off_t len); /* posix_fallocate; may be ENOSPC */
+	int (*truncate)(struct files *, int fd, off_t len);
+	int (*stat)(struct files *, int dir, const char *path, int flags, struct stat *out);
+	int (*stat_fd)(struct files *, int fd, struct stat *out);
+	int (*mkdir)(struct files *, int dir, const char *path, mode_t mode);
+	int (*chmod_fd)(struct files *, int fd, mode_t mode);
+	int (*link)(struct files *, int dir, const char *from, const char *to);
+	int (*rename)(struct files *, int dir, const char *from, const char *to);
+	int (*rename_noreplace)(struct files *, int dir, const char *from, const char *to);
+	int (*symlink)(struct files *, const char *target, int dir, const char *path);
+	ssize_t (*readlink)(struct files *, int dir, const char *path, char *out, size_t len);
+	int (*unlink)(struct files *, int dir, const char *path, int flags); /* AT_REMOVEDIR */
+};
+
+struct files {
+	const struct files_ops *ops;
+};
+
+/* The operating system's; static, any thread. */
+struct files *files_os(void);
+
+#endif
