@@ -1,0 +1,53 @@
+/* repo/decision.h - which backups exist: commit, abort, listing, pins (repository.md section 3).
+ *
+ * Backup: W1 pin_put -> W2 parent -> W3 packs -> W4 decision_check_packs -> W5 WAL durable ->
+ * W6 manifest_commit -> W7 pin_drop.
+ */
+#ifndef REPO_DECISION_H
+#define REPO_DECISION_H
+
+#include "repo/manifest.h"
+
+struct pin {
+	char holder[64];  /* the attempt, or "restore-…" */
+	const char *kind; /* "backup", "restore", ... */
+	bool has_backup;
+	struct attempt backup; /* being read */
+	struct lsn start;      /* of a backup; 0 = not known yet */
+	uint32_t timeline;
+	uint32_t n; /* the next heartbeat's number; kept by pin_put */
+};
+/* W1, and every heartbeat after it: puts `pins/<holder>/<n>` and counts n up; the one before it is
+ * removed after the new one is there. */
+enum err pin_put(const struct cluster *, struct pin *, struct error *why) MUST_CHECK;
+/* W7: removes every pin of the holder, best effort: the first failure is returned. */
+enum err pin_drop(const struct cluster *, const char *holder, struct error *why) MUST_CHECK;
+
+/* W4: lists every pack in the manifest's table and compares sizes.  ERR_CORRUPT names the pack. */
+enum err decision_check_packs(const struct cluster *, const struct manifest *,
+			      struct error *why) MUST_CHECK;
+
+/* Decides an attempt as aborted: create-if-absent at the same key.  ERR_EXISTS: it was decided. */
+enum err decision_abort(const struct cluster *, const struct attempt *, const char *reason,
+			struct error *why) MUST_CHECK;
+
+/* Aborts attempts whose pins were left by dead processes of this host (same boot id, pid gone, or
+ * an earlier boot), and drops their pins.  Others are left alone. */
+enum err decision_abort_dead(const struct cluster *, size_t *aborted, struct error *why) MUST_CHECK;
+
+/* Every committed backup, oldest first, hidden and tombed ones left out (unless `all`). */
+struct backup_info {
+	const struct summary *summary; /* until the visit returns */
+	bool hidden;
+	bool keep; /* pinned by keeps/ or at birth */
+	uint64_t manifest_bytes;
+};
+enum err backups_list(const struct cluster *, bool all,
+		      enum err (*visit)(void *ctx, const struct backup_info *, struct error *why),
+		      void *ctx, struct error *why) MUST_CHECK;
+
+/* Digest of the newest committed manifest and its generation, for `previous`; ERR_MISSING: none. */
+enum err decision_newest(const struct cluster *, struct attempt *out, uint64_t *generation,
+			 uint8_t sha256[CRYPTO_SHA256_BYTES], struct error *why) MUST_CHECK;
+
+#endif

@@ -1,0 +1,63 @@
+/* repo/wal_object.h - files of pg_wal in the repository (FORMAT.md 11, repository.md section 5).
+ */
+#ifndef REPO_WAL_OBJECT_H
+#define REPO_WAL_OBJECT_H
+
+#include "pgformat/lsn.h"
+#include "repo/object.h"
+
+/* Key of a file of pg_wal by its name; slices have a key of their own. */
+void wal_key(const struct cluster *, const struct wal_name *, char out[STORE_KEY_MAX]);
+void wal_slice_key(const struct cluster *, const struct wal_name *, uint32_t from, uint32_t to,
+		   char out[STORE_KEY_MAX]);
+
+/* Checks that the bytes are what the name says: size == segment_bytes, long page header of the
+ * right system, page address and segment size, every page's address in sequence until the first
+ * page of zeros (after which all is zero or left over from recycling, which is let through only
+ * in partial files).  ERR_CONFIG: another system's; ERR_CORRUPT: anything else. */
+enum err wal_check_segment(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
+			   struct bytes content, struct error *why) MUST_CHECK;
+
+enum wal_put_result { WAL_PUT_NEW, WAL_PUT_SAME };
+/* Stores one file.  Segments must have been checked.  The same name with the same content is
+ * success (WAL_PUT_SAME); with other content ERR_EXISTS, and nothing is changed.
+ * `level`: zstd level. */
+enum err wal_put(const struct cluster *, const struct wal_name *, uint32_t segment_bytes, int level,
+		 struct bytes content, enum wal_put_result *result, struct error *why) MUST_CHECK;
+/* Stores bytes [from, to) of an unfinished segment; content has to - from bytes. */
+enum err wal_put_slice(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
+		       int level, uint32_t from, uint32_t to, struct bytes content,
+		       struct error *why) MUST_CHECK;
+
+/* Whole content in new memory, SHA-256 checked.  ERR_MISSING: not there under this name (slices do
+ * not count). */
+enum err wal_get(const struct cluster *, const struct wal_name *, uint8_t **out, size_t *len,
+		 struct error *why) MUST_CHECK;
+/* A segment joined from slices and padded with zeros to the segment size; *valid = bytes before
+ * the padding.  ERR_MISSING: no slice from byte 0 on. */
+enum err wal_get_sliced(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
+			uint8_t **out, uint32_t *valid, struct error *why) MUST_CHECK;
+
+/* Answers whether any whole segment or slice of this timeline lies at or after `segno`; decides "proven
+ * absent" together with wal_get.  The listing must have succeeded. */
+enum err wal_has_later(const struct cluster *, uint32_t timeline, uint64_t segno,
+		       uint32_t segment_bytes, bool *out, struct error *why) MUST_CHECK;
+
+struct wal_listed {
+	struct wal_name name;
+	bool slice;
+	uint32_t from, to; /* of a slice */
+	uint64_t stored_bytes;
+};
+/* Everything under wal/, in key order: timelines ascend, segments ascend within one. */
+enum err wal_list(const struct cluster *,
+		  enum err (*visit)(void *ctx, const struct wal_listed *, struct error *why),
+		  void *ctx, struct error *why) MUST_CHECK;
+/* The same for one timeline's segments from `from_segno` on. */
+enum err wal_list_timeline(const struct cluster *, uint32_t timeline, uint64_t from_segno,
+			   uint32_t segment_bytes,
+			   enum err (*visit)(void *ctx, const struct wal_listed *,
+					     struct error *why),
+			   void *ctx, struct error *why) MUST_CHECK;
+
+#endif

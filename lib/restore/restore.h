@@ -1,0 +1,129 @@
+/* restore/restore.h - plans a restore, carries it out, starts the server.
+ *
+ * Order: restore_plan, then (when plan.reachable) restore_run, then restore_start if wanted.
+ * Planning changes nothing.  restore_run refuses before the first byte is written whatever can be
+ * known before; interrupted, it leaves a directory that PostgreSQL refuses to start (pg_control
+ * is written last) and that a second run finishes.
+ */
+#ifndef RESTORE_RESTORE_H
+#define RESTORE_RESTORE_H
+
+#include "repo/decision.h"
+#include "wal/archive.h"
+
+enum { RESTORE_PROBLEMS_MAX = 16, RESTORE_SETTINGS_MAX = 64, RESTORE_TABLESPACES_MAX = 256 };
+
+enum target_kind {
+	TARGET_LATEST,
+	TARGET_BACKUP_END,
+	TARGET_TIME,
+	TARGET_LSN,
+	TARGET_XID,
+	TARGET_NAME
+};
+
+enum target_action { ACTION_DEFAULT, ACTION_PAUSE, ACTION_PROMOTE, ACTION_SHUTDOWN };
+
+struct restore_request {
+	const char *directory; /* absolute */
+	enum target_kind kind;
+	const char *requested; /* the option's text, for messages and JSON; may be NULL */
+	int64_t time_us;       /* TARGET_TIME: since 1970 UTC */
+	struct lsn lsn;        /* TARGET_LSN */
+	uint32_t xid;          /* TARGET_XID */
+	const char *name;      /* TARGET_NAME */
+	bool exclusive;
+	uint32_t timeline; /* a number; 0 = latest */
+	bool has_backup;
+	struct attempt backup; /* start from this one */
+	enum target_action action;
+	bool keep_archiving; /* false: archive_mode off */
+	unsigned jobs;
+	struct restore_setting {
+		const char *name, *value;
+	} set[RESTORE_SETTINGS_MAX]; /* --set, last wins */
+	size_t sets;
+	const char *keep_setting[RESTORE_SETTINGS_MAX];
+	size_t keep_settings;
+	struct restore_tablespace {
+		const char *name_or_oid, *directory;
+	} tablespace[RESTORE_TABLESPACES_MAX];
+	size_t tablespaces;
+	const char *tablespace_dir; /* NULL = none: each goes to DIR/<oid> below it when given */
+	/* The command line that fetches WAL, without "%f %p": absolute paths, shell-quoted.
+	 * "%f" "%p" are appended by the run, the pin is inserted by it. */
+	const char *archive_get;
+	const char *program; /* absolute path of pgagent, for hints */
+	int port;            /* --port; 0 = choose a free one at start */
+	bool standby;        /* leave a standby: not yet, must be false */
+};
+
+struct restore_problem {
+	const char *code; /* "target_not_reachable", "directory_not_empty", ...; static */
+	char message[512];
+	char hint[512];
+};
+
+struct restore_plan {
+	bool reachable;          /* nothing stands in the way */
+	bool target_unreachable; /* exit 3; else a problem is the directory, space, configuration */
+	char reason[512];        /* the first problem, or "" */
+	struct summary backup;   /* owned */
+	bool side;               /* a side copy; false = the recorded data directory */
+	enum target_kind kind;
+	enum target_action action; /* resolved */
+	struct lsn target_lsn;     /* resolved; 0 = not an LSN target */
+	bool target_inclusive;
+	uint32_t timeline; /* the number written */
+	struct wal_reach reach;
+	uint64_t wal_bytes, bytes_to_write, bytes_free;
+	double estimated_seconds; /* negative = not known */
+	size_t problems;
+	struct restore_problem problem[RESTORE_PROBLEMS_MAX];
+	size_t tablespaces;
+	struct restore_place {
+		uint32_t oid;
+		char from[1024], to[1024];
+	} * tablespace; /* owned */
+	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */
+};
+void restore_plan_release(struct restore_plan *);
+
+/* Finds the backup, freezes the target, looks at the directory.  A target out of reach or a
+ * directory in the way is a problem in the plan, not an error; errors are what kept the plan from
+ * being made (repository unreadable, key, ...). */
+enum err restore_plan(const struct env *, const struct wal_archive *,
+		      const struct restore_request *, struct restore_plan *out,
+		      struct error *why) MUST_CHECK;
+
+struct restore_result {
+	uint64_t bytes_written, bytes_reused, files;
+	int64_t duration_us;
+	char pin[64];               /* holder that archive-get keeps alive */
+	char start_command[2048];   /* what a person types to start it */
+	bool outside_configuration; /* pgagent-start.conf was written */
+};
+/* Carries the plan out: ERR_CORRUPT damaged backup (nothing that can be started is left), ERR_FULL,
+ * ERR_CANCELLED.  Everything is fsynced before success. */
+enum err restore_run(const struct env *, const struct wal_archive *, const struct restore_request *,
+		     const struct restore_plan *, struct restore_result *out,
+		     struct error *why) MUST_CHECK;
+
+struct restore_started {
+	int port;
+	char socket_directory[256];
+	bool promoted;         /* false: paused at the target (or shut down by the action) */
+	struct lsn reached;    /* last replayed position */
+	char reached_time[64]; /* of the last replayed transaction; "" = none */
+	int64_t duration_us;
+	char log_file[1200];
+};
+/* Starts the server with pg_ctl of the right major (`bin_directory` NULL: looked for in the usual
+ * places), follows the replay through the observer, waits until it is paused, promoted or gone.
+ * After promotion the recovery settings are reset (ALTER SYSTEM).  ERR_PEER with the server's own
+ * log lines when it gave up. */
+enum err restore_start(const struct env *, const struct restore_request *,
+		       const struct restore_plan *, const char *bin_directory,
+		       struct restore_started *out, struct error *why) MUST_CHECK;
+
+#endif
