@@ -12,6 +12,7 @@ struct clock;
 struct clock_ops {
 	int64_t (*now_us)(struct clock *);       /* wall clock, microseconds since 1970 UTC */
 	int64_t (*monotonic_us)(struct clock *); /* never goes back; origin is arbitrary */
+	/* May end early when a signal arrives: look at `cancelled`, then at the time. */
 	void (*sleep_us)(struct clock *, int64_t);
 };
 
@@ -39,7 +40,8 @@ static inline void clock_sleep_us(struct clock *c, int64_t us)
 
 enum { TIME_TEXT_MAX = 40 };
 
-/* RFC 3339 in UTC with microseconds: "2026-11-23T14:05:00.000000Z".  Years 0001 to 9999. */
+/* RFC 3339 in UTC with microseconds: "2026-11-23T14:05:00.000000Z".  Years 0001 to 9999;
+ * a time outside becomes the nearest inside. */
 void time_to_text(int64_t us, char out[TIME_TEXT_MAX]);
 
 /* The same in the compact form used in names: "20261123T140500Z". */

@@ -8,10 +8,15 @@
 #define BASE_FILES_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 struct files;
+
+/* One name in a directory, never "." or ".."; `type` is one of S_IFREG, S_IFDIR, S_IFLNK, ... Other
+ * than 0 ends the listing and is its answer. */
+typedef int files_visit(void *ctx, const char *name, mode_t type);
 
 struct files_ops {
 	int (*open)(struct files *, int dir, const char *path, int flags, mode_t mode);
@@ -35,6 +40,10 @@ struct files_ops {
 	int (*symlink)(struct files *, const char *target, int dir, const char *path);
 	ssize_t (*readlink)(struct files *, int dir, const char *path, char *out, size_t len);
 	int (*unlink)(struct files *, int dir, const char *path, int flags); /* AT_REMOVEDIR */
+	/* Names in the directory `path`, which is no symbolic link, in no particular order. */
+	int (*list)(struct files *, int dir, const char *path, files_visit *, void *ctx);
+	/* Bytes free for this user on the file system that holds `fd`. */
+	int (*free_bytes)(struct files *, int fd, uint64_t *out);
 };
 
 struct files {
@@ -43,5 +52,8 @@ struct files {
 
 /* The operating system's; static, any thread. */
 struct files *files_os(void);
+
+/* The same, but walking in open_beneath as where openat2 is denied. */
+struct files *files_os_walking(void);
 
 #endif
