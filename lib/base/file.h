@@ -3,7 +3,8 @@
  * Publishing, the only way anything of ours becomes visible: a temporary of an exclusive name in
  * the same directory -> write -> fsync -> close (checked) -> link without replacing -> fsync of
  * the directory -> unlink of the temporary.  After success the file survives a power cut; after
- * failure nothing is visible under the name.  A failed fsync is final: the temporary is thrown
+ * failure nothing is visible under the name, except that ERR_UNSURE says it may be: read it back.
+ * ERR_EXISTS: the name is taken, durably, by what somebody else put there.  A failed fsync is final: the temporary is thrown
  * away and never synced again (see "fsync" in lib/base/README.md).
  */
 #ifndef BASE_FILE_H
@@ -13,6 +14,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/random.h"
+
+#include <limits.h>
 
 /* Reads a whole file of at most `max` bytes into new memory; free() it.  One NUL is put behind
  * the bytes and is not counted.  ERR_LIMIT when it is larger. */
@@ -35,11 +38,37 @@ enum err file_sync_dir(struct files *, int dir, const char *path, struct error *
 enum err file_make_dirs(struct files *, int dir, const char *path, mode_t mode,
 			struct error *why) MUST_CHECK;
 
+/* The directory that holds `path`: "a/b" -> "a", "b" -> ".", "/b" -> "/". */
+enum err file_parent(const char *path, char out[PATH_MAX], struct error *why) MUST_CHECK;
+
+/* Temporaries are named FILE_TEMP_PREFIX <pid> "-" <16 hex digits>, in the directory of what they
+ * become. */
+#define FILE_TEMP_PREFIX ".tmp-"
+
+/* A file on its way to being published, for what comes in pieces.  Its life is
+ * begin append* (publish | abandon); publish ends it whatever the answer. */
+struct file_temp {
+	struct files *files; /* borrowed until the end */
+	int dir;             /* likewise */
+	int fd;
+	uint64_t len; /* bytes written */
+	char path[PATH_MAX];
+};
+
+/* After a failure there is nothing to abandon. */
+enum err file_temp_begin(struct file_temp *, struct files *, struct random *, int dir,
+			 const char *path, mode_t mode, struct error *why) MUST_CHECK;
+enum err file_temp_append(struct file_temp *, struct bytes, struct error *why) MUST_CHECK;
+/* `path` is in the directory of the one given to begin. */
+enum err file_temp_publish(struct file_temp *, const char *path, struct error *why) MUST_CHECK;
+void file_temp_abandon(struct file_temp *);
+
 /* Publishes `in` as `path` below `dir` with `mode`.  ERR_EXISTS when the name is taken. */
 enum err file_publish(struct files *, struct random *, int dir, const char *path, struct bytes in,
 		      mode_t mode, struct error *why) MUST_CHECK;
 
-/* Like file_publish, but takes the place of what is there (rename). */
+/* Like file_publish, but takes the place of what is there (rename).  ERR_UNSURE when the directory
+ * could not be synced afterwards: the new file is there, a power cut may bring the old one back. */
 enum err file_replace(struct files *, struct random *, int dir, const char *path, struct bytes in,
 		      mode_t mode, struct error *why) MUST_CHECK;
 
