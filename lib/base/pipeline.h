@@ -4,7 +4,7 @@
  * items in any order; one deliverer thread calls `deliver` in submission order, after which the
  * item is free again.  The number of items is the bound of everything: the owner blocks in
  * pipeline_take while all are under way.  The first failure of any stage is kept, stops the rest
- * and is what pipeline_take and pipeline_finish answer from then on.
+ * and is what pipeline_take and pipeline_drain answer from then on.  Threads made here take no signals.
  */
 #ifndef BASE_PIPELINE_H
 #define BASE_PIPELINE_H
@@ -15,8 +15,10 @@
 
 struct pipeline;
 
+enum { PIPELINE_WORKERS_MAX = 64 };
+
 struct pipeline_config {
-	unsigned workers;    /* 1..64 */
+	unsigned workers;    /* 1..PIPELINE_WORKERS_MAX */
 	unsigned items;      /* how many items exist; >= workers + 2 */
 	void **item;         /* `items` pointers made by the caller, borrowed until pipeline_free */
 	void **worker_state; /* `workers` pointers, one for each worker; borrowed */
@@ -35,11 +37,12 @@ void pipeline_submit(struct pipeline *, void *item);
 /* Waits until everything submitted was delivered or something failed.  After success more items
  * may be taken. */
 enum err pipeline_drain(struct pipeline *, struct error *why) MUST_CHECK;
-/* Stops and joins the threads, whatever the state; items not delivered are dropped. */
+/* Stops and joins the threads, whatever the state; items not delivered are dropped.  NULL is fine. */
 void pipeline_free(struct pipeline *);
 
 /* Runs `count` independent jobs on `workers` threads; each thread takes the next index.  The
- * first failure stops the rest and is returned.  `state[i]` belongs to thread i. */
+ * first failure stops the rest and is returned.  `state[i]` belongs to thread i; `state` may be NULL
+ * when the job needs none.  The calling thread is one of the workers. */
 enum err parallel_for(unsigned workers, void **state, size_t count,
 		      enum err (*job)(void *state, size_t index, struct error *why),
 		      struct error *why) MUST_CHECK;
