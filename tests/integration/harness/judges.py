@@ -1,0 +1,106 @@
+"""Judges that know nothing of pgagent: PostgreSQL's own tools, and the rows themselves."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from .postgres import DEBIAN_BIN, run
+
+TABLES = """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p'
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+    ORDER BY 1"""
+
+
+def fingerprint(server):
+    """{database.schema.table: "count|sum of row hashes"} of every permanent user table."""
+    prints = {}
+    databases = server.sql("SELECT datname FROM pg_database WHERE datallowconn AND NOT "
+                           "datistemplate ORDER BY 1").splitlines()
+    for db in databases:
+        for table in server.sql(TABLES, db=db).splitlines():
+            prints[f"{db}.{table}"] = server.sql(
+                "SELECT count(*), coalesce(sum(('x' || substr(md5(t::text), 1, 15))::bit(60)"
+                f"::bigint::numeric), 0) FROM {table} t", db=db)
+    return prints
+
+
+def same_rows(expected, actual):
+    """Compares two fingerprints and names the tables that differ."""
+    assert expected, "nothing to compare: no user table"
+    differ = {name: (expected.get(name), actual.get(name))
+              for name in expected.keys() | actual.keys()
+              if expected.get(name) != actual.get(name)}
+    assert not differ, f"tables differ (expected, found): {differ}"
+
+
+def pgbench_balanced(server):
+    """Whatever the moment, a transaction of pgbench is there as a whole or not at all."""
+    sums = server.sql("SELECT (SELECT sum(abalance) FROM pgbench_accounts), "
+                      "(SELECT sum(bbalance) FROM pgbench_branches), "
+                      "(SELECT sum(tbalance) FROM pgbench_tellers), "
+                      "(SELECT coalesce(sum(delta), 0) FROM pgbench_history)").split("|")
+    assert len(set(sums)) == 1, f"half a transaction was restored: {sums}"
+    return int(server.sql("SELECT count(*) FROM pgbench_history"))
+
+
+def amcheck(server):
+    """Every heap and index checked, every heap tuple looked up in its indexes."""
+    run([DEBIAN_BIN / "pg_amcheck", "-h", server.sockets, "-p", server.port, "-U", "postgres",
+         "--heapallindexed", "-d", "postgres"], timeout=240)
+    failed = server.sql("SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database")
+    assert failed == "0", f"{failed} checksum failures were counted by the server"
+
+
+def checksums(server):
+    """pg_checksums --check; the server must be stopped cleanly (15 only)."""
+    assert server.major == 15
+    run([DEBIAN_BIN / "pg_checksums", "--check", "-D", server.data])
+
+
+def manifest_version_1(manifest):
+    """A manifest of 17 or newer as 15's pg_verifybackup reads it: no system identifier, version 1.
+
+    The text is edited, not parsed and written again, so that every other byte stays as it was.
+    """
+    text = manifest.read_text(encoding="utf-8")
+    text = re.sub(r'("PostgreSQL-Backup-Manifest-Version":) *2', r"\1 1", text, count=1)
+    text = re.sub(r'"System-Identifier": *[0-9]+,\n', "", text, count=1)
+    end = text.rindex('"Manifest-Checksum"')
+    digest = hashlib.sha256(text[:end].encode()).hexdigest()
+    text = text[:end] + f'"Manifest-Checksum": "{digest}"}}\n'
+    json.loads(text)
+    return text
+
+
+def verifybackup(data, major, scratch, parse_wal=False):
+    """pg_verifybackup of a restored directory that has not been started yet.
+
+    What a restore adds beside the backup's own files is left out by name, and only at the top.
+    """
+    manifest = Path(data) / "backup_manifest"
+    assert manifest.is_file(), "the restored directory has no backup_manifest"
+    command = [DEBIAN_BIN / "pg_verifybackup"]
+    if major >= 17:
+        rewritten = Path(scratch) / f"manifest-{Path(data).name}"
+        rewritten.write_text(manifest_version_1(manifest), encoding="utf-8")
+        command += ["-m", rewritten]
+    if not parse_wal:
+        command.append("-n")
+    for added in sorted(Path(data).iterdir()):
+        if "pgagent" in added.name:
+            command += ["-i", added.name]
+    done = run([*command, data])
+    assert "successfully verified" in done.stdout, done.stdout
+
+
+def fails_verifybackup(data, major, scratch):
+    """The judge itself must be able to say no."""
+    try:
+        verifybackup(data, major, scratch)
+    except AssertionError:
+        return True
+    return False

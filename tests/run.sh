@@ -1,0 +1,336 @@
+#!/bin/bash
+# Builds pgagent and runs every test there is.
+#
+#   tests/run.sh [--quick] [--nightly] [--workers N] [-k EXPR] [--keep]
+#
+#   --quick     no sanitizer build
+#   --nightly   also the long tests, PostgreSQL 16 and 17, and the program under TSan
+#   -k EXPR     only the integration tests that match (pytest's -k)
+#   --workers N integration tests at a time (default: processors + 1, between 2 and 4)
+#   --keep      leave the build and the logs where they are, and say where
+#
+# As root it installs what is needed and runs everything else as user postgres; PostgreSQL does
+# not run as root, and a clone below /root can't be read by others, so the tree is copied to a
+# fresh directory below /var/tmp first.  As another user nothing is installed: what is missing
+# is named.  The last line says what came of it; the exit code is 0 only if nothing failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+source_tree=$PWD
+
+quick=no nightly=no keep=no expr= workers=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--quick) quick=yes ;;
+	--nightly) nightly=yes ;;
+	--keep) keep=yes ;;
+	-k) expr=${2:?-k needs an expression}; shift ;;
+	--workers) workers=${2:?--workers needs a number}; shift ;;
+	-h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+	*) echo "tests/run.sh: unknown option '$1' (try --help)" >&2; exit 2 ;;
+	esac
+	shift
+done
+
+servers=${PGAGENT_SERVERS:-/var/cache/pgagent-test}
+majors=15,18
+[ $nightly = no ] || majors=15,16,17,18
+python=/usr/bin/python3
+root=no
+[ "$(id -u)" -ne 0 ] || root=yes
+work= phase_pid= passed=0 failed=0 skipped=0 summary=()
+
+# --- cleaning up ----------------------------------------------------------------------------
+
+# Processes whose working directory lies in this run's own directory: builds, tests, servers.
+ours() {
+	local cwd pid
+	for cwd in /proc/[0-9]*/cwd; do
+		pid=${cwd#/proc/}
+		pid=${pid%/cwd}
+		[ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] || continue
+		case $(readlink "$cwd" 2>/dev/null) in "$work" | "$work"/*) echo "$pid" ;; esac
+	done
+}
+
+stop_ours() {
+	local signal left
+	for signal in TERM KILL; do
+		mapfile -t left < <(ours)
+		[ ${#left[@]} -gt 0 ] || return 0
+		kill -$signal "${left[@]}" 2>/dev/null
+		for _ in $(seq 50); do
+			[ -n "$(ours)" ] || return 0
+			sleep 0.1
+		done
+	done
+}
+
+finish() {
+	local code=$? mounted
+	trap - EXIT INT TERM HUP
+	[ -n "$work" ] || exit $code
+	cd / && stop_ours
+	for mounted in "$work"/small/*; do
+		mountpoint -q "$mounted" 2>/dev/null && umount "$mounted"
+	done
+	if [ $keep = yes ]; then
+		echo "kept: $work"
+	else
+		rm -rf --one-file-system "$work"
+	fi
+	exit $code
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# --- phases ---------------------------------------------------------------------------------
+
+count() { # PASSED FAILED SKIPPED
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+# phase NAME FUNCTION [ARG...]: the function runs in this shell, so that it can count.  It returns
+# whether it went well; one that fails without counting a failure is counted as one.
+phase() {
+	local name=$1 began=$EPOCHREALTIME before=$failed result=ok seconds
+	shift
+	printf '\n=== %s\n' "$name"
+	if ! "$@"; then
+		result=FAILED
+		[ $failed -gt $before ] || count 0 1 0
+	fi
+	seconds=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+	printf '=== %s: %s, %s s\n' "$name" "$result" "$seconds"
+	summary+=("$(printf '%-28s %-7s %7s s' "$name" $result "$seconds")")
+	[ $result = ok ]
+}
+
+# A child of its own, waited for, so that a signal to this script is acted on at once.
+interruptible() {
+	"$@" &
+	phase_pid=$!
+	wait $phase_pid
+}
+
+as_tester() {
+	if [ $root = yes ]; then
+		interruptible runuser -u postgres -- env -i HOME="$work/home" LC_ALL=C.UTF-8 \
+			PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin PGAGENT_SERVERS="$servers" "$@"
+	else
+		interruptible env HOME="$work/home" LC_ALL=C.UTF-8 PGAGENT_SERVERS="$servers" "$@"
+	fi </dev/null
+}
+
+install_needed() {
+	local groups=(build run test pg18) missing=() tool
+	[ $nightly = no ] || groups+=(pg16 pg17)
+	if [ $root = yes ]; then
+		./infrastructure/install-deps.sh "${groups[@]}"
+		return
+	fi
+	for tool in cmake ninja gcc pkg-config strace clang-format-14 \
+		/usr/lib/postgresql/15/bin/postgres "$servers/pg18/bin/postgres"; do
+		command -v "$tool" >/dev/null || missing+=("$tool")
+	done
+	$python -c 'import pytest, xdist, pytest_timeout' 2>/dev/null || missing+=(pytest and plugins)
+	[ ${#missing[@]} -eq 0 ] && return
+	echo "missing: ${missing[*]}; as root: infrastructure/install-deps.sh ${groups[*]}"
+	return 1
+}
+
+# The tree as it lies there, committed or not, without what was built in it.
+copy_tree() {
+	work=$(mktemp -d /var/tmp/pgagent.XXXXXX) || return
+	chmod 755 "$work"
+	mkdir "$work/tree" "$work/home" "$work/t" "$work/small" || return
+	tar -C "$source_tree" --exclude=./.git --exclude=./build --exclude='./build-*' \
+		--exclude=./.deps --exclude=__pycache__ -cf - . | tar -C "$work/tree" -xf - || return
+	[ $root = no ] || chown -R postgres: "$work"
+	chmod -R go+rX "$work/tree"
+	cd "$work/tree" || return
+	echo "in $work"
+}
+
+build() { # PRESET BUILD-DIRECTORY
+	local log="$work/build-$1.log"
+	if as_tester cmake --preset "$1" -S "$work/tree" -G Ninja >"$log" 2>&1 &&
+		as_tester cmake --build "$work/tree/$2" >>"$log" 2>&1; then
+		grep -c '^\[' "$log" | sed 's/$/ build steps/'
+		return
+	fi
+	grep -E -A 12 'error|FAILED|CMake Error' "$log" | head -n 80
+	return 1
+}
+
+# Each executable in tests/tidy is one check; it prints what it found and exits 0 or not.
+tidy() {
+	local check result=0 found=no
+	for check in tests/tidy/*; do
+		[ -f "$check" ] && [ -x "$check" ] || continue
+		found=yes
+		if as_tester "./$check"; then
+			echo "passed  ${check##*/}"
+			count 1 0 0
+		else
+			echo "FAILED  ${check##*/}"
+			count 0 1 0
+			result=1
+		fi
+	done
+	[ $found = yes ] || { echo "no check in tests/tidy"; return 1; }
+	return $result
+}
+
+format() {
+	find agent lib tests -name '*.[ch]' -print0 2>/dev/null |
+		as_tester_stdin xargs -0 -r clang-format-14 --dry-run -Werror >"$work/format.log" 2>&1
+	local result=$?
+	head -n 40 "$work/format.log"
+	[ $result -eq 0 ] && count 1 0 0
+	return $result
+}
+
+as_tester_stdin() {
+	if [ $root = yes ]; then runuser -u postgres -- "$@"; else "$@"; fi
+}
+
+# Criterion says how many tests a program had; a program that says nothing counts as one.
+tally_ctest() {
+	awk '
+		/\[====\] Synthesis:/ {
+			id = $1; sub(/:.*/, "", id); gsub(/[|:]/, " ")
+			for (i = 1; i < NF; i++) {
+				if ($i == "Passing") pass[id] = $(i + 1)
+				if ($i == "Failing" || $i == "Crashing") fail[id] += $(i + 1)
+			}
+			said[id] = 1
+		}
+		/ Test +#[0-9]+:/ {
+			match($0, /#[0-9]+/); id = substr($0, RSTART + 1, RLENGTH - 1)
+			good = /Passed/
+			p += pass[id]; f += fail[id]
+			if (!good && !fail[id]) f++
+			if (good && !said[id]) p++
+		}
+		END { print p + 0, f + 0, 0 }' "$1"
+}
+
+unit() { # BUILD-DIRECTORY
+	local log="$work/ctest-$1.log" result
+	as_tester env ASAN_OPTIONS="${asan_options:-}" UBSAN_OPTIONS=print_stacktrace=1 \
+		ctest --test-dir "$work/tree/$1" -j 2 --timeout 300 --no-tests=error --verbose \
+		>"$log" 2>&1
+	result=$?
+	[ $result -eq 0 ] || grep -vE 'Synthesis|^(UpdateCTest|Test command|Test timeout)' "$log" |
+		grep -E -A 6 'FAIL|CRASH|ERROR|Failed|Timeout|runtime error|No tests' | head -n 120
+	# shellcheck disable=SC2046 # three numbers
+	count $(tally_ctest "$log")
+	grep -E 'tests passed|Synthesis' "$log"
+	return $result
+}
+
+# Junit's attributes are the one form of pytest's result that is made for machines.
+tally_pytest() {
+	$python - "$1" <<'PY'
+import sys, xml.etree.ElementTree as tree
+try:
+    suites = list(tree.parse(sys.argv[1]).getroot().iter("testsuite"))
+    total, bad, skipped = (sum(int(s.get(k, 0)) for s in suites for k in keys) for keys in
+                           (("tests",), ("failures", "errors"), ("skipped",)))
+    print(max(total - bad - skipped, 0), bad, skipped)
+except (OSError, tree.ParseError):
+    print(0, 1, 0)
+PY
+}
+
+integration() { # NAME BUILD-DIRECTORY MAJORS [PYTEST-ARGUMENT...]
+	local name=$1 program="$work/tree/$2/pgagent" versions=$3 result small
+	shift 3
+	[ -x "$program" ] || { echo "there is no $program"; return 1; }
+	small=$(find "$work/small" -mindepth 1 -maxdepth 1 -type d | sort | paste -sd :)
+	# The program of a sanitized build writes what it finds to files, since its stderr may be
+	# PostgreSQL's log or nobody's.
+	as_tester env PGAGENT="$program" PGAGENT_TEST_DIR="$work/t" PGAGENT_TEST_MAJORS="$versions" \
+		PGAGENT_TEST_SMALL_FS="$small" PGAGENT_TEST_PATIENCE="${patience:-1}" \
+		PGAGENT_TEST_NIGHTLY=$([ $nightly = yes ] && echo 1 || echo 0) \
+		ASAN_OPTIONS="${asan_options:-}" TSAN_OPTIONS="${tsan_options:-}" \
+		UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/t/sanitizer" \
+		PYTHONDONTWRITEBYTECODE=1 $python -m pytest -c "$work/tree/tests/integration/pytest.ini" \
+		--rootdir "$work/tree/tests/integration" --junitxml "$work/t/$name.xml" \
+		-n "$workers" --dist loadgroup -q ${expr:+-k "$expr"} "$@"
+	result=$?
+	[ $result -ne 5 ] || result=0 # nothing selected by -k
+	# shellcheck disable=SC2046 # three numbers
+	[ ! -e "$work/t/$name.xml" ] || count $(tally_pytest "$work/t/$name.xml")
+	if compgen -G "$work/t/sanitizer*" >/dev/null; then
+		head -n 60 "$work"/t/sanitizer*
+		rm -f "$work"/t/sanitizer*
+		result=1
+	fi
+	return $result
+}
+
+# One small file system a worker, for the tests of full disks.  A container may deny the mount:
+# those tests then skip, saying why.
+mount_small() {
+	local number
+	[ $root = yes ] || return 0
+	for number in $(seq 0 $((workers - 1))); do
+		mkdir "$work/small/$number"
+		if ! mount -t tmpfs -o size=96m,mode=0777,nosuid,nodev pgagent-test \
+			"$work/small/$number" 2>/dev/null; then
+			rmdir "$work/small/$number"
+			echo "no tmpfs can be mounted here: the tests of full disks are skipped"
+			return 0
+		fi
+	done
+}
+
+default_workers() {
+	local n=$(($(nproc) + 1))
+	[ $n -ge 2 ] || n=2
+	[ $n -le 4 ] || n=4
+	echo $n
+}
+
+# --- the run --------------------------------------------------------------------------------
+
+workers=${workers:-$(default_workers)}
+began=$EPOCHSECONDS
+subset="test_backup_restore.py test_archive.py test_cli.py test_faults.py"
+inside() { local file; for file in $1; do echo "$work/tree/tests/integration/$file"; done; }
+
+everything() {
+	phase "install" install_needed || return
+	phase "copy the tree" copy_tree || return
+	mount_small
+	phase "format" format
+	phase "tidy" tidy
+	phase "build" build ci build || return
+	phase "unit and contract" unit build
+	phase "integration ($majors)" integration plain build "$majors" "$work/tree/tests/integration"
+	[ $quick = no ] || return 0
+	asan_options="exitcode=99:detect_stack_use_after_return=1:log_path=$work/t/sanitizer"
+	patience=4
+	if phase "build, sanitized" build asan build-asan; then
+		phase "unit and contract, sanitized" unit build-asan
+		# shellcheck disable=SC2046 # a list of files
+		phase "integration, sanitized (15)" integration asan build-asan 15 $(inside "$subset")
+	fi
+	[ $nightly = yes ] || return 0
+	tsan_options="exitcode=99:log_path=$work/t/sanitizer"
+	if phase "build, TSan" build tsan build-tsan; then
+		# shellcheck disable=SC2046 # a list of files
+		phase "integration, TSan (15)" integration tsan build-tsan 15 $(inside "$subset")
+	fi
+}
+
+everything
+printf '\n'
+printf '%s\n' "${summary[@]}"
+printf 'in %d s\n' $((EPOCHSECONDS - began))
+line="$passed passed, $failed failed"
+[ $skipped -eq 0 ] || line="$line, $skipped skipped"
+echo "$line"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]
