@@ -14,10 +14,12 @@ enum {
 	CRYPTO_KEY_BYTES = 32,
 	CRYPTO_TAG_BYTES = 16,
 	CRYPTO_SHA256_BYTES = 32,
+	CRYPTO_HKDF_INFO_MAX = 1024,  /* OpenSSL 3.0's own bound is not higher everywhere */
 	CRYPTO_MESSAGES_MAX = 1 << 20 /* of one aead key; far below GCM's limits */
 };
 
-/* HKDF-SHA-256 (RFC 5869), extract and expand.  `out_len` <= 255 * 32. */
+/* HKDF-SHA-256 (RFC 5869), extract and expand.  `out_len` in 1..255 * 32; ERR_LIMIT when `info`
+ * is longer than CRYPTO_HKDF_INFO_MAX. */
 enum err crypto_hkdf(struct bytes key, struct bytes salt, struct bytes info, uint8_t *out,
 		     size_t out_len, struct error *why) MUST_CHECK;
 
@@ -47,14 +49,17 @@ enum err sha256_end(struct sha256 *, uint8_t out[CRYPTO_SHA256_BYTES],
 
 /* AES-256-GCM for sealing and opening, one context for many keys in turn.  The nonce is 12 bytes:
  * `space` (1) | zeros (3) | ordinal, 8 bytes big-endian; `space` and `ordinal` name the message
- * inside the object that the key belongs to.  When sealing, ordinals under one key must ascend:
- * a repeated or lower one is a programmer error (assert), so that no nonce is used twice. */
+ * inside the object that the key belongs to.  When sealing, the ordinals of one space must ascend
+ * under one key (gaps are fine, spaces may alternate): a repeated or lower one is a programmer
+ * error (assert), so that no nonce is used twice; so is sealing under a key set for opening. */
 struct aead;
 enum err aead_new(struct aead **out, struct error *why) MUST_CHECK;
 void aead_free(struct aead *);
 enum err aead_set_key(struct aead *, const uint8_t key[CRYPTO_KEY_BYTES], bool sealing,
 		      struct error *why) MUST_CHECK;
-/* `out` gets in.len bytes, then `tag` 16.  `out` may be `in.data`. */
+/* `out` gets in.len bytes, then `tag` 16.  `out` may be `in.data`.  ERR_LIMIT after
+ * CRYPTO_MESSAGES_MAX messages of one key, or for a message above INT_MAX bytes.  After any other
+ * failure `out` is wiped. */
 enum err aead_seal(struct aead *, uint8_t space, uint64_t ordinal, struct bytes aad,
 		   struct bytes in, uint8_t *out, uint8_t tag[CRYPTO_TAG_BYTES],
 		   struct error *why) MUST_CHECK;
