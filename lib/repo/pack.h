@@ -20,6 +20,9 @@ enum err pack_writer_new(const struct cluster *const *clusters, size_t n, const 
  * from now on, live bytes counted). */
 enum err pack_add(struct pack_writer *, enum frame_class, enum codec, struct bytes payload,
 		  uint32_t plain_len, struct frame_ref *ref, struct error *why) MUST_CHECK;
+/* The index of a pack in the manifest's table, for references from file records. */
+enum err pack_index(struct pack_writer *, const struct pack_id *, uint32_t *out,
+		    struct error *why) MUST_CHECK;
 /* Appends plain bytes to the named section, cutting frames; `whole` bytes are never cut apart. */
 enum err pack_section_add(struct pack_writer *, const char *section, struct bytes whole,
 			  struct error *why) MUST_CHECK;
