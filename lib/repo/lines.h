@@ -7,7 +7,8 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
-/* Appends "name value\n" with backslash and LF escaped; "%" forms are printf's. */
+/* Appends "name value\n" with backslash and LF escaped; "%" forms are printf's.  A name is 1 to 255
+ * bytes without blanks, control bytes and backslashes; another makes the writer bad. */
 void lines_put(struct writer *, const char *name, const char *value);
 void lines_putf(struct writer *, const char *name, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
