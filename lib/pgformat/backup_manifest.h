@@ -24,6 +24,7 @@ struct backup_manifest_range {
 	struct lsn start, end;
 };
 
+/* Either function may be NULL; an error from one ends the reading and is handed on. */
 struct backup_manifest_visitor {
 	void *ctx;
 	enum err (*file)(void *ctx, const struct backup_manifest_file *, struct error *why);
@@ -34,7 +35,8 @@ struct backup_manifest_reader;
 enum err backup_manifest_reader_new(const struct backup_manifest_visitor *,
 				    struct backup_manifest_reader **out,
 				    struct error *why) MUST_CHECK;
-/* Takes the next bytes in any cutting; ERR_CORRUPT when it is no manifest. */
+/* Takes the next bytes in any cutting; ERR_CORRUPT when it is no manifest, ERR_LIMIT when a
+ * string is too long.  After a failure only _free makes sense. */
 enum err backup_manifest_reader_take(struct backup_manifest_reader *, struct bytes,
 				     struct error *why) MUST_CHECK;
 

@@ -22,7 +22,7 @@ struct history {
 };
 
 /* Comments and blank lines are passed over; timelines must ascend and be below `timeline`, switch
- * points must not descend: else ERR_CORRUPT. */
+ * points must not descend: else ERR_CORRUPT.  ERR_LIMIT past the bounds above. */
 enum err history_from_text(uint32_t timeline, struct bytes text, struct history *out,
 			   struct error *why) MUST_CHECK;
 

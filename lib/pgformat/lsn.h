@@ -28,7 +28,7 @@ static inline struct lsn lsn_of(uint64_t value)
 
 /* "X/X", without zero padding as the server prints it ("0/3000028"). */
 void lsn_to_text(struct lsn, char out[LSN_TEXT_MAX]);
-/* 1..8 hex digits, '/', 1..8 hex digits, nothing else. */
+/* 1..8 hex digits, '/', 1..8 hex digits, nothing else: ERR_CONFIG. */
 enum err lsn_from_text(const char *text, struct lsn *out, struct error *why) MUST_CHECK;
 
 /* True for a power of two from 1 MiB to 1 GiB. */

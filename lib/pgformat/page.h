@@ -31,9 +31,16 @@ struct relation_file {
 bool relation_file_from_path(const char *path, struct relation_file *out);
 
 /* WAL page headers.  The first page of every segment has the long one. */
+enum {
+	WAL_PAGE_CONTINUES = 1, /* begins with the rest of a record */
+	WAL_PAGE_LONG = 2,
+	WAL_PAGE_REMOVABLE = 4,  /* no base backup was running; set on most pages */
+	WAL_PAGE_OVERWRITES = 8, /* the record before it stays unfinished for ever */
+	WAL_PAGE_INFO_BITS = 15
+};
 struct wal_page {
 	uint16_t magic;
-	uint16_t info; /* 1 continuation, 2 long header, 4 first is overwrite contrecord */
+	uint16_t info; /* of the bits above */
 	uint32_t timeline;
 	struct lsn address;
 	uint32_t remaining;         /* bytes of the record continued here */
@@ -42,7 +49,7 @@ struct wal_page {
 	uint32_t header_bytes;      /* 24 or 40 */
 };
 /* Reads what is there and checks it for sense (known magic of 15-18, known info bits, page size);
- * false = not a WAL page.  `in` has at least 40 bytes. */
+ * false = not a WAL page; so is one of less than 40 bytes. */
 bool wal_page_decode(struct bytes in, struct wal_page *out);
 /* 15..18 from the magic; 0 = unknown. */
 unsigned wal_page_major(uint16_t magic);
