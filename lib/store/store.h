@@ -1,13 +1,15 @@
 /* store/store.h - a place that keeps immutable objects, each under a key.
  *
  * A key is 1..STORE_KEY_MAX bytes of [A-Za-z0-9._-] parts joined by '/'; no part is empty, "." or
- * "..", and none begins with '.' (temporaries do, and are never listed).  An object is put once
+ * "..", and none begins with '.' (temporaries do, and are never listed).  No key is another one
+ * followed by '/' and more: a directory cannot have the name of a file.  An object is put once
  * and never changed; store_put of a taken key answers ERR_EXISTS and leaves what is there.
  * Drivers move bytes and never look inside.  They do not retry and do not log.  A handle may be
  * used by several threads at once, except that one upload belongs to one thread.
  *
  * What is true after success: the object is durable and visible.  After any failure but
- * ERR_UNSURE: nothing is visible under the key.  ERR_UNSURE: read the key back and compare.
+ * ERR_UNSURE: nothing of this upload is visible under the key.  ERR_EXISTS: the key is taken,
+ * durably.  ERR_UNSURE: read the key back and compare.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -60,7 +62,8 @@ struct store_ops {
 	 * an error from `visit` ends the walk and is returned. */
 	enum err (*list)(struct store *, const char *prefix, store_visit *, void *ctx,
 			 struct error *why);
-	/* Removing an absent key succeeds, so that a repeated removal cannot fail. */
+	/* Durable when it succeeds.  Removing an absent key succeeds, so that a repeated removal
+	 * cannot fail. */
 	enum err (*remove)(struct store *, const char *key, struct error *why);
 	void (*close)(struct store *);
 };
@@ -78,7 +81,8 @@ struct upload {
 /* True when `key` obeys the rules above. */
 bool store_is_key(const char *key);
 
-/* Each of these checks its key and calls the driver; the driver may rely on the check. */
+/* Each of these checks its key (ERR_CONFIG when it is none) and calls the driver; the driver may
+ * rely on the check.  After a failed append only store_abandon is allowed. */
 enum err store_begin(struct store *, const char *key, uint64_t size_hint, struct upload **out,
 		     struct error *why) MUST_CHECK;
 enum err store_append(struct upload *, struct bytes, struct error *why) MUST_CHECK;
@@ -96,12 +100,13 @@ void store_close(struct store *); /* NULL is fine */
 /* begin, append, commit. */
 enum err store_put(struct store *, const char *key, struct bytes, struct error *why) MUST_CHECK;
 
-/* The whole object in new memory, free() it; ERR_LIMIT above `max` bytes. */
+/* The whole object in new memory, free() it; ERR_LIMIT above `max` bytes.  One NUL is put behind the
+ * bytes and is not counted. */
 enum err store_get(struct store *, const char *key, size_t max, uint8_t **out, size_t *len,
 		   struct error *why) MUST_CHECK;
 
 /* Proves at init what repository.md needs: what is put is read back, listed and stat'ed; a second
- * put of the key is refused; after removal it is missing.  Uses `probe/<random>` and removes it. */
+ * put of the key is refused; after removal it is missing.  ERR_CONFIG when the place fails in that.  Uses `probe/<random>` and removes it. */
 enum err store_probe(struct store *, struct random *, struct error *why) MUST_CHECK;
 
 #endif

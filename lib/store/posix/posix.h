@@ -15,7 +15,8 @@
 enum err store_posix_open(const struct env *env, const char *path, bool create, struct store **out,
 			  struct error *why) MUST_CHECK;
 
-/* Removes temporaries older than `age_us` (wall clock) or whose process on this host is dead. */
+/* Removes temporaries older than `age_us` (wall clock) or, when they were not
+ * written to for 15 minutes, whose process is not seen on this host. */
 enum err store_posix_sweep(struct store *, int64_t age_us, struct error *why) MUST_CHECK;
 
 /* Free bytes for this user on the store's file system. */

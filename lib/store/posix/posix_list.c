@@ -1,0 +1,225 @@
+/* store/posix/posix_list.c - walking the directories: listing objects, sweeping temporaries.
+ *
+ * A walk reads one directory at a time, so what it holds is the names of the directories on the way
+ * from the root.  It is not a snapshot: what is put or removed meanwhile may be seen or not.
+ */
+#include "store/posix/posix_internal.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes of names of one directory: 512 MiB are some ten million. */
+#define NAMES_MAX ((size_t)512 << 20)
+
+struct walk {
+	struct posix *posix;
+	const char *prefix; /* keys begin with it */
+	bool temporaries;   /* those are visited, instead of objects */
+	store_visit *visit;
+	void *ctx;
+	char key[STORE_KEY_MAX + NAME_MAX + 2]; /* of the entry at hand */
+};
+
+struct names {
+	const struct walk *walk;
+	struct writer text; /* each name ends with NUL; of a directory it ends with '/' before */
+	size_t count;
+};
+
+static bool is_temporary(const char *name)
+{
+	return strncmp(name, FILE_TEMP_PREFIX, strlen(FILE_TEMP_PREFIX)) == 0;
+}
+
+static int gather(void *ctx, const char *name, mode_t type)
+{
+	struct names *names = ctx;
+	bool wanted;
+
+	/* Names that are no part of a key are not ours: lost+found, .snapshot, .nfs... */
+	if (S_ISDIR(type))
+		wanted = store_is_key(name);
+	else if (S_ISREG(type))
+		wanted = names->walk->temporaries ? is_temporary(name) : store_is_key(name);
+	else
+		wanted = false;
+	if (!wanted)
+		return 0;
+	writer_bytes(&names->text, bytes_of_text(name));
+	if (S_ISDIR(type))
+		writer_u8(&names->text, '/');
+	writer_u8(&names->text, 0);
+	names->count++;
+	return names->text.bad ? -ENOMEM : 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Pointers into `names`, in the order of keys: with the '/' in the name, "a.b" comes before what is
+ * in "a", as it does bytewise. */
+static const char **sort_names(const struct names *names)
+{
+	const char **sorted = calloc(names->count + 1, sizeof(*sorted));
+	const char *at = (const char *)names->text.data;
+
+	if (sorted == NULL)
+		return NULL;
+	for (size_t i = 0; i < names->count; i++) {
+		sorted[i] = at;
+		at += strlen(at) + 1;
+	}
+	if (names->count > 0)
+		qsort(sorted, names->count, sizeof(*sorted), compare_names);
+	return sorted;
+}
+
+/* Whether keys that begin with `key` can be among those wanted. */
+static bool may_match(const struct walk *w, const char *key, bool whole)
+{
+	size_t key_len = strlen(key);
+	size_t prefix_len = strlen(w->prefix);
+
+	if (key_len < prefix_len)
+		return !whole && strncmp(key, w->prefix, key_len) == 0;
+	return strncmp(key, w->prefix, prefix_len) == 0;
+}
+
+static enum err visit_file(struct walk *w, struct error *why)
+{
+	struct posix *p = w->posix;
+	struct store_object object = {.key = w->key};
+	struct stat st;
+	int got = p->files->ops->stat(p->files, p->root, w->key, AT_SYMLINK_NOFOLLOW, &st);
+
+	if (got == -ENOENT || (got == 0 && !S_ISREG(st.st_mode)))
+		return ERR_NONE; /* removed since its name was read */
+	if (got < 0)
+		return error_set_os(why, error_kind_of_os(-got), -got, "cannot list %s in %s",
+				    w->key, p->path);
+	object.size = (uint64_t)st.st_size;
+	object.stored_at_us = posix_written_at_us(&st);
+	return w->visit(w->ctx, &object, why);
+}
+
+/* Walks the directory named by the first `len` bytes of w->key, which end with '/' unless 0.  It
+ * calls itself once per level, at most STORE_KEY_MAX / 2 deep. */
+static enum err walk_dir(struct walk *w, size_t len, struct error *why)
+{
+	struct posix *p = w->posix;
+	struct names names = {.walk = w};
+	const char **sorted = NULL;
+	enum err err = ERR_NONE;
+	int got;
+
+	writer_init(&names.text, NAMES_MAX);
+	w->key[len] = '\0';
+	if (len > 0)
+		w->key[len - 1] = '\0'; /* a '/' at the end would let the system follow a link */
+	got = p->files->ops->list(p->files, p->root, len == 0 ? "." : w->key, gather, &names);
+	if (got == -ENOENT || got == -ENOTDIR) /* removed meanwhile, or never there */
+		goto out;
+	if (got == 0)
+		sorted = sort_names(&names);
+	if (sorted == NULL) {
+		got = got == 0 ? -ENOMEM : got;
+		err = error_set_os(why, error_kind_of_os(-got), -got, "cannot list %s in %s",
+				   len == 0 ? "." : w->key, p->path);
+		goto out;
+	}
+	for (size_t i = 0; i < names.count && err == ERR_NONE; i++) {
+		size_t name_len = strlen(sorted[i]);
+		bool is_dir = sorted[i][name_len - 1] == '/';
+
+		if (len + name_len > STORE_KEY_MAX)
+			continue; /* no key of ours is so long */
+		if (len > 0)
+			w->key[len - 1] = '/';
+		memcpy(w->key + len, sorted[i], name_len + 1);
+		if (!may_match(w, w->key, !is_dir))
+			continue;
+		err = is_dir ? walk_dir(w, len + name_len, why) : visit_file(w, why);
+	}
+out:
+	free(sorted);
+	writer_release(&names.text);
+	return err;
+}
+
+enum err posix_list(struct store *s, const char *prefix, store_visit *visit, void *ctx,
+		    struct error *why)
+{
+	struct walk w = {
+		.posix = posix_of(s),
+		.prefix = prefix,
+		.visit = visit,
+		.ctx = ctx,
+	};
+	const char *slash = strrchr(prefix, '/');
+	size_t len = slash == NULL ? 0 : (size_t)(slash + 1 - prefix);
+
+	/* Begin in the deepest directory that holds all of them. */
+	memcpy(w.key, prefix, len);
+	return walk_dir(&w, len, why);
+}
+
+/* A temporary that was not written to for this long is not being written: the process named in it
+ * may live in another container or on another host, where this one cannot see it. */
+#define SWEEP_QUIET_US (INT64_C(15) * 60 * 1000000)
+
+struct sweep {
+	struct posix *posix;
+	int64_t age_us;
+	int64_t now_us;
+};
+
+static bool is_dead(const char *key)
+{
+	const char *name = strrchr(key, '/');
+	const char *pid_text = (name == NULL ? key : name + 1) + strlen(FILE_TEMP_PREFIX);
+	uint64_t pid;
+
+	if (!text_to_u64(bytes_of(pid_text, strcspn(pid_text, "-")), &pid) || pid == 0 ||
+	    pid > INT32_MAX)
+		return false;
+	return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+static enum err sweep_visit(void *ctx, const struct store_object *object, struct error *why)
+{
+	struct sweep *sweep = ctx;
+	struct posix *p = sweep->posix;
+	int64_t age_us = sweep->now_us - object->stored_at_us;
+	int done;
+
+	if (age_us <= sweep->age_us && (age_us <= SWEEP_QUIET_US || !is_dead(object->key)))
+		return ERR_NONE;
+	done = p->files->ops->unlink(p->files, p->root, object->key, 0);
+	if (done < 0 && done != -ENOENT)
+		return error_set_os(why, error_kind_of_os(-done), -done, "cannot remove %s in %s",
+				    object->key, p->path);
+	return ERR_NONE;
+}
+
+enum err store_posix_sweep(struct store *s, int64_t age_us, struct error *why)
+{
+	struct posix *p = posix_of(s);
+	struct sweep sweep = {.posix = p, .age_us = age_us, .now_us = clock_now_us(p->clock)};
+	struct walk w = {
+		.posix = p,
+		.prefix = "",
+		.temporaries = true,
+		.visit = sweep_visit,
+		.ctx = &sweep,
+	};
+
+	return walk_dir(&w, 0, why);
+}
