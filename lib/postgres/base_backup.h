@@ -61,7 +61,8 @@ enum err base_backup_end(struct base_backup *, struct base_backup_end *out,
 void base_backup_free(struct base_backup *); /* NULL is fine; before the end the session is void */
 
 /* Warnings of the server about single files ("checksum verification failed in file ...") seen so
- * far: path inside PGDATA and how many blocks the server named. */
+ * far: each path once, inside PGDATA ("base/5/1259", "pg_tblspc/16389/PG_15.../5/16400").  The
+ * words around the path may be in any language.  *paths lives until the next call. */
 size_t base_backup_bad_files(const struct base_backup *, const char *const **paths);
 
 #endif

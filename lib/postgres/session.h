@@ -67,7 +67,8 @@ void rows_free(struct rows *); /* NULL is fine */
 enum err session_show(struct session *, const char *name, char *out, size_t out_len,
 		      struct error *why) MUST_CHECK;
 
-/* Quotes for replication commands and SQL: doubled quotes; ERR_CONFIG for a NUL or > 1024. */
+/* The text between quotes ('it''s'), for replication commands and SQL names: inner quotes are
+ * doubled.  ERR_CONFIG for more than 1024 bytes, ERR_LIMIT when `out` is too small. */
 enum err session_quote(const char *text, char quote, char *out, size_t out_len,
 		       struct error *why) MUST_CHECK;
 
