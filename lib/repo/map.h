@@ -35,10 +35,10 @@ struct page_entry {
 	uint32_t offset; /* in the plain frame */
 };
 
-struct shard {               /* about 100 KiB; one per open file or worker */
+struct shard {               /* about 140 KiB; one per open file or worker */
 	uint16_t pages;      /* 1..SHARD_PAGES_MAX */
 	uint32_t last_bytes; /* 1..8192, of the last page */
-	uint32_t frames;
+	uint32_t frames;     /* <= pages */
 	struct frame_ref frame[SHARD_PAGES_MAX];
 	struct page_entry page[SHARD_PAGES_MAX];
 };
@@ -65,5 +65,9 @@ enum err shard_patch_base(struct bytes in, bool *is_patch, struct shard_ref *bas
 			  struct error *why) MUST_CHECK;
 /* `in` is kind 2; `out` holds the decoded base on entry and the patched shard on return. */
 enum err shard_decode_patch(struct bytes in, struct shard *out, struct error *why) MUST_CHECK;
+/* Kind 2: `now` over `base`, which is stored whole at `at`.  Pages that lie where the base has
+ * them are left out; whether the patch is worth it is the caller's to see from out->len. */
+void shard_encode_patch(const struct shard *base, const struct shard *now,
+			const struct shard_ref *at, struct writer *out);
 
 #endif
