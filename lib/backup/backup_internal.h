@@ -93,8 +93,10 @@ enum err builder_take(void *builder, void *batch, struct error *why) MUST_CHECK;
 /* Writes out what is held back; afterwards only totals and free. */
 enum err builder_finish(struct builder *, struct error *why) MUST_CHECK;
 const struct builder_totals *builder_totals(const struct builder *);
-/* The first bytes of global/pg_control as sent; 0 = it never came. */
-size_t builder_control(const struct builder *, uint8_t out[CONTROL_KEPT_BYTES]);
+/* The first page of global/pg_control and of backup_label as sent; empty = it never came. */
+enum { BUILDER_KEPT_MAX = MAP_PAGE_BYTES };
+struct bytes builder_control(const struct builder *);
+struct bytes builder_label(const struct builder *);
 
 /* ---- reader: the tar streams become batches ---- */
 
@@ -147,5 +149,12 @@ void keeper_stop(struct keeper *, bool drop);
  * sections and the summary's paths. */
 enum err about_collect(const struct env *, const char *conninfo, struct pack_writer *,
 		       struct summary *, struct error *why) MUST_CHECK;
+
+/* Section names. */
+#define SECTION_FILES "files"
+#define SECTION_SERVER_MANIFEST "server-manifest"
+#define SECTION_SETTINGS "settings"
+#define SECTION_RELATIONS "relations"
+#define SECTION_AGENT_CONFIG "agent-config"
 
 #endif

@@ -18,6 +18,12 @@ enum {
 	REF_BYTES = 32
 };
 
+/* The beginning of a file that the run wants to look at. */
+struct kept_file {
+	uint8_t data[BUILDER_KEPT_MAX];
+	size_t len;
+};
+
 /* A reference whose frame is not placed yet. */
 struct open_ref {
 	bool in_file;         /* in `file_refs`, else in `waiting` */
@@ -42,9 +48,8 @@ struct builder {
 	struct shard shard;
 	struct writer file_refs; /* REF_BYTES each */
 	uint64_t received;
-	bool is_control;
-	uint8_t control[CONTROL_KEPT_BYTES];
-	size_t control_len;
+	struct kept_file *keeping; /* the kept copy this file goes to, or NULL */
+	struct kept_file control, label;
 	struct builder_totals totals;
 };
 
@@ -96,7 +101,7 @@ static enum err records_emit(struct builder *b, struct error *why)
 
 	for (size_t i = 0; i < b->records; i++) {
 		struct bytes record = bytes_of(b->waiting.data + at, b->record_end[i] - at);
-		enum err e = pack_section_add(b->packs, "files", record, why);
+		enum err e = pack_section_add(b->packs, SECTION_FILES, record, why);
 
 		if (e != ERR_NONE)
 			return e;
@@ -249,7 +254,9 @@ static enum err file_open(struct builder *b, const struct batch *batch,
 		.target = bytes_of(b->target, event->target_len),
 	};
 	b->received = 0;
-	b->is_control = strcmp(b->path, "global/pg_control") == 0;
+	b->keeping = strcmp(b->path, "global/pg_control") == 0 ? &b->control
+		     : strcmp(b->path, "backup_label") == 0    ? &b->label
+							       : NULL;
 	if (event->file_kind == FILE_PLAIN)
 		return ERR_NONE;
 	return record_add(b, why);
@@ -306,10 +313,9 @@ static enum err take_pages(struct builder *b, const struct batch *batch,
 
 		if (e != ERR_NONE)
 			return e;
-		if (b->is_control && b->received == 0) {
-			b->control_len =
-				page->len < CONTROL_KEPT_BYTES ? page->len : CONTROL_KEPT_BYTES;
-			memcpy(b->control, batch->plain + page->offset, b->control_len);
+		if (b->keeping != NULL && b->received == 0) {
+			b->keeping->len = page->len;
+			memcpy(b->keeping->data, batch->plain + page->offset, page->len);
 		}
 		shard_add(&b->shard, page->len, page->tag, page->crc, frame, page->offset);
 		b->file.crc = crc32c_combine(b->file.crc, page->crc, page->len);
@@ -362,8 +368,12 @@ const struct builder_totals *builder_totals(const struct builder *b)
 	return &b->totals;
 }
 
-size_t builder_control(const struct builder *b, uint8_t out[CONTROL_KEPT_BYTES])
+struct bytes builder_control(const struct builder *b)
 {
-	memcpy(out, b->control, b->control_len);
-	return b->control_len;
+	return bytes_of(b->control.data, b->control.len);
+}
+
+struct bytes builder_label(const struct builder *b)
+{
+	return bytes_of(b->label.data, b->label.len);
 }

@@ -1,0 +1,196 @@
+/* backup/about.c - what a restore needs to know of the server beyond its files: settings, the
+ * configuration that lies outside the data directory, and which file is which relation.
+ *
+ * All of it is best effort over an ordinary connection: a role that may only replicate still gets
+ * a backup, and an event says what is missing and which GRANT adds it.
+ */
+#include "backup/backup_internal.h"
+#include "repo/lines.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DATABASES_MAX = 10000, RELATION_LINE_MAX = 1024 };
+
+/* The five that a hot standby needs at least as high, and what decides how recovery behaves. */
+static const char settings_sql[] =
+	"SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings "
+	"WHERE (setting IS DISTINCT FROM boot_val AND context <> 'internal') OR name IN "
+	"('max_connections', 'max_worker_processes', 'max_wal_senders', "
+	"'max_prepared_transactions', 'max_locks_per_transaction', 'wal_level', "
+	"'archive_mode', 'archive_command', 'server_version', 'server_encoding', "
+	"'lc_collate', 'lc_ctype', 'shared_preload_libraries') ORDER BY name";
+
+static enum err collect_settings(struct session *session, struct pack_writer *packs,
+				 struct summary *summary, struct error *why)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+	} paths[] = {
+		{"data_directory", offsetof(struct summary, data_directory)},
+		{"config_file", offsetof(struct summary, config_file)},
+		{"hba_file", offsetof(struct summary, hba_file)},
+		{"ident_file", offsetof(struct summary, ident_file)},
+	};
+	struct rows *rows = NULL;
+	struct writer line;
+	enum err e = session_query(session, settings_sql, &rows, why);
+
+	writer_init(&line, FRAME_SECTION_MAX);
+	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
+		const char *name = rows_value(rows, i, 0);
+		const char *value = rows_value(rows, i, 1);
+
+		if (name == NULL || value == NULL)
+			continue;
+		for (size_t p = 0; p < sizeof(paths) / sizeof(paths[0]); p++)
+			if (strcmp(name, paths[p].name) == 0)
+				(void)snprintf((char *)summary + paths[p].at, 1024, "%s", value);
+		writer_reset(&line);
+		lines_put(&line, name, value);
+		e = line.bad ? error_set(why, ERR_LIMIT, "setting %s is too long", name)
+			     : pack_section_add(packs, SECTION_SETTINGS, writer_view(&line), why);
+	}
+	writer_release(&line);
+	rows_free(rows);
+	return e;
+}
+
+/* One text file of the server, where the role may read it; its absence is no failure. */
+static enum err collect_file(const struct env *env, struct session *session,
+			     struct pack_writer *packs, const char *section, const char *path,
+			     struct error *why)
+{
+	const char *params[] = {path};
+	struct rows *rows = NULL;
+	struct error denied;
+	enum err e = ERR_NONE;
+
+	if (path[0] == '\0')
+		return ERR_NONE;
+	if (session_query_params(session, "SELECT pg_catalog.pg_read_file($1)", 1, params, &rows,
+				 &denied) != ERR_NONE) {
+		observer_event(env->observer, LEVEL_DEBUG, "%s not kept in the backup: %s", path,
+			       denied.text);
+		return ERR_NONE;
+	}
+	if (rows_value(rows, 0, 0) != NULL && rows_value_len(rows, 0, 0) <= FRAME_SECTION_MAX)
+		e = pack_section_add(packs, section,
+				     bytes_of(rows_value(rows, 0, 0), rows_value_len(rows, 0, 0)),
+				     why);
+	rows_free(rows);
+	return e;
+}
+
+static const char relations_sql[] =
+	"SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relkind, c.reltablespace, "
+	"n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+	"ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'i', 't', 'S', 'm', 'p', 'I')";
+
+static enum err collect_relations(struct session *session, const char *database,
+				  struct pack_writer *packs, struct error *why)
+{
+	struct rows *rows = NULL;
+	struct writer line, value;
+	enum err e = session_query(session, relations_sql, &rows, why);
+
+	writer_init(&line, FRAME_SECTION_MAX);
+	writer_init(&value, RELATION_LINE_MAX);
+	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
+		const char *filenode = rows_value(rows, i, 1);
+
+		writer_reset(&value);
+		writer_reset(&line);
+		writer_text(&value, "%s\t%s\t%s\t%s\t%s\t%s\t%s", database, rows_value(rows, i, 0),
+			    filenode != NULL ? filenode : "0", rows_value(rows, i, 2),
+			    rows_value(rows, i, 3), rows_value(rows, i, 4), rows_value(rows, i, 5));
+		writer_u8(&value, 0);
+		if (!value.bad)
+			lines_put(&line, "relation", (const char *)value.data);
+		if (value.bad || line.bad)
+			e = error_set(why, ERR_MEMORY, "list of relations: out of memory");
+		else
+			e = pack_section_add(packs, SECTION_RELATIONS, writer_view(&line), why);
+	}
+	writer_release(&value);
+	writer_release(&line);
+	rows_free(rows);
+	return e;
+}
+
+/* A session in `database`, or in the one the connection string names when NULL. */
+static enum err open_sql(const struct env *env, const char *conninfo, const char *database,
+			 struct session **out, struct error *why)
+{
+	struct session_options options = {
+		.conninfo = conninfo, .kind = SESSION_SQL, .database = database};
+
+	return session_open(env, &options, out, why);
+}
+
+static enum err collect_databases(const struct env *env, const char *conninfo,
+				  struct session *session, struct pack_writer *packs,
+				  struct error *why)
+{
+	struct rows *rows = NULL;
+	enum err e = session_query(session,
+				   "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
+				   "AND pg_catalog.has_database_privilege(datname, 'CONNECT') "
+				   "ORDER BY oid LIMIT 10000",
+				   &rows, why);
+
+	for (int i = 0; e == ERR_NONE && i < rows_count(rows) && i < DATABASES_MAX; i++) {
+		const char *database = rows_value(rows, i, 0);
+		struct session *there = NULL;
+		struct error denied;
+
+		if (*env->cancelled)
+			e = error_set(why, ERR_CANCELLED, "backup: stopped on request");
+		else if (open_sql(env, conninfo, database, &there, &denied) != ERR_NONE)
+			observer_event(env->observer, LEVEL_INFO,
+				       "names of relations in database \"%s\" not kept: %s",
+				       database, denied.text);
+		else
+			e = collect_relations(there, database, packs, why);
+		session_close(there);
+	}
+	rows_free(rows);
+	return e;
+}
+
+enum err about_collect(const struct env *env, const char *conninfo, struct pack_writer *packs,
+		       struct summary *summary, struct error *why)
+{
+	static const char *const databases[] = {NULL, "postgres", "template1"};
+	struct session *session = NULL;
+	struct error denied;
+	enum err e = ERR_MISSING;
+
+	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]) && e != ERR_NONE; i++)
+		e = open_sql(env, conninfo, databases[i], &session, &denied);
+	if (e != ERR_NONE) {
+		observer_event(env->observer, LEVEL_INFO,
+			       "settings and names of relations not kept in the backup, no "
+			       "database can be opened: %s",
+			       denied.text);
+		return ERR_NONE;
+	}
+	e = collect_settings(session, packs, summary, why);
+	if (e == ERR_NONE && summary->data_directory[0] == '\0')
+		observer_event(env->observer, LEVEL_INFO,
+			       "paths of the configuration not kept in the backup: GRANT "
+			       "pg_read_all_settings TO %s",
+			       session_user(session));
+	if (e == ERR_NONE)
+		e = collect_file(env, session, packs, "hba", summary->hba_file, why);
+	if (e == ERR_NONE)
+		e = collect_file(env, session, packs, "ident", summary->ident_file, why);
+	if (e == ERR_NONE)
+		e = collect_file(env, session, packs, "conf", summary->config_file, why);
+	if (e == ERR_NONE)
+		e = collect_databases(env, conninfo, session, packs, why);
+	session_close(session);
+	return e;
+}

@@ -1,0 +1,507 @@
+/* backup/backup.c - the control flow of one base backup: steps W1 to W7 of the protocol.
+ *
+ * The happy path: connect, look who the server is; W1 pins in every repository; (W2 has no parent
+ * to read yet); BASE_BACKUP, while its WAL is streamed beside it; W3 packs; the server's manifest is
+ * held against what was received; W4 the packs are listed; W5 the WAL from start to stop is
+ * durable; W6 the manifest, the one commit point; W7 the pins go.  Whatever fails before W6 decides
+ * the attempt as aborted, so that its packs are garbage at once, and leaves no backup.
+ */
+#include "backup/backup_internal.h"
+#include "base/text.h"
+#include "pgformat/backup_manifest.h"
+#include "pgformat/control.h"
+#include "pgformat/label.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	ITEMS_PER_WORKER = 4,         /* batches under way for each worker; about 0.4 MiB each */
+	SERVER_MANIFEST_MAX = 1 << 30 /* bytes; ten million files */
+};
+
+struct run {
+	const struct env *env;
+	const struct backup_request *request;
+	struct error *why;
+	struct session *session;
+	struct system_identity system;
+	struct identity identity;
+	struct cluster cluster[BACKUP_REPOSITORIES_MAX];
+	size_t clusters;
+	struct attempt attempt;
+	char attempt_text[ATTEMPT_TEXT_MAX];
+	struct keeper *keeper;
+	struct streamer *streamer;
+	struct base_backup *source;
+	struct manifest *manifest;
+	struct pack_writer *packs;
+	struct seen *seen;
+	struct builder *builder;
+	struct pipeline *pipeline;
+	struct batch **batch;
+	struct worker **worker;
+	unsigned items, workers;
+	struct base_backup_end end;
+	uint64_t wal_bytes;
+	bool committed; /* in at least one repository */
+};
+
+/* Who is it, and do we know how its pages and segments look? */
+static enum err run_identify(struct run *r)
+{
+	struct session_options options = {.conninfo = r->request->conninfo,
+					  .kind = SESSION_REPLICATION};
+	struct error *why = r->why;
+	char text[64];
+	uint64_t block = 0;
+	enum err e = session_open(r->env, &options, &r->session, why);
+
+	if (e == ERR_NONE)
+		e = replication_identify(r->session, &r->system, why);
+	if (e == ERR_NONE)
+		e = replication_segment_bytes(r->session, &r->identity.wal_segment_bytes, why);
+	if (e == ERR_NONE)
+		e = session_show(r->session, "block_size", text, sizeof(text), why);
+	if (e != ERR_NONE)
+		return e;
+	if (!text_to_u64(bytes_of_text(text), &block) || block != MAP_PAGE_BYTES)
+		return error_set(why, ERR_CONFIG, "the server has blocks of %s bytes, not %d", text,
+				 MAP_PAGE_BYTES);
+	r->identity.block_bytes = (uint32_t)block;
+	r->identity.server_version = session_server_version(r->session);
+	if (r->identity.server_version < 150000)
+		return error_set(why, ERR_CONFIG,
+				 "the server is version %d; 15 is the oldest served",
+				 r->identity.server_version / 10000);
+	e = session_show(r->session, "data_checksums", text, sizeof(text), why);
+	r->identity.data_checksums = e != ERR_NONE ? -1 : strcmp(text, "on") == 0;
+	return ERR_NONE;
+}
+
+/* Identity in every repository, what dead runs left behind, W1. */
+static enum err run_pin(struct run *r)
+{
+	enum err e = attempt_new(r->env, &r->attempt, r->why);
+
+	if (e != ERR_NONE)
+		return e;
+	attempt_to_text(&r->attempt, r->attempt_text);
+	r->clusters = r->request->repositories;
+	for (size_t i = 0; i < r->clusters; i++) {
+		size_t aborted = 0;
+
+		cluster_init(&r->cluster[i], r->request->repository[i], r->request->cluster_name,
+			     r->system.system_identifier);
+		e = identity_ensure(&r->cluster[i], &r->identity, r->why);
+		if (e == ERR_NONE)
+			e = decision_abort_dead(&r->cluster[i], &aborted, r->why);
+		if (e != ERR_NONE)
+			return e;
+		if (aborted > 0)
+			observer_event(r->env->observer, LEVEL_INFO,
+				       "%zu unfinished backup(s) of an earlier run marked as "
+				       "aborted",
+				       aborted);
+	}
+	return keeper_start(r->env, r->cluster, r->clusters, &r->attempt, &r->keeper,
+			    r->why); /* W1 */
+}
+
+static enum err run_begin_stream(struct run *r)
+{
+	struct streamer_config config = {.env = r->env,
+					 .conninfo = r->request->conninfo,
+					 .cluster = r->cluster,
+					 .clusters = r->clusters,
+					 .level = r->request->level};
+	struct base_backup_options options = {
+		.label = r->request->label != NULL ? r->request->label : "pgagent",
+		.fast_checkpoint = r->request->fast_checkpoint,
+		.manifest = true,
+		.verify_checksums = true,
+		.progress = true,
+		.max_rate_kb = r->request->max_rate_kb,
+	};
+	struct progress waiting = {.phase = "waiting for checkpoint"};
+	enum err e = ERR_NONE;
+
+	if (r->request->stream_wal) {
+		/* Before the backup begins, so that its slot holds the WAL from before its start. */
+		e = streamer_open(&config, &r->streamer, r->why);
+		if (e == ERR_LIMIT) {
+			observer_event(r->env->observer, LEVEL_WARNING,
+				       "no second walsender is free (max_wal_senders): the backup "
+				       "waits for archive_command to bring its WAL: %s",
+				       r->why->text);
+			e = ERR_NONE;
+		}
+	}
+	observer_progress(r->env->observer, &waiting);
+	if (e == ERR_NONE)
+		e = base_backup_begin(r->env, r->session, &options, &r->source, r->why);
+	if (e != ERR_NONE)
+		return e;
+	e = keeper_set_start(r->keeper, base_backup_start(r->source),
+			     base_backup_start_timeline(r->source), r->why);
+	if (e == ERR_NONE && r->streamer != NULL)
+		e = streamer_start(r->streamer, base_backup_start(r->source),
+				   base_backup_start_timeline(r->source),
+				   r->identity.wal_segment_bytes, r->why);
+	return e;
+}
+
+static enum err run_make_pipeline(struct run *r)
+{
+	const struct cluster *clusters[BACKUP_REPOSITORIES_MAX];
+	const struct repository *repository = r->request->repository[0];
+	int level = r->request->level;
+	struct error *why = r->why;
+	struct pipeline_config config;
+	enum err e;
+
+	for (size_t i = 0; i < r->clusters; i++)
+		clusters[i] = &r->cluster[i];
+	r->workers = r->request->workers;
+	r->items = r->workers * ITEMS_PER_WORKER + 2;
+	r->manifest = manifest_new();
+	r->seen = seen_new();
+	r->batch = calloc(r->items, sizeof(*r->batch));
+	r->worker = calloc(r->workers, sizeof(*r->worker));
+	if (r->manifest == NULL || r->seen == NULL || r->batch == NULL || r->worker == NULL)
+		return error_set(why, ERR_MEMORY, "backup: out of memory");
+	for (unsigned i = 0; i < r->items; i++) {
+		r->batch[i] = malloc(sizeof(**r->batch));
+		if (r->batch[i] == NULL)
+			return error_set(why, ERR_MEMORY, "backup: out of memory");
+		r->batch[i]->packed = malloc(compressor_bound(FRAME_PAGES_MAX));
+		if (r->batch[i]->packed == NULL)
+			return error_set(why, ERR_MEMORY, "backup: out of memory");
+	}
+	e = pack_writer_new(clusters, r->clusters, &r->attempt, r->manifest, &r->packs, why);
+	if (e == ERR_NONE)
+		e = builder_new(r->packs, r->seen, level, &r->builder, why);
+	for (unsigned i = 0; i < r->workers && e == ERR_NONE; i++)
+		e = worker_new(repository, level, &r->worker[i], why);
+	if (e != ERR_NONE)
+		return e;
+	config = (struct pipeline_config){
+		.workers = r->workers,
+		.items = r->items,
+		.item = (void **)r->batch,
+		.worker_state = (void **)r->worker,
+		.work = worker_run,
+		.deliver = builder_take,
+		.ctx = r->builder,
+	};
+	return pipeline_new(&config, &r->pipeline, why);
+}
+
+static enum err match_file(void *ctx, const struct backup_manifest_file *file, struct error *why)
+{
+	return seen_match(ctx, file->path, file->size, file->has_crc32c, file->crc32c, why);
+}
+
+static enum err match_range(void *ctx, const struct backup_manifest_range *range, struct error *why)
+{
+	(void)ctx;
+	(void)range;
+	(void)why;
+	return ERR_NONE;
+}
+
+/* The server's manifest: kept byte for byte, and every file held against it. */
+static enum err run_manifest(struct run *r)
+{
+	struct backup_manifest_visitor visitor = {
+		.ctx = r->seen, .file = match_file, .range = match_range};
+	struct backup_manifest_summary summary;
+	struct backup_manifest_reader *reader = NULL;
+	struct error *why = r->why;
+	uint64_t bytes = 0;
+	enum err e = backup_manifest_reader_new(&visitor, &reader, why);
+
+	while (e == ERR_NONE) {
+		struct bytes piece;
+
+		e = base_backup_read_manifest(r->source, &piece, why);
+		if (e != ERR_NONE || piece.len == 0)
+			break;
+		bytes += piece.len;
+		if (bytes > SERVER_MANIFEST_MAX)
+			e = error_set(why, ERR_LIMIT, "the server's manifest is above %d bytes",
+				      SERVER_MANIFEST_MAX);
+		if (e == ERR_NONE)
+			e = backup_manifest_reader_take(reader, piece, why);
+		if (e == ERR_NONE)
+			e = pack_section_add(r->packs, SECTION_SERVER_MANIFEST, piece, why);
+	}
+	if (e == ERR_NONE)
+		e = backup_manifest_reader_end(reader, &summary, why);
+	if (e == ERR_NONE)
+		e = seen_all_matched(r->seen, why);
+	backup_manifest_reader_free(reader);
+	return e;
+}
+
+/* W3: everything the server sends, into packs. */
+static enum err run_receive(struct run *r)
+{
+	enum err e = run_make_pipeline(r);
+
+	if (e == ERR_NONE)
+		e = reader_run(r->env, r->source, r->pipeline, base_backup_size(r->source), r->why);
+	if (e == ERR_NONE)
+		e = pipeline_drain(r->pipeline, r->why);
+	/* From here on only this thread uses packs and builder. */
+	pipeline_free(r->pipeline);
+	r->pipeline = NULL;
+	if (e == ERR_NONE)
+		e = builder_finish(r->builder, r->why);
+	if (e == ERR_NONE)
+		e = run_manifest(r);
+	if (e == ERR_NONE)
+		e = base_backup_end(r->source, &r->end, r->why);
+	if (e == ERR_NONE && r->end.timeline != base_backup_start_timeline(r->source))
+		e = error_set(r->why, ERR_PEER,
+			      "the timeline changed from %" PRIu32 " to %" PRIu32
+			      " during the backup: take it again",
+			      base_backup_start_timeline(r->source), r->end.timeline);
+	return e;
+}
+
+/* What the stream said about itself must agree with what it was asked from. */
+static enum err run_check(struct run *r, struct summary *s)
+{
+	struct bytes control = builder_control(r->builder);
+	struct backup_label label;
+	struct control decoded;
+	enum err e = control_decode(control, &decoded, r->why);
+
+	if (e != ERR_NONE)
+		return error_add(r->why, "global/pg_control as received"), e;
+	if (decoded.system_identifier != r->system.system_identifier)
+		return error_set(r->why, ERR_PEER,
+				 "global/pg_control has system identifier %" PRIu64
+				 ", the server said %" PRIu64,
+				 decoded.system_identifier, r->system.system_identifier);
+	e = backup_label_decode(builder_label(r->builder), &label, r->why);
+	if (e != ERR_NONE)
+		return error_add(r->why, "backup_label as received"), e;
+	if (label.start.value != base_backup_start(r->source).value)
+		return error_set(r->why, ERR_PEER,
+				 "backup_label and BASE_BACKUP name different start LSNs");
+	s->control_len = control.len < CONTROL_KEPT_BYTES ? control.len : CONTROL_KEPT_BYTES;
+	memcpy(s->control, control.data, s->control_len);
+	s->from_standby = label.from_standby;
+	s->data_checksums = decoded.data_checksums != 0;
+	return ERR_NONE;
+}
+
+static enum err copy_tablespaces(struct run *r, struct summary *s)
+{
+	const struct base_backup_tablespace *from;
+	size_t n = base_backup_tablespaces(r->source, &from);
+
+	if (n == 0)
+		return ERR_NONE;
+	s->tablespace = calloc(n, sizeof(*s->tablespace));
+	if (s->tablespace == NULL)
+		return error_set(r->why, ERR_MEMORY, "backup: out of memory");
+	for (size_t i = 0; i < n; i++) {
+		int len = snprintf(s->tablespace[i].path, sizeof(s->tablespace[i].path), "%s",
+				   from[i].path);
+
+		if (len < 0 || (size_t)len >= sizeof(s->tablespace[i].path))
+			return error_set(r->why, ERR_LIMIT, "tablespace path is too long: %s",
+					 from[i].path);
+		s->tablespace[i].oid = from[i].oid;
+	}
+	s->tablespaces = n;
+	return ERR_NONE;
+}
+
+static enum err copy_bad_files(struct run *r, struct summary *s)
+{
+	enum { BAD_FILES_MAX = 1000 };
+	const char *const *paths;
+	size_t n = base_backup_bad_files(r->source, &paths);
+
+	s->checksum_failures = n;
+	if (r->end.checksum_failures && n == 0)
+		s->checksum_failures = 1; /* the server said so without naming a file */
+	if (n > BAD_FILES_MAX)
+		n = BAD_FILES_MAX;
+	if (n == 0)
+		return ERR_NONE;
+	s->bad_file = calloc(n, sizeof(*s->bad_file));
+	if (s->bad_file == NULL)
+		return error_set(r->why, ERR_MEMORY, "backup: out of memory");
+	for (size_t i = 0; i < n; i++) {
+		s->bad_file[i] = strdup(paths[i]);
+		if (s->bad_file[i] == NULL)
+			return error_set(r->why, ERR_MEMORY, "backup: out of memory");
+		s->bad_files = i + 1;
+	}
+	return ERR_NONE;
+}
+
+/* Everything about this backup that is known before it is committed. */
+static enum err run_describe(struct run *r, int64_t started_us)
+{
+	struct summary *s = &r->manifest->summary;
+	const struct builder_totals *totals = builder_totals(r->builder);
+	const char *label = r->request->label;
+	enum err e;
+
+	s->attempt = r->attempt;
+	(void)snprintf(s->cluster, sizeof(s->cluster), "%s", r->cluster[0].name);
+	(void)snprintf(s->label, sizeof(s->label), "%s", label != NULL ? label : "");
+	(void)snprintf(s->writer, sizeof(s->writer), "pgagent %s", PGAGENT_VERSION);
+	if (gethostname(s->host, sizeof(s->host) - 1) != 0)
+		s->host[0] = '\0';
+	s->system_identifier = r->system.system_identifier;
+	s->server_version = r->identity.server_version;
+	s->wal_segment_bytes = r->identity.wal_segment_bytes;
+	s->block_bytes = r->identity.block_bytes;
+	s->timeline = base_backup_start_timeline(r->source);
+	s->stop_timeline = r->end.timeline;
+	s->start = base_backup_start(r->source);
+	s->stop = r->end.stop;
+	s->started_us = started_us;
+	s->keep = r->request->keep;
+	s->files = totals->files;
+	s->bytes_cluster = totals->bytes_cluster;
+	s->bytes_new = totals->bytes_new;
+	s->pages_changed = totals->pages_new;
+	e = run_check(r, s);
+	if (e == ERR_NONE)
+		e = copy_tablespaces(r, s);
+	if (e == ERR_NONE)
+		e = copy_bad_files(r, s);
+	if (e == ERR_NONE)
+		e = about_collect(r->env, r->request->conninfo, r->packs, s, r->why);
+	if (e == ERR_NONE && r->request->agent_config != NULL)
+		e = pack_section_add(r->packs, SECTION_AGENT_CONFIG,
+				     bytes_of_text(r->request->agent_config), r->why);
+	if (e == ERR_NONE)
+		e = pack_writer_finish(r->packs, r->why);
+	s->bytes_stored = pack_stored_bytes(r->packs);
+	return e;
+}
+
+/* W4, W5. */
+static enum err run_prove(struct run *r)
+{
+	struct summary *s = &r->manifest->summary;
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; i < r->clusters && e == ERR_NONE; i++)
+		e = decision_check_packs(&r->cluster[i], r->manifest, r->why); /* W4 */
+	if (e != ERR_NONE)
+		return e;
+	if (r->streamer != NULL) /* W5 */
+		return streamer_finish(r->streamer, s->stop, &r->wal_bytes, r->why);
+	return wal_wait(r->env, r->cluster, r->clusters, s->start, s->stop, s->timeline,
+			s->wal_segment_bytes, r->request->archive_wait_us, r->why);
+}
+
+/* W6: the one commit point. */
+static enum err run_commit(struct run *r)
+{
+	struct summary *s = &r->manifest->summary;
+	uint8_t digest[CRYPTO_SHA256_BYTES];
+	uint64_t generation = 0;
+	enum err e = decision_newest(&r->cluster[0], &s->previous, &generation, s->previous_sha256,
+				     r->why);
+
+	if (e != ERR_NONE && e != ERR_MISSING)
+		return e;
+	s->has_previous = e == ERR_NONE;
+	s->generation = generation + 1;
+	s->finished_us = clock_now_us(r->env->clock);
+	for (size_t i = 0; i < r->clusters; i++) {
+		e = manifest_commit(&r->cluster[i], r->manifest, digest, r->why);
+		if (e != ERR_NONE && r->committed)
+			return error_add(r->why, "backup %s is complete in %s, but not in %s",
+					 r->attempt_text, r->cluster[0].repository->store->label,
+					 r->cluster[i].repository->store->label),
+			       e;
+		if (e != ERR_NONE)
+			return e;
+		r->committed = true;
+	}
+	return ERR_NONE;
+}
+
+/* Decides a failed attempt where it is not decided, so that its packs are garbage at once. */
+static void run_abort(struct run *r)
+{
+	struct error why;
+
+	for (size_t i = 0; i < r->clusters; i++) {
+		enum err e = decision_abort(&r->cluster[i], &r->attempt, r->why->text, &why);
+
+		if (e != ERR_NONE && e != ERR_EXISTS)
+			observer_event(r->env->observer, LEVEL_WARNING,
+				       "attempt %s could not be marked as aborted, the next backup "
+				       "does it: %s",
+				       r->attempt_text, why.text);
+	}
+}
+
+static void run_release(struct run *r, bool failed)
+{
+	pipeline_free(r->pipeline);
+	builder_free(r->builder);
+	pack_writer_free(r->packs);
+	for (unsigned i = 0; r->worker != NULL && i < r->workers; i++)
+		worker_free(r->worker[i]);
+	free(r->worker);
+	for (unsigned i = 0; r->batch != NULL && i < r->items; i++) {
+		if (r->batch[i] != NULL)
+			free(r->batch[i]->packed);
+		free(r->batch[i]);
+	}
+	free(r->batch);
+	seen_free(r->seen);
+	manifest_free(r->manifest);
+	base_backup_free(r->source);
+	streamer_free(r->streamer);
+	session_close(r->session);
+	if (failed && r->keeper != NULL && !r->committed)
+		run_abort(r);
+	keeper_stop(r->keeper, true); /* W7 */
+}
+
+enum err backup_run(const struct env *env, const struct backup_request *request,
+		    struct backup_result *out, struct error *why)
+{
+	struct run r = {.env = env, .request = request, .why = why};
+	int64_t began = clock_monotonic_us(env->clock);
+	int64_t started_us = clock_now_us(env->clock);
+	enum err e = run_identify(&r);
+
+	if (e == ERR_NONE)
+		e = run_pin(&r);
+	if (e == ERR_NONE)
+		e = run_begin_stream(&r);
+	if (e == ERR_NONE)
+		e = run_receive(&r);
+	if (e == ERR_NONE)
+		e = run_describe(&r, started_us);
+	if (e == ERR_NONE)
+		e = run_prove(&r);
+	if (e == ERR_NONE)
+		e = run_commit(&r);
+	if (e == ERR_NONE) {
+		out->summary = r.manifest->summary;
+		r.manifest->summary = (struct summary){.tablespaces = 0}; /* moved */
+		out->wal_bytes = r.wal_bytes;
+		out->duration_us = clock_monotonic_us(env->clock) - began;
+	}
+	run_release(&r, e != ERR_NONE);
+	return e;
+}
