@@ -43,6 +43,9 @@ enum err wal_get_sliced(const struct cluster *, const struct wal_name *, uint32_
 enum err wal_has_later(const struct cluster *, uint32_t timeline, uint64_t segno,
 		       uint32_t segment_bytes, bool *out, struct error *why) MUST_CHECK;
 
+/* Whether there is any segment or slice at all, of any timeline. */
+enum err wal_any(const struct cluster *, bool *out, struct error *why) MUST_CHECK;
+
 struct wal_listed {
 	struct wal_name name;
 	bool slice;

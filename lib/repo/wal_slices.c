@@ -110,6 +110,17 @@ enum err wal_has_later(const struct cluster *cluster, uint32_t timeline, uint64_
 	return ERR_NONE;
 }
 
+enum err wal_any(const struct cluster *cluster, bool *out, struct error *why)
+{
+	bool found = false;
+	enum err e = wal_list(cluster, found_one, &found, why);
+
+	if (e != ERR_NONE && !found)
+		return e;
+	*out = found;
+	return ERR_NONE;
+}
+
 struct slice {
 	uint32_t from, to;
 };
