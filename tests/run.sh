@@ -17,7 +17,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 source_tree=$PWD
 
-quick=no nightly=no keep=no expr= workers=
+quick=no nightly=no keep=no expr="" workers=""
 while [ $# -gt 0 ]; do
 	case $1 in
 	--quick) quick=yes ;;
@@ -37,47 +37,18 @@ majors=15,18
 python=/usr/bin/python3
 root=no
 [ "$(id -u)" -ne 0 ] || root=yes
-work= phase_pid= passed=0 failed=0 skipped=0 summary=()
-
-# --- cleaning up ----------------------------------------------------------------------------
-
-# Processes whose working directory lies in this run's own directory: builds, tests, servers.
-ours() {
-	local cwd pid
-	for cwd in /proc/[0-9]*/cwd; do
-		pid=${cwd#/proc/}
-		pid=${pid%/cwd}
-		[ "$pid" != $$ ] && [ "$pid" != "$BASHPID" ] || continue
-		case $(readlink "$cwd" 2>/dev/null) in "$work" | "$work"/*) echo "$pid" ;; esac
-	done
-}
-
-stop_ours() {
-	local signal left
-	for signal in TERM KILL; do
-		mapfile -t left < <(ours)
-		[ ${#left[@]} -gt 0 ] || return 0
-		kill -$signal "${left[@]}" 2>/dev/null
-		for _ in $(seq 50); do
-			[ -n "$(ours)" ] || return 0
-			sleep 0.1
-		done
-	done
-}
+# shellcheck source=infrastructure/scratch.sh
+. infrastructure/scratch.sh
+passed=0 failed=0 skipped=0 summary=()
 
 finish() {
 	local code=$? mounted
 	trap - EXIT INT TERM HUP
-	[ -n "$work" ] || exit $code
-	cd / && stop_ours
+	scratch_stop
 	for mounted in "$work"/small/*; do
 		mountpoint -q "$mounted" 2>/dev/null && umount "$mounted"
 	done
-	if [ $keep = yes ]; then
-		echo "kept: $work"
-	else
-		rm -rf --one-file-system "$work"
-	fi
+	scratch_end $keep
 	exit $code
 }
 trap finish EXIT
@@ -106,22 +77,6 @@ phase() {
 	[ $result = ok ]
 }
 
-# A child of its own, waited for, so that a signal to this script is acted on at once.
-interruptible() {
-	"$@" &
-	phase_pid=$!
-	wait $phase_pid
-}
-
-as_tester() {
-	if [ $root = yes ]; then
-		interruptible runuser -u postgres -- env -i HOME="$work/home" LC_ALL=C.UTF-8 \
-			PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin PGAGENT_SERVERS="$servers" "$@"
-	else
-		interruptible env HOME="$work/home" LC_ALL=C.UTF-8 PGAGENT_SERVERS="$servers" "$@"
-	fi </dev/null
-}
-
 install_needed() {
 	local groups=(build run test pg18) missing=() tool
 	[ $nightly = no ] || groups+=(pg16 pg17)
@@ -139,27 +94,21 @@ install_needed() {
 	return 1
 }
 
-# The tree as it lies there, committed or not, without what was built in it.
 copy_tree() {
-	work=$(mktemp -d /var/tmp/pgagent.XXXXXX) || return
-	chmod 755 "$work"
-	mkdir "$work/tree" "$work/home" "$work/t" "$work/small" || return
-	tar -C "$source_tree" --exclude=./.git --exclude=./build --exclude='./build-*' \
-		--exclude=./.deps --exclude=__pycache__ -cf - . | tar -C "$work/tree" -xf - || return
-	[ $root = no ] || chown -R postgres: "$work"
-	chmod -R go+rX "$work/tree"
+	scratch_make pgagent && mkdir "$work/t" "$work/small" && scratch_copy "$source_tree" || return
+	chown "$scratch_user": "$work/t"
 	cd "$work/tree" || return
 	echo "in $work"
 }
 
 build() { # PRESET BUILD-DIRECTORY
 	local log="$work/build-$1.log"
-	if as_tester cmake --preset "$1" -S "$work/tree" -G Ninja >"$log" 2>&1 &&
-		as_tester cmake --build "$work/tree/$2" >>"$log" 2>&1; then
+	if scratch_run cmake --preset "$1" -S "$work/tree" -G Ninja >"$log" 2>&1 &&
+		scratch_run cmake --build "$work/tree/$2" >>"$log" 2>&1; then
 		grep -c '^\[' "$log" | sed 's/$/ build steps/'
 		return
 	fi
-	grep -E -A 12 'error|FAILED|CMake Error' "$log" | head -n 80
+	grep -E -A 4 'error:|FAILED|CMake Error' "$log" | head -n 60
 	return 1
 }
 
@@ -167,9 +116,9 @@ build() { # PRESET BUILD-DIRECTORY
 tidy() {
 	local check result=0 found=no
 	for check in tests/tidy/*; do
-		[ -f "$check" ] && [ -x "$check" ] || continue
+		if [ ! -f "$check" ] || [ ! -x "$check" ]; then continue; fi
 		found=yes
-		if as_tester "./$check"; then
+		if scratch_run "./$check"; then
 			echo "passed  ${check##*/}"
 			count 1 0 0
 		else
@@ -183,16 +132,12 @@ tidy() {
 }
 
 format() {
-	find agent lib tests -name '*.[ch]' -print0 2>/dev/null |
-		as_tester_stdin xargs -0 -r clang-format-14 --dry-run -Werror >"$work/format.log" 2>&1
+	scratch_run sh -c "find agent lib tests -name '*.[ch]' -print0 |
+		xargs -0 -r clang-format-14 --dry-run -Werror" >"$work/format.log" 2>&1
 	local result=$?
 	head -n 40 "$work/format.log"
 	[ $result -eq 0 ] && count 1 0 0
 	return $result
-}
-
-as_tester_stdin() {
-	if [ $root = yes ]; then runuser -u postgres -- "$@"; else "$@"; fi
 }
 
 # Criterion says how many tests a program had; a program that says nothing counts as one.
@@ -218,7 +163,7 @@ tally_ctest() {
 
 unit() { # BUILD-DIRECTORY
 	local log="$work/ctest-$1.log" result
-	as_tester env ASAN_OPTIONS="${asan_options:-}" UBSAN_OPTIONS=print_stacktrace=1 \
+	scratch_run env ASAN_OPTIONS="${asan_options:-}" UBSAN_OPTIONS=print_stacktrace=1 \
 		ctest --test-dir "$work/tree/$1" -j 2 --timeout 300 --no-tests=error --verbose \
 		>"$log" 2>&1
 	result=$?
@@ -251,9 +196,9 @@ integration() { # NAME BUILD-DIRECTORY MAJORS [PYTEST-ARGUMENT...]
 	small=$(find "$work/small" -mindepth 1 -maxdepth 1 -type d | sort | paste -sd :)
 	# The program of a sanitized build writes what it finds to files, since its stderr may be
 	# PostgreSQL's log or nobody's.
-	as_tester env PGAGENT="$program" PGAGENT_TEST_DIR="$work/t" PGAGENT_TEST_MAJORS="$versions" \
+	scratch_run env PGAGENT="$program" PGAGENT_SERVERS="$servers" PGAGENT_TEST_DIR="$work/t" PGAGENT_TEST_MAJORS="$versions" \
 		PGAGENT_TEST_SMALL_FS="$small" PGAGENT_TEST_PATIENCE="${patience:-1}" \
-		PGAGENT_TEST_NIGHTLY=$([ $nightly = yes ] && echo 1 || echo 0) \
+		PGAGENT_TEST_NIGHTLY="${nightly/yes/1}" \
 		ASAN_OPTIONS="${asan_options:-}" TSAN_OPTIONS="${tsan_options:-}" \
 		UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/t/sanitizer" \
 		PYTHONDONTWRITEBYTECODE=1 $python -m pytest -c "$work/tree/tests/integration/pytest.ini" \

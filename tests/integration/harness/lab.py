@@ -72,10 +72,10 @@ class Lab:
     def agent(self, server, **kwargs):
         return Agent(self.place("a"), server, **kwargs)
 
-    def protected(self, major, scale=2, agent_settings=None, **server_settings):
+    def protected(self, major, scale=2, bulk_mb=0, agent_settings=None, **server_settings):
         """(server, agent): filled, initialised, archiving."""
         server = self.server(major, **server_settings)
-        fill(server, scale)
+        fill(server, scale, bulk_mb)
         agent = self.agent(server, **(agent_settings or {}))
         agent.protect()
         return server, agent
@@ -96,15 +96,19 @@ class Lab:
         return [(server.log.name, server.log_tail()) for server in self.servers]
 
     def close(self):
-        for number in running_below(self.root):
+        # SIGQUIT first: a postmaster that is only killed leaves its shared memory behind.
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            for process in running_below(self.root):
+                try:
+                    os.kill(process, number)
+                except ProcessLookupError:
+                    pass
             try:
-                os.kill(number, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        try:
-            until("the laboratory's processes to end", lambda: not running_below(self.root), 30)
-        except TimedOut:
-            pass
+                until("the laboratory's processes to end",
+                      lambda: not running_below(self.root), 10)
+                break
+            except TimedOut:
+                continue
         for path in [self.root, *self.root.rglob("*")]:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o700)

@@ -8,8 +8,11 @@ from .postgres import DEBIAN_BIN, clean_environment, run
 from .wait import until
 
 
-def fill(server, scale=2, db="postgres"):
-    """pgbench's tables, a table that does not compress to nothing, an index of each kind."""
+def fill(server, scale=2, bulk_mb=0, db="postgres"):
+    """pgbench's tables, a table that does not compress to nothing, an index of each kind.
+
+    bulk_mb: that much more which does not compress at all, for a test that needs several packs.
+    """
     run([DEBIAN_BIN / "pgbench", "-i", "-q", "-s", scale, "-h", server.sockets, "-p", server.port,
          "-U", "postgres", db])
     server.sql("""
@@ -22,6 +25,12 @@ def fill(server, scale=2, db="postgres"):
         CREATE INDEX noise_b ON noise USING hash (b);
         CREATE UNLOGGED TABLE scratch AS SELECT generate_series(1, 1000) AS i;
         CREATE TABLE empty_table (i int)""", db=db)
+    if bulk_mb:
+        server.sql(f"""
+            CREATE TABLE bulk AS SELECT i, string_agg(sha512(int8send(i * 100 + k)), '') AS b
+                FROM generate_series(1, {bulk_mb * 1000}) i, generate_series(1, 15) k
+                GROUP BY i;
+            ALTER TABLE bulk ALTER b SET STORAGE PLAIN""", db=db)
 
 
 class Load:
