@@ -190,7 +190,7 @@ static const char *classify(struct archive_entry *in, const char *name, struct t
 	switch (archive_entry_filetype(in)) {
 	case AE_IFREG:
 		out->kind = TAR_FILE;
-		if (name[strlen(name) - 1] == '/')
+		if (name[strlen(name) - 1] == '/') /* libarchive makes directories of most */
 			return "file named like a directory";
 		return archive_entry_size_is_set(in) && archive_entry_size(in) >= 0
 			       ? NULL
@@ -227,8 +227,11 @@ static enum err decode_entry(struct tar_reader *r, struct archive_entry *in, str
 	const char *reason = normalise(name, entry.path);
 	char shown[128];
 
-	/* Extended headers could say anything about an entry; the server writes none. */
-	if (archive_format(r->archive) != ARCHIVE_FORMAT_TAR_USTAR)
+	/* Extended headers could say anything about an entry; the server writes none.  libarchive
+	 * merges those of GNU without a word: they show as more than one block of header. */
+	if (archive_format(r->archive) != ARCHIVE_FORMAT_TAR_USTAR ||
+	    archive_filter_bytes(r->archive, 0) - archive_read_header_position(r->archive) >
+		    BLOCK_BYTES)
 		reason = "not plain ustar";
 	if (reason == NULL)
 		reason = classify(in, name, &entry);
