@@ -84,6 +84,7 @@ static enum err run_identify(struct run *r)
 /* Identity in every repository, what dead runs left behind, W1. */
 static enum err run_pin(struct run *r)
 {
+	struct pin pin = {.kind = "backup"};
 	enum err e = attempt_new(r->env, &r->attempt, r->why);
 
 	if (e != ERR_NONE)
@@ -106,8 +107,8 @@ static enum err run_pin(struct run *r)
 				       "aborted",
 				       aborted);
 	}
-	return keeper_start(r->env, r->cluster, r->clusters, &r->attempt, &r->keeper,
-			    r->why); /* W1 */
+	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", r->attempt_text);          /* fits */
+	return keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
 }
 
 static enum err run_begin_stream(struct run *r)

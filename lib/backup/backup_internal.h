@@ -6,11 +6,10 @@
 #include "base/pipeline.h"
 #include "postgres/base_backup.h"
 #include "postgres/replication.h"
+#include "repo/keeper.h"
 #include "repo/pack.h"
 #include "repo/wal_object.h"
 #include "tar/tar.h"
-
-#include <pthread.h>
 
 /* ---- batch: what travels from the reader of the tar stream to the builder of the map ---- */
 
@@ -131,17 +130,6 @@ void streamer_free(struct streamer *); /* stops the thread, whatever its state *
 enum err wal_wait(const struct env *, const struct cluster *, size_t clusters, struct lsn start,
 		  struct lsn stop, uint32_t timeline, uint32_t segment_bytes, int64_t wait_us,
 		  struct error *why) MUST_CHECK;
-
-/* ---- keeper: heartbeats of the pins while the backup runs ---- */
-
-struct keeper;
-enum err keeper_start(const struct env *, const struct cluster *, size_t clusters,
-		      const struct attempt *, struct keeper **out, struct error *why) MUST_CHECK;
-/* From now on pins name the start, so that WAL from there on is protected. */
-enum err keeper_set_start(struct keeper *, struct lsn, uint32_t timeline,
-			  struct error *why) MUST_CHECK;
-/* Stops the heartbeats; W7 when `drop`. */
-void keeper_stop(struct keeper *, bool drop);
 
 /* ---- about: what else a restore needs to know of the server ---- */
 

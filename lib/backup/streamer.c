@@ -14,11 +14,11 @@
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 enum {
 	STATUS_EVERY_US = 10 * 1000 * 1000, /* wal_sender_timeout is 60 s by default */
@@ -342,7 +342,8 @@ void streamer_free(struct streamer *s)
 	if (s->segment != NULL)
 		(void)munmap(s->segment, s->segment_bytes); /* our own mapping */
 	if (s->wake >= 0)
-		(void)close(s->wake); /* nothing was written that could be lost */
+		(void)s->config.env->files->ops->close(s->config.env->files,
+						       s->wake); /* nothing to lose */
 	(void)pthread_mutex_destroy(&s->mutex);
 	free(s);
 }

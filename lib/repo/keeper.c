@@ -1,0 +1,107 @@
+/* repo/keeper.c - heartbeats: pins/<holder>/<n>, then <n + 1>, one a minute. */
+#include "repo/keeper.h"
+#include "base/waiter.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+struct keeper {
+	const struct env *env;
+	const struct cluster *cluster;
+	size_t clusters;
+	pthread_t thread;
+	struct waiter *stop;
+	pthread_mutex_t mutex; /* guards pin */
+	struct pin pin[KEEPER_CLUSTERS_MAX];
+};
+
+static enum err keeper_beat(struct keeper *k, struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	(void)pthread_mutex_lock(&k->mutex); /* default mutex: cannot fail here */
+	for (size_t i = 0; i < k->clusters && e == ERR_NONE; i++)
+		e = pin_put(&k->cluster[i], &k->pin[i], why);
+	(void)pthread_mutex_unlock(&k->mutex);
+	if (e != ERR_NONE)
+		return error_add(why, "pin of %s", k->pin[0].holder);
+	return ERR_NONE;
+}
+
+static void *keeper_thread(void *arg)
+{
+	struct keeper *k = arg;
+	struct error why;
+
+	while (!waiter_wait(k->stop, KEEPER_HEARTBEAT_US)) {
+		/* Missing one is survived: 14 more come before anybody takes us for dead. */
+		if (keeper_beat(k, &why) != ERR_NONE)
+			observer_event(k->env->observer, LEVEL_WARNING,
+				       "heartbeat not written, trying again in a minute: %s",
+				       why.text);
+	}
+	return NULL;
+}
+
+static void keeper_free(struct keeper *k)
+{
+	waiter_free(k->stop);
+	(void)pthread_mutex_destroy(&k->mutex);
+	free(k);
+}
+
+enum err keeper_start(const struct env *env, const struct cluster *cluster, size_t clusters,
+		      const struct pin *pin, struct keeper **out, struct error *why)
+{
+	struct keeper *k = calloc(1, sizeof(*k));
+	enum err e;
+
+	assert(clusters <= KEEPER_CLUSTERS_MAX);
+	if (k == NULL)
+		return error_set(why, ERR_MEMORY, "pin of %s: out of memory", pin->holder);
+	k->env = env;
+	k->cluster = cluster;
+	k->clusters = clusters;
+	(void)pthread_mutex_init(&k->mutex, NULL); /* cannot fail on Linux */
+	for (size_t i = 0; i < clusters; i++)
+		k->pin[i] = *pin;
+	e = waiter_new(&k->stop, why);
+	if (e == ERR_NONE)
+		e = keeper_beat(k, why);
+	if (e == ERR_NONE && pthread_create(&k->thread, NULL, keeper_thread, k) != 0)
+		e = error_set(why, ERR_LIMIT, "pin of %s: no thread for heartbeats", pin->holder);
+	if (e != ERR_NONE) {
+		keeper_free(k);
+		return e;
+	}
+	*out = k;
+	return ERR_NONE;
+}
+
+enum err keeper_set_start(struct keeper *k, struct lsn start, uint32_t timeline, struct error *why)
+{
+	(void)pthread_mutex_lock(&k->mutex);
+	for (size_t i = 0; i < k->clusters; i++) {
+		k->pin[i].start = start;
+		k->pin[i].timeline = timeline;
+	}
+	(void)pthread_mutex_unlock(&k->mutex);
+	return keeper_beat(k, why);
+}
+
+void keeper_stop(struct keeper *k, bool drop)
+{
+	struct error why;
+
+	if (k == NULL)
+		return;
+	waiter_wake(k->stop);
+	(void)pthread_join(k->thread, NULL);
+	for (size_t i = 0; drop && i < k->clusters; i++)
+		if (pin_drop(&k->cluster[i], k->pin[i].holder, &why) != ERR_NONE)
+			observer_event(k->env->observer, LEVEL_INFO,
+				       "pin left behind, it protects nothing any more: %s",
+				       why.text);
+	keeper_free(k);
+}
