@@ -58,7 +58,8 @@ static void hear(void *ctx, const PGresult *result)
 	char *copy;
 
 	if (severity == NULL || strcmp(severity, "WARNING") != 0 || words == NULL || file == NULL ||
-	    strstr(file, "basebackup") == NULL || !decode_damaged_file(words, path, sizeof(path)) ||
+	    strstr(file, "basebackup") == NULL ||
+	    !decode_damaged_file(words, b->tablespaces, b->tablespace_count, path, sizeof(path)) ||
 	    b->bad_file_count >= BAD_FILES_MAX)
 		return;
 	for (size_t i = 0; i < b->bad_file_count; i++)

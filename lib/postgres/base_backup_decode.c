@@ -74,11 +74,20 @@ enum err decode_backup_message(struct bytes in, struct backup_message *out, stru
 			 in.len);
 }
 
-bool decode_damaged_file(const char *warning, char *out, size_t out_len)
+/* Where in the warning a path below the tablespace's directory begins, behind the slash. */
+static const char *below_tablespace(const char *warning, const struct base_backup_tablespace *t)
+{
+	size_t len = strlen(t->path);
+	const char *at = len > 0 ? strstr(warning, t->path) : NULL;
+
+	return at != NULL && at[len] == '/' ? at + len + 1 : NULL;
+}
+
+/* The start of a path inside the data directory. */
+static const char *below_data_directory(const char *warning)
 {
 	static const char *const roots[] = {"base/", "global/", "pg_tblspc/"};
 	const char *start = NULL;
-	size_t len;
 
 	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
 		const char *at = strstr(warning, roots[i]);
@@ -88,17 +97,39 @@ bool decode_damaged_file(const char *warning, char *out, size_t out_len)
 		if (start == NULL || at < start)
 			start = at;
 	}
+	return start;
+}
+
+bool decode_damaged_file(const char *warning, const struct base_backup_tablespace *tablespaces,
+			 size_t n, char *out, size_t out_len)
+{
+	const char *start = NULL;
+	char root[32] = "";
+	size_t longest = 0;
+	size_t len;
+	int used;
+
 	/* Also there, but about a file's length: no checksum was found wrong. */
-	if (start == NULL || strstr(warning, "could not verify") != NULL)
+	if (strstr(warning, "could not verify") != NULL)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const char *at = below_tablespace(warning, &tablespaces[i]);
+
+		if (at == NULL || strlen(tablespaces[i].path) < longest)
+			continue; /* of "/a" and "/a/b" the longer one is meant */
+		longest = strlen(tablespaces[i].path);
+		start = at;
+		(void)snprintf(root, sizeof(root), "pg_tblspc/%u/", tablespaces[i].oid); /* fits */
+	}
+	if (start == NULL)
+		start = below_data_directory(warning);
+	if (start == NULL)
 		return false;
 	len = strspn(start, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./");
 	while (len > 0 && start[len - 1] == '.') /* of the sentence */
 		len--;
-	if (len >= out_len)
-		return false;
-	memcpy(out, start, len);
-	out[len] = '\0';
-	return true;
+	used = snprintf(out, out_len, "%s%.*s", root, (int)len, start);
+	return used > 0 && (size_t)used < out_len;
 }
 
 enum err decode_size_kb(const char *text, uint64_t *out, struct error *why)

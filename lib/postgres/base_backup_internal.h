@@ -18,9 +18,11 @@ struct backup_message {
 enum err decode_backup_message(struct bytes in, struct backup_message *out,
 			       struct error *why) MUST_CHECK;
 
-/* The relation file that a warning of the server names ("./base/5/1259"), whatever the language
- * of the words around it; false when there is none. */
-bool decode_damaged_file(const char *warning, char *out, size_t out_len);
+/* The relation file that a warning of the server names, as a path inside PGDATA, whatever the
+ * language of the words around it; false when there is none.  The server names files of a
+ * tablespace by its own absolute path; these become "pg_tblspc/OID/...". */
+bool decode_damaged_file(const char *warning, const struct base_backup_tablespace *tablespaces,
+			 size_t n, char *out, size_t out_len);
 
 /* Size in kB as text into bytes, 0 for NULL (unknown).  ERR_PEER. */
 enum err decode_size_kb(const char *text, uint64_t *out, struct error *why) MUST_CHECK;

@@ -273,6 +273,8 @@ static void hint_for(const struct refusal *refusal, const struct refusal_scene *
 			   "name the server's authority in conninfo (sslrootcert=FILE) and the "
 			   "host as its certificate does; sslmode=require encrypts without "
 			   "checking who answers");
+	else if (kind == ERR_CONFIG)
+		error_hint(why, "look at conninfo: pgagent config show prints what is configured");
 	else if (refusal->sqlstate[0] == '\0' && kind == ERR_TRANSIENT)
 		error_hint(why, "see whether it answers: pg_isready -h %s -p %s", scene->host,
 			   scene->port);

@@ -2,6 +2,15 @@
  *
  * live_postgres CONNINFO: CONNINFO leads to a superuser (it switches WAL and makes a table).
  * Prints one line per fact and exits 1 with the first that does not hold.
+ *
+ * live_postgres --open sql|replication CONNINFO: opens one session and prints its label, or the
+ * kind, text and hint of the refusal; always exits 0.
+ *
+ * live_postgres --damaged CONNINFO: the same facts about a backup of a cluster with wrong
+ * checksums, prints the files the server named; exits 1 unless the end says so too.
+ *
+ * live_postgres --stream LSN TIMELINE CONNINFO: streams from LSN to the end of the timeline or
+ * the first error, or until nothing came for 2 s; prints what ended it.
  */
 #include "base/text.h"
 #include "postgres/base_backup.h"
@@ -305,6 +314,85 @@ static void check_cancel(const struct env *env, const char *conninfo)
 	session_close(s);
 }
 
+static void try_open(const struct env *env, const char *kind, const char *conninfo)
+{
+	const struct session_options options = {
+		.conninfo = conninfo,
+		.kind = strcmp(kind, "sql") == 0 ? SESSION_SQL : SESSION_REPLICATION};
+	struct session *s = NULL;
+	struct error why = {.kind = ERR_NONE};
+
+	if (session_open(env, &options, &s, &why) == ERR_NONE)
+		printf("open: %s\n", session_label(s));
+	else
+		printf("%s: %s\nhint: %s\n", error_kind_word(why.kind), why.text, why.hint);
+	session_close(s);
+}
+
+static void check_damaged(const struct env *env, const char *conninfo)
+{
+	const struct base_backup_options options = {.label = "damaged",
+						    .fast_checkpoint = true,
+						    .manifest = true,
+						    .verify_checksums = true};
+	struct session *s = open_session(env, conninfo, SESSION_REPLICATION);
+	const char *const *paths = NULL;
+	struct base_backup *b = NULL;
+	struct base_backup_end end;
+	struct system_identity identity;
+	struct counts c = {.files = 0};
+	struct error why = {.kind = ERR_NONE};
+	uint32_t oid = 0;
+	size_t n;
+
+	hold(base_backup_begin(env, s, &options, &b, &why) == ERR_NONE, "begins a backup", &why);
+	while (base_backup_next_archive(b, &oid, &why) == ERR_NONE)
+		read_archive(b, &c);
+	check_manifest(b, &c);
+	hold(base_backup_end(b, &end, &why) == ERR_NONE, "ends the backup", &why);
+	n = base_backup_bad_files(b, &paths);
+	for (size_t i = 0; i < n; i++)
+		printf("  damaged: %s\n", paths[i]);
+	hold(end.checksum_failures && n > 0, "has checksum failures and their files", NULL);
+	hold(replication_identify(s, &identity, &why) == ERR_NONE, "goes on behind it", &why);
+	base_backup_free(b);
+	session_close(s);
+}
+
+static void stream(const struct env *env, const char *from, const char *timeline,
+		   const char *conninfo)
+{
+	struct session *s = open_session(env, conninfo, SESSION_REPLICATION);
+	struct wal_stream_message m = {.kind = WAL_STREAM_NOTHING};
+	struct error why = {.kind = ERR_NONE};
+	char text[LSN_TEXT_MAX];
+	struct lsn at;
+	enum err e = lsn_from_text(from, &at, &why);
+
+	if (e == ERR_NONE)
+		e = wal_stream_start(s, NULL, at, (uint32_t)strtoul(timeline, NULL, 10), &why);
+	while (e == ERR_NONE) {
+		e = wal_stream_next(s, 2000, -1, &m, &why);
+		if (e != ERR_NONE || m.kind == WAL_STREAM_NOTHING || m.kind == WAL_STREAM_END)
+			break;
+		if (m.kind == WAL_STREAM_DATA)
+			at.value = m.start.value + m.payload.len;
+	}
+	lsn_to_text(at, text);
+	printf("came to %s\n", text);
+	if (e != ERR_NONE) {
+		printf("%s: %s\n", error_kind_word(e), why.text);
+	} else if (m.kind == WAL_STREAM_END) {
+		lsn_to_text(m.next_start, text);
+		printf("end: next timeline %u at %s\n", m.next_timeline, text);
+	} else {
+		printf("nothing more\n");
+	}
+	if (wal_stream_stop(s, &why) == ERR_NONE)
+		printf("stopped\n");
+	session_close(s);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct observer_ops ops = {.event = hear, .progress = ignore};
@@ -316,12 +404,24 @@ int main(int argc, char **argv)
 	struct session *sql;
 	struct session *walsender;
 
+	env.observer = &observer;
+	env.cancelled = &cancelled;
+	if (argc == 4 && strcmp(argv[1], "--open") == 0) {
+		try_open(&env, argv[2], argv[3]);
+		return 0;
+	}
+	if (argc == 3 && strcmp(argv[1], "--damaged") == 0) {
+		check_damaged(&env, argv[2]);
+		return 0;
+	}
+	if (argc == 5 && strcmp(argv[1], "--stream") == 0) {
+		stream(&env, argv[2], argv[3], argv[4]);
+		return 0;
+	}
 	if (argc != 2) {
 		fprintf(stderr, "usage: live_postgres CONNINFO\n");
 		return 2;
 	}
-	env.observer = &observer;
-	env.cancelled = &cancelled;
 	sql = open_session(&env, argv[1], SESSION_SQL);
 	walsender = open_session(&env, argv[1], SESSION_REPLICATION);
 	check_sql(sql);
