@@ -48,7 +48,9 @@ struct summary {
 	size_t bad_files;
 };
 void summary_release(struct summary *);
+/* Bad files beyond what a frame holds are left out; `checksum_failures` still counts them. */
 void summary_encode(const struct summary *, struct writer *);
+/* ERR_CORRUPT: a line is malformed, out of range or missing. */
 enum err summary_decode(struct bytes, struct summary *out, struct error *why) MUST_CHECK;
 
 struct pack_entry {
@@ -74,6 +76,7 @@ struct manifest {
 	uint32_t packs;
 	struct section *section; /* owned */
 	uint32_t sections;
+	struct pack_index *index; /* finds packs by id; private */
 };
 struct manifest *manifest_new(void); /* empty; NULL = no memory */
 void manifest_free(struct manifest *);
@@ -109,8 +112,10 @@ void file_record_encode(const struct file_record *, struct writer *);
  * number of shards and lengths: ERR_CORRUPT. */
 enum err file_record_decode(struct reader *, struct file_record *out, struct error *why) MUST_CHECK;
 
-/* Writes the decision object of `cluster`: W6.  ERR_EXISTS: this attempt was aborted (or committed)
- * by somebody else; after ERR_UNSURE the key was read back and compared.  `sha256` of the object. */
+/* Writes the decision object of `cluster`: W6.  ERR_EXISTS: this attempt was aborted (or committed
+ * with other content) by somebody else; the text says which, by whom and why.  The same content
+ * found at the key is success: an answer was lost on the way.  ERR_UNSURE: it was tried twice, the
+ * backup may be there.  ERR_LIMIT: more than 16 MiB.  `sha256` of the stored object. */
 enum err manifest_commit(const struct cluster *, const struct manifest *,
 			 uint8_t sha256[CRYPTO_SHA256_BYTES], struct error *why) MUST_CHECK;
 
