@@ -48,9 +48,12 @@ enum err error_add(struct error *why, const char *format, ...)
 	va_start(args, format);
 	used = vsnprintf(why->text, sizeof(why->text), format, args);
 	va_end(args);
-	if (used >= 0 && (size_t)used < sizeof(why->text))
-		(void)snprintf(why->text + used, sizeof(why->text) - (size_t)used, ": %s",
+	if (used >= 0 && (size_t)used < sizeof(why->text)) {
+		size_t room = sizeof(why->text) - (size_t)used;
+
+		(void)snprintf(why->text + used, room, ": %.*s", (int)room,
 			       old); /* cut text is still text */
+	}
 	return why->kind;
 }
 
