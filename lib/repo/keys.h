@@ -39,8 +39,9 @@ enum err keyring_new(struct random *, const uint8_t repository_id[REPOSITORY_ID_
 void keyring_free(struct keyring *); /* wipes; NULL is fine */
 
 /* Seals the key set into a new slot `name`; SLOT_CLEAR needs no secret (NULL). */
-enum err keyring_put_slot(struct keyring *, const struct env *, struct store *, const char *name,
-			  const struct key_secret *, struct error *why) MUST_CHECK;
+enum err keyring_put_slot(const struct keyring *, const struct env *, struct store *,
+			  const char *name, const struct key_secret *,
+			  struct error *why) MUST_CHECK;
 
 /* Tries `secret` (NULL: only clear slots) on every slot.  ERR_WRONG_KEY when none opens;
  * ERR_MISSING when there is no slot at all; ERR_CORRUPT when the only fitting slot is damaged.

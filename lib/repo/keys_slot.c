@@ -186,7 +186,7 @@ out:
 	return e;
 }
 
-enum err keyring_put_slot(struct keyring *k, const struct env *env, struct store *store,
+enum err keyring_put_slot(const struct keyring *k, const struct env *env, struct store *store,
 			  const char *name, const struct key_secret *secret, struct error *why)
 {
 	struct slot s = {.cost = {SLOT_SCRYPT_N, SLOT_SCRYPT_R, SLOT_SCRYPT_P}};
