@@ -1,7 +1,7 @@
 /* store/posix/posix_upload.c - an object on its way from a temporary to its name.
  *
- * The numbers are those of the table of durable steps in lib/store/README.md; steps 2 to 8 are in
- * base/file.c.
+ * The numbers are those of the table of durable steps in lib/store/README.md; steps 2 to 8 are
+ * publishing, which base/file.c counts as 1 to 7.
  */
 #include "store/posix/posix_internal.h"
 
