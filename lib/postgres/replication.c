@@ -141,6 +141,7 @@ static enum err take_next(struct session *s, const PGresult *row, struct error *
 static enum err take_end(struct session *s, struct error *why)
 {
 	bool copy_open = true;
+	bool ended = false;
 
 	s->stream.state = WAL_STREAM_ENDED;
 	for (;;) {
@@ -159,9 +160,12 @@ static enum err take_end(struct session *s, struct error *why)
 			e = take_next(s, result, why);
 			break;
 		case PGRES_COMMAND_OK:
+			ended = true;
 			break;
 		case PGRES_FATAL_ERROR:
-			e = session_refused(s, result, why);
+			/* A server that shuts down says that the stream is over, then hangs up. */
+			if (!ended || PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL)
+				e = session_refused(s, result, why);
 			break;
 		default:
 			e = error_set(why, ERR_PEER, "WAL stream: %s: answered %s at its end",

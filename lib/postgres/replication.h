@@ -35,7 +35,7 @@ struct wal_stream_message {
 	int64_t server_time_us; /* microseconds since 1970 UTC */
 	bool reply_requested;   /* KEEPALIVE */
 	struct bytes payload;   /* DATA; borrowed until the next call */
-	uint32_t next_timeline; /* END of a historic timeline, else 0 */
+	uint32_t next_timeline; /* END of a historic timeline; 0 = the server shuts down */
 	struct lsn next_start;
 };
 
@@ -50,7 +50,8 @@ enum err wal_stream_next(struct session *, int wait_ms, int wake_fd, struct wal_
 /* Standby status update; positions are "last byte + 1", applied is always reported as 0. */
 enum err wal_stream_report(struct session *, struct lsn written, struct lsn flushed, int64_t now_us,
 			   struct error *why) MUST_CHECK;
-/* Ends the copy from our side and drains what is under way. */
+/* Ends the copy from our side and drains what is under way, for at most 30 s and also when
+ * env->cancelled is set.  After an END it only makes the session ready for other commands. */
 enum err wal_stream_stop(struct session *, struct error *why) MUST_CHECK;
 
 #endif

@@ -377,6 +377,8 @@ static void stream(const struct env *env, const char *from, const char *timeline
 			break;
 		if (m.kind == WAL_STREAM_DATA)
 			at.value = m.start.value + m.payload.len;
+		if (m.kind == WAL_STREAM_KEEPALIVE && m.reply_requested)
+			e = wal_stream_report(s, at, at, clock_now_us(env->clock), &why);
 	}
 	lsn_to_text(at, text);
 	printf("came to %s\n", text);
