@@ -1,0 +1,32 @@
+/* commands/commands.c - the table of commands that this program has. */
+#include "commands/commands.h"
+
+#include <assert.h>
+#include <string.h>
+
+const struct command commands[] = {
+	{&spec_config, command_config},
+	{&spec_help, command_help},
+	{&spec_version, command_version},
+};
+const size_t commands_count = sizeof(commands) / sizeof(commands[0]);
+
+size_t commands_specs(const struct command_spec *out[COMMANDS_MAX])
+{
+	static_assert(sizeof(commands) / sizeof(commands[0]) <= COMMANDS_MAX, "raise COMMANDS_MAX");
+	for (size_t i = 0; i < commands_count; i++)
+		out[i] = commands[i].spec;
+	return commands_count;
+}
+
+const struct command *command_of_name(const char *name)
+{
+	for (size_t i = 0; i < commands_count; i++) {
+		const struct command_spec *spec = commands[i].spec;
+
+		if (strcmp(spec->name, name) == 0 ||
+		    (spec->alias != NULL && strcmp(spec->alias, name) == 0))
+			return &commands[i];
+	}
+	return NULL;
+}

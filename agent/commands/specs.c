@@ -1,0 +1,320 @@
+/* commands/specs.c - names, options and help lines of the commands: the face, not the work. */
+#include "commands/commands.h"
+
+#define OPTIONS(table) .options = (table), .options_count = sizeof(table) / sizeof((table)[0])
+
+#define KEY_OPTIONS                                                                                \
+	{.id = OPTION_KEY_FILE,                                                                    \
+	 .name = "key-file",                                                                       \
+	 .takes = TAKES_TEXT,                                                                      \
+	 .argument = "FILE",                                                                       \
+	 .set = SET_KEY},                                                                          \
+	{                                                                                          \
+		.id = OPTION_PASSPHRASE_FILE, .name = "passphrase-file", .takes = TAKES_TEXT,      \
+		.argument = "FILE", .set = SET_KEY, .help = "what opens a --repo PATH"             \
+	}
+
+static const struct option_spec init_options[] = {
+	{.id = OPTION_UPGRADE,
+	 .name = "upgrade",
+	 .help = "the cluster has a new system identifier (pg_upgrade, initdb)"},
+};
+
+static const struct option_spec check_options[] = {
+	{.id = OPTION_NAGIOS,
+	 .name = "nagios",
+	 .help = "one line with perfdata; exit 0, 1, 2 or 3"},
+};
+
+static const struct option_spec backup_options[] = {
+	{.id = OPTION_LABEL,
+	 .name = "label",
+	 .takes = TAKES_TEXT,
+	 .argument = "TEXT",
+	 .help = "a word of yours, shown by list"},
+	{.id = OPTION_TYPE,
+	 .name = "type",
+	 .takes = TAKES_CHOICE,
+	 .argument = "auto|full|incremental",
+	 .choices = "auto|full|incremental|incr=incremental",
+	 .help = "what is read from the server (auto)"},
+	{.id = OPTION_MAX_RATE,
+	 .name = "max-rate",
+	 .takes = TAKES_RATE,
+	 .argument = "RATE",
+	 .help = "at most this much per second from the server: 50MB"},
+	{.id = OPTION_CHECKPOINT,
+	 .name = "checkpoint",
+	 .takes = TAKES_CHOICE,
+	 .argument = "fast|spread",
+	 .choices = "fast|spread",
+	 .help = "spread waits for minutes and spares the disks (spread)"},
+	{.id = OPTION_KEEP, .name = "keep", .help = "retention leaves this backup alone"},
+};
+
+static const struct option_spec list_options[] = {KEY_OPTIONS};
+
+static const struct option_spec verify_options[] = {
+	{.id = OPTION_QUICK, .name = "quick", .help = "presence and sizes only"},
+	{.id = OPTION_ALL, .name = "all", .help = "also what was proven lately"},
+	KEY_OPTIONS,
+};
+
+static const struct option_spec key_options[] = {
+	{.id = OPTION_STDIN,
+	 .name = "stdin",
+	 .help = "test: read a recovery code from standard input"},
+	KEY_OPTIONS,
+};
+
+static const struct option_spec archive_get_options[] = {
+	{.id = OPTION_PIN,
+	 .name = "pin",
+	 .takes = TAKES_TEXT,
+	 .argument = "ID",
+	 .help = "keeps this pin of a restore alive"},
+	KEY_OPTIONS,
+};
+
+static const struct option_spec restore_options[] = {
+	{.id = OPTION_PGDATA,
+	 .letter = 'D',
+	 .name = "pgdata",
+	 .alias = "target-dir",
+	 .takes = TAKES_TEXT,
+	 .argument = "DIR",
+	 .help = "where to"},
+	{.id = OPTION_TO_TIME,
+	 .name = "to-time",
+	 .takes = TAKES_TEXT,
+	 .argument = "T",
+	 .set = SET_TARGET,
+	 .help = "\"2026-11-23 14:05:00+01\", \"... Europe/Paris\", \"10 minutes ago\""},
+	{.id = OPTION_TO_LSN,
+	 .name = "to-lsn",
+	 .takes = TAKES_TEXT,
+	 .argument = "LSN",
+	 .set = SET_TARGET},
+	{.id = OPTION_TO_XID,
+	 .name = "to-xid",
+	 .takes = TAKES_NUMBER,
+	 .argument = "XID",
+	 .min = 3,
+	 .max = UINT64_MAX,
+	 .set = SET_TARGET},
+	{.id = OPTION_TO_NAME,
+	 .name = "to-name",
+	 .takes = TAKES_TEXT,
+	 .argument = "NAME",
+	 .set = SET_TARGET,
+	 .help = "position, transaction, restore point"},
+	{.id = OPTION_TO_LATEST, .name = "to-latest", .set = SET_TARGET},
+	{.id = OPTION_TO_BACKUP_END,
+	 .name = "to-backup-end",
+	 .set = SET_TARGET,
+	 .help = "all that is contiguous (default); nothing but the backup"},
+	{.id = OPTION_EXCLUSIVE, .name = "exclusive", .help = "stop just before the target"},
+	{.id = OPTION_TIMELINE,
+	 .name = "timeline",
+	 .takes = TAKES_TEXT,
+	 .argument = "N|latest",
+	 .help = "the timeline to follow"},
+	{.id = OPTION_BACKUP,
+	 .name = "backup",
+	 .takes = TAKES_TEXT,
+	 .argument = "ID",
+	 .help = "start from this backup"},
+	{.id = OPTION_PLAN,
+	 .name = "plan",
+	 .alias = "dry-run",
+	 .help = "print the plan, change nothing; exit 3: can't be reached"},
+	{.id = OPTION_TABLESPACE,
+	 .name = "tablespace",
+	 .takes = TAKES_LIST,
+	 .argument = "NAME=DIR",
+	 .help = "where this tablespace goes; repeatable"},
+	{.id = OPTION_TABLESPACE_DIR,
+	 .name = "tablespace-dir",
+	 .takes = TAKES_TEXT,
+	 .argument = "DIR",
+	 .help = "all other tablespaces go below DIR"},
+	{.id = OPTION_ACTION,
+	 .name = "action",
+	 .takes = TAKES_CHOICE,
+	 .argument = "pause|promote|shutdown",
+	 .choices = "pause|promote|shutdown",
+	 .help = "at the target (pause; promote for latest)"},
+	{.id = OPTION_SIDE, .name = "side", .set = SET_PLACE},
+	{.id = OPTION_IN_PLACE,
+	 .name = "in-place",
+	 .set = SET_PLACE,
+	 .help = "a copy that does no harm; the server itself again"},
+	{.id = OPTION_ARCHIVING,
+	 .name = "archiving",
+	 .takes = TAKES_CHOICE,
+	 .argument = "keep|off",
+	 .choices = "keep|off",
+	 .help = "archive_mode of the restored server"},
+	{.id = OPTION_KEEP_SETTING,
+	 .name = "keep-setting",
+	 .takes = TAKES_LIST,
+	 .argument = "NAME",
+	 .help = "do not neutralise this one in a side copy; repeatable"},
+	{.id = OPTION_SET,
+	 .name = "set",
+	 .takes = TAKES_LIST,
+	 .argument = "NAME=VALUE",
+	 .help = "a setting of the restored server; repeatable"},
+	{.id = OPTION_START,
+	 .name = "start",
+	 .help = "start it, follow the replay, leave it running"},
+	{.id = OPTION_PORT,
+	 .name = "port",
+	 .takes = TAKES_NUMBER,
+	 .argument = "N",
+	 .min = 1,
+	 .max = 65535,
+	 .help = "its port (a free one)"},
+	{.id = OPTION_JOBS,
+	 .letter = 'j',
+	 .name = "jobs",
+	 .takes = TAKES_NUMBER,
+	 .argument = "N",
+	 .min = 1,
+	 .max = 64,
+	 .help = "parallel readers (processors)"},
+	KEY_OPTIONS,
+};
+
+const struct command_spec spec_init = {
+	.name = "init",
+	.arguments = "",
+	.summary = "create or check the repositories of the cluster and their keys",
+	OPTIONS(init_options),
+	.example = "pgagent init",
+	.reads_config = true,
+};
+
+const struct command_spec spec_check = {
+	.name = "check",
+	.arguments = "",
+	.summary = "try every link of the chain; say what is wrong and what mends it",
+	OPTIONS(check_options),
+	.example = "pgagent check",
+	.reads_config = true,
+};
+
+const struct command_spec spec_backup = {
+	.name = "backup",
+	.arguments = "",
+	.summary = "take a base backup over the replication protocol",
+	OPTIONS(backup_options),
+	.example = "pgagent backup --checkpoint fast --label before-upgrade",
+	.reads_config = true,
+};
+
+const struct command_spec spec_list = {
+	.name = "list",
+	.alias = "info",
+	.arguments = "",
+	.summary = "backups, and the windows of time that can be restored",
+	OPTIONS(list_options),
+	.example = "pgagent list\n"
+		   "pgagent list --repo /mnt/backups --key-file /root/local.key --output json",
+	.reads_config = true,
+};
+
+const struct command_spec spec_show = {
+	.name = "show",
+	.arguments = "BACKUP",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "one backup, in full",
+	OPTIONS(list_options),
+	.example = "pgagent show 20261123T010000Z-5d0c9a7be1f04c33",
+	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_archive_push = {
+	.name = "archive-push",
+	.arguments = "PATH",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "for archive_command: 0 only when the segment is durable in the repositories",
+	.example = "archive_command = '/usr/bin/pgagent archive-push --cluster main %p'",
+	.exits = EXITS_ARCHIVE_PUSH,
+	.reads_config = true,
+};
+
+const struct command_spec spec_archive_get = {
+	.name = "archive-get",
+	.arguments = "FILE DEST",
+	.arguments_min = 2,
+	.arguments_max = 2,
+	.summary = "for restore_command: 0 delivered, 1 proven absent, 200 everything else",
+	OPTIONS(archive_get_options),
+	.example = "restore_command = '/usr/bin/pgagent archive-get --cluster main %f \"%p\"'",
+	.exits = EXITS_ARCHIVE_GET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_restore = {
+	.name = "restore",
+	.arguments = "",
+	.summary = "restore to a point in time",
+	OPTIONS(restore_options),
+	.example = "pgagent restore -D /srv/look --to-time '10 minutes ago' --plan\n"
+		   "pgagent restore -D /srv/look --to-time '2026-11-23 14:05:00+01' --start",
+	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_verify = {
+	.name = "verify",
+	.arguments = "[BACKUP]",
+	.arguments_max = 1,
+	.summary = "read what is stored and prove it whole",
+	OPTIONS(verify_options),
+	.example = "pgagent verify\npgagent verify --quick",
+	.reads_config = true,
+};
+
+const struct command_spec spec_key = {
+	.name = "key",
+	.arguments = "list|test",
+	.actions = "list|test",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "the keys of a repository: list them, or test that one opens it",
+	OPTIONS(key_options),
+	.example = "pgagent key list\npgagent key test --stdin < recovery-code.txt",
+	.reads_config = true,
+};
+
+const struct command_spec spec_config = {
+	.name = "config",
+	.arguments = "check|show",
+	.actions = "check|show",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "check the configuration, or show what is in effect (secrets masked)",
+	.example = "pgagent config check\npgagent config show --output json",
+};
+
+const struct command_spec spec_help = {
+	.name = "help",
+	.arguments = "[COMMAND]",
+	.arguments_max = 1,
+	.summary = "this page, or the page of a command",
+	.example = "pgagent help restore",
+	.root_allowed = true,
+};
+
+const struct command_spec spec_version = {
+	.name = "version",
+	.arguments = "",
+	.summary = "print the version",
+	.example = "pgagent version --output json",
+	.root_allowed = true,
+};
