@@ -1,0 +1,11 @@
+/* repo/verify_internal.h - what the files of verification share. */
+#ifndef REPO_VERIFY_INTERNAL_H
+#define REPO_VERIFY_INTERNAL_H
+
+#include "repo/verify.h"
+
+/* Counts a finding and passes it on. */
+void verify_report(const struct verify_options *, struct verify_totals *,
+		   const struct verify_finding *);
+
+#endif
