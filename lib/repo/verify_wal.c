@@ -115,7 +115,10 @@ static enum err visit_wal(void *ctx, const struct wal_listed *listed, struct err
 			report(r, key, need->backup, text);
 		}
 		/* A slice stands for the segment's beginning only. */
-		need->next = whole ? segno + 1 : segno;
+		if (whole)
+			need->next = segno + 1;
+		else if (segno > need->next)
+			need->next = segno;
 		need->last = segno;
 	}
 	return read_object(r, listed, why);
