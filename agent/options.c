@@ -26,7 +26,7 @@ const struct option_spec options_global[] = {
 	 .name = "repo",
 	 .takes = TAKES_TEXT,
 	 .argument = "NAME|PATH|URL",
-	 .help = "only this repository; a path or URL needs no configuration file"},
+	 .help = "only this one; a path or URL needs no configuration file"},
 	{.id = OPTION_OUTPUT,
 	 .name = "output",
 	 .takes = TAKES_CHOICE,
@@ -56,122 +56,6 @@ const struct option_spec options_global[] = {
 	{.id = OPTION_HELP, .letter = 'h', .name = "help", .help = "print this page"},
 };
 const size_t options_global_count = COUNT(options_global);
-
-/* What people type who come from other tools, or from postgresql.conf. */
-static const struct {
-	const char *theirs, *ours;
-} other_words[] = {
-	{"stanza", "cluster"},
-	{"server", "cluster"},
-	{"target", "to-time"},
-	{"target-time", "to-time"},
-	{"target-lsn", "to-lsn"},
-	{"target-xid", "to-xid"},
-	{"target-name", "to-name"},
-	{"target-tli", "timeline"},
-	{"target-action", "action"},
-	{"target-exclusive", "exclusive"},
-	{"process-max", "jobs"},
-	{"tablespace-map", "tablespace"},
-	{"tablespace-mapping", "tablespace"},
-	{"recovery-option", "set"},
-	{"recover", "restore"},
-	{"list-backups", "list"},
-	{"show-backup", "show"},
-	{"stanza-create", "init"},
-	{"wal-push", "archive-push"},
-	{"wal-fetch", "archive-get"},
-	{"backup-push", "backup"},
-	{"backup-fetch", "restore"},
-	{"backup-list", "list"},
-	{"get-wal", "archive-get"},
-	{"put-wal", "archive-push"},
-	{"validate", "verify"},
-	{"create", "init"},
-};
-
-const char *nearest_name(const char *text, const char *const *names, size_t count)
-{
-	/* Up to a third of the letters may be wrong, at least two: more is another word. */
-	unsigned best = (unsigned)(strlen(text) / 3 < 2 ? 2 : strlen(text) / 3) + 1;
-	const char *found = NULL;
-
-	for (size_t i = 0; i < COUNT(other_words); i++)
-		for (size_t n = 0; n < count && strcmp(text, other_words[i].theirs) == 0; n++)
-			if (names[n] != NULL && strcmp(names[n], other_words[i].ours) == 0)
-				return names[n];
-	for (size_t i = 0; i < count; i++) {
-		unsigned distance;
-
-		if (names[i] == NULL)
-			continue;
-		distance = text_distance(text, names[i], best);
-		if (distance < best && distance < strlen(names[i])) {
-			best = distance;
-			found = names[i];
-		}
-	}
-	return found;
-}
-
-/* The next of "a|b=c|d": its name into `name`, what it stands for into `full`. */
-static const char *choice_next(const char *at, char *name, char *full, size_t size)
-{
-	size_t len = strcspn(at, "|"), equals = strcspn(at, "|=");
-
-	if (*at == '\0')
-		return NULL;
-	(void)snprintf(name, size, "%.*s", (int)equals, at); /* choices are short words */
-	(void)snprintf(full, size, "%.*s", (int)(equals < len ? len - equals - 1 : len),
-		       equals < len ? at + equals + 1 : at);
-	return at[len] == '|' ? at + len + 1 : at + len;
-}
-
-bool choice_name(const char *choices, int index, char *out, size_t size)
-{
-	char name[64], full[64];
-	int at = 0;
-
-	while ((choices = choice_next(choices, name, full, sizeof(name))) != NULL) {
-		if (strcmp(name, full) != 0)
-			continue;
-		if (at++ == index) {
-			(void)snprintf(out, size, "%s", full); /* choices are short words */
-			return true;
-		}
-	}
-	return false;
-}
-
-int choice_index(const char *choices, const char *text)
-{
-	char name[64], full[64], candidate[64];
-	const char *at = choices;
-
-	while ((at = choice_next(at, name, full, sizeof(name))) != NULL) {
-		if (strcmp(name, text) != 0)
-			continue;
-		for (int i = 0; choice_name(choices, i, candidate, sizeof(candidate)); i++)
-			if (strcmp(candidate, full) == 0)
-				return i;
-	}
-	return -1;
-}
-
-/* The full name of a choice as a static piece of nothing: the text given, or behind its '='. */
-static const char *choice_canonical(const char *choices, const char *text)
-{
-	size_t len = strlen(text);
-
-	/* An alias stands at the end of the choices or before '|', so that only the last one has
-	 * a terminated full name to point to; specs keep their alias last. */
-	for (const char *at = choices; at != NULL; at = strchr(at, '|')) {
-		at += *at == '|';
-		if (strncmp(at, text, len) == 0 && at[len] == '=')
-			return at + len + 1;
-	}
-	return text;
-}
 
 struct walk {
 	struct options *out;
@@ -243,12 +127,10 @@ static enum err check_value(const struct option_spec *spec, const char *name, co
 
 	switch (spec->takes) {
 	case TAKES_CHOICE:
-		if (choice_index(spec->choices, text) < 0) {
-			(void)error_set(why, ERR_CONFIG, "%s: \"%s\" is not one of %s", name, text,
-					spec->argument);
-			return ERR_CONFIG;
-		}
-		out->text = choice_canonical(spec->choices, text);
+		if (choice_index(spec->choices, text) < 0)
+			return error_set(why, ERR_CONFIG, "%s: \"%s\" is not one of %s", name, text,
+					 spec->choices);
+		out->text = choice_full_name(spec->choices, text);
 		return ERR_NONE;
 	case TAKES_NUMBER:
 		if (!text_to_u64(bytes_of_text(text), &out->number) || out->number < spec->min ||

@@ -85,7 +85,7 @@ struct option_spec {
 	const char *alias; /* another accepted name, or NULL */
 	enum option_takes takes;
 	const char *argument; /* word for the help page: "DIR" */
-	const char *choices;  /* "auto|full|incr=incremental": `incr` is taken as incremental */
+	const char *choices;  /* "auto|full|incr=full": an alias stands last */
 	uint64_t min, max;    /* of TAKES_NUMBER */
 	enum option_set set;
 	const char *help; /* one line; NULL: shown on one line with the next option */
@@ -170,6 +170,9 @@ const char *option_next(const struct options *, enum option_id, size_t *at);
 int choice_index(const char *choices, const char *text);
 /* The full name of choice `index`, without aliases; false when there is none. */
 bool choice_name(const char *choices, int index, char *out, size_t size);
+
+/* What `text`, one of the choices, stands for: itself, or the name behind its '='. */
+const char *choice_full_name(const char *choices, const char *text);
 
 /* The nearest of the names, or NULL when none is near; `names` may hold NULLs. */
 const char *nearest_name(const char *text, const char *const *names, size_t count);

@@ -302,7 +302,9 @@ bool time_target_is_relative(const char *text)
 
 	while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
 		len--;
-	return len > 4 && strncmp(text + len - 3, "ago", 3) == 0;
+	/* A word of its own: America/Santiago is a zone. */
+	return len > 3 && strncmp(text + len - 3, "ago", 3) == 0 &&
+	       (text[len - 4] == ' ' || text[len - 4] == '\t');
 }
 
 static enum err relative_from_text(const char *text, int64_t now_us, int64_t *out_us,

@@ -92,7 +92,16 @@ static int config_check(struct agent *agent)
 	return good ? EXIT_DONE : EXIT_USAGE;
 }
 
-/* Text of a value as shown: masked, and where it comes from. */
+/* Keys of object stores are no matter for a directory. */
+static bool is_shown(enum config_kind kind, const struct config_key *key,
+		     const struct config_section *section)
+{
+	/* The section is the first member of its struct. */
+	return kind != CONFIG_REPO || !key->only_s3 ||
+	       ((const struct config_repo *)section)->type == CONFIG_REPO_S3;
+}
+
+/* Every value in effect, masked, and where it comes from. */
 static void show_section(struct agent *agent, enum config_kind kind, const char *title,
 			 const struct config_section *section,
 			 const struct config_section *fallback, json_t *object)
@@ -106,6 +115,8 @@ static void show_section(struct agent *agent, enum config_kind kind, const char 
 		const struct config_value *value = &section->value[i];
 		const char *text;
 
+		if (!is_shown(kind, &keys[i], section))
+			continue;
 		if (value->text == NULL && fallback != NULL)
 			value = &fallback->value[i];
 		text = value->text != NULL ? value->text : keys[i].standard;
