@@ -4,6 +4,7 @@ One server per major writes a row per moment; every restore must show exactly th
 moment's definition in PostgreSQL's manual promises.
 """
 
+import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -82,9 +83,10 @@ def seen(scene, *args, action="pause"):
         assert clone.sql("SHOW archive_mode") == "off"
         numbers = clone.sql("SELECT coalesce(string_agg(i::text, ',' ORDER BY i), '') "
                             "FROM moments")
-        return numbers, document
     finally:
         clone.stop("immediate")
+    shutil.rmtree(target)
+    return numbers, document
 
 
 def upto(last):
