@@ -19,8 +19,8 @@ struct agent {
 	const char *program; /* argv[0] */
 };
 
-/* Loads --config, $PGAGENT_CONFIG or the default file into agent->config.  A missing file is fine
- * when --repo is a place and --config was not given on the command line. */
+/* Loads --config, $PGAGENT_CONFIG or the default file into agent->config.  A missing or
+ * bad file is fine (with a warning) when --repo is a place and no file was asked for. */
 enum err agent_load_config(struct agent *, struct error *why) MUST_CHECK;
 
 /* The path that agent_load_config reads. */
