@@ -42,7 +42,9 @@ enum {
 	FRAME_HEADER_BYTES = 32,
 	FRAME_OVERHEAD_BYTES = 48, /* header and tag */
 	OBJECT_HEADER_BYTES = 128,
-	OBJECT_TRAILER_BYTES = 32
+	OBJECT_TRAILER_BYTES = 32,
+	/* Besides the directory, whose entries of 20 bytes have to fit in one frame. */
+	OBJECT_FRAMES_MAX = (FRAME_PLAIN_MAX - 4) / 20
 };
 
 /* Where one frame lies in its object. */
@@ -57,16 +59,20 @@ struct object_writer;
 /* Begins an upload of `key`. */
 enum err object_begin(const struct repository *, const char *key, enum object_class,
 		      uint64_t size_hint, struct object_writer **out, struct error *why) MUST_CHECK;
-/* Seals `payload` (codec output of `plain_len` bytes) as the next frame. */
+/* Seals `payload` (codec output of `plain_len` bytes) as the next frame; `place` may be NULL.
+ * ERR_LIMIT after OBJECT_FRAMES_MAX frames: the object can then still be committed.  After any
+ * other failure only object_abandon is left. */
 enum err object_add(struct object_writer *, enum frame_class, enum codec, struct bytes payload,
 		    uint32_t plain_len, struct frame_place *place, struct error *why) MUST_CHECK;
 /* Compresses with `compressor` (NULL = stored), then object_add. */
 enum err object_add_plain(struct object_writer *, enum frame_class, struct compressor *,
 			  struct bytes plain, struct frame_place *place,
 			  struct error *why) MUST_CHECK;
-uint64_t object_bytes(const struct object_writer *); /* so far */
+uint64_t object_bytes(const struct object_writer *);  /* so far */
+uint32_t object_frames(const struct object_writer *); /* so far */
 /* Directory, trailer, store_commit.  Ends the writer whatever the answer.  `sha256` (may be NULL)
- * gets the digest of the whole object, `size` (may be NULL) its bytes. */
+ * gets the digest of the whole object, `size` (may be NULL) its bytes.  An answer that was lost is
+ * settled by looking; ERR_UNSURE is left only when that fails too. */
 enum err object_commit(struct object_writer *, uint8_t sha256[CRYPTO_SHA256_BYTES], uint64_t *size,
 		       struct error *why) MUST_CHECK;
 void object_abandon(struct object_writer *); /* NULL is fine */
@@ -96,8 +102,8 @@ struct frame_entry {
 	uint8_t frame_class;
 	uint8_t codec;
 };
-/* Trailer and directory of the opened object, into new memory of the reader, valid until the next
- * object_open. */
+/* Trailer and directory of the opened object, in memory of the reader, valid until the next
+ * object_open or object_directory.  The frames lie end to end, in order. */
 enum err object_directory(struct object_reader *, const struct frame_entry **out, size_t *count,
 			  uint64_t *object_size, struct error *why) MUST_CHECK;
 
