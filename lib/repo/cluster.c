@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { CLUSTER_KEY_MAX = CLUSTER_NAME_MAX + 64, SYSTEM_TEXT_MAX = 20 };
 
@@ -141,10 +142,14 @@ enum err identity_ensure(const struct cluster *c, const struct identity *id, str
 	return ERR_CONFIG;
 }
 
-struct clusters_walk {
-	enum err (*visit)(void *ctx, const char *name, uint64_t system_identifier,
-			  struct error *why);
-	void *ctx;
+struct found_cluster {
+	char name[CLUSTER_NAME_MAX];
+	uint64_t system;
+};
+
+struct found_clusters {
+	struct found_cluster *at; /* owned */
+	size_t count, room;
 };
 
 /* "<cluster>/<system>/identity" into its parts; false for any other key. */
@@ -163,15 +168,34 @@ static bool is_identity_key(const char *key, char name[CLUSTER_NAME_MAX], uint64
 	       text_to_u64(bytes_of(first + 1, (size_t)(second - first - 1)), system);
 }
 
-static enum err visit_identity(void *ctx, const struct store_object *object, struct error *why)
+static enum err gather_identity(void *ctx, const struct store_object *object, struct error *why)
 {
-	struct clusters_walk *walk = ctx;
-	char name[CLUSTER_NAME_MAX];
-	uint64_t system = 0;
+	struct found_clusters *found = ctx;
+	struct found_cluster one;
 
-	if (!is_identity_key(object->key, name, &system))
+	if (!is_identity_key(object->key, one.name, &one.system))
 		return ERR_NONE;
-	return walk->visit(walk->ctx, name, system, why);
+	if (found->count == found->room) {
+		size_t room = found->room == 0 ? 16 : found->room * 2;
+		struct found_cluster *at = reallocarray(found->at, room, sizeof(*at));
+
+		if (at == NULL)
+			return error_set(why, ERR_MEMORY, "cannot list clusters: out of memory");
+		found->at = at;
+		found->room = room;
+	}
+	found->at[found->count++] = one;
+	return ERR_NONE;
+}
+
+static int compare_found(const void *a, const void *b)
+{
+	const struct found_cluster *x = a, *y = b;
+	int by_name = strcmp(x->name, y->name);
+
+	if (by_name != 0)
+		return by_name;
+	return x->system < y->system ? -1 : x->system > y->system;
 }
 
 enum err clusters_list(const struct repository *r,
@@ -179,7 +203,14 @@ enum err clusters_list(const struct repository *r,
 					 struct error *why),
 		       void *ctx, struct error *why)
 {
-	struct clusters_walk walk = {.visit = visit, .ctx = ctx};
+	struct found_clusters found = {.count = 0};
+	enum err e = store_list(r->store, "", gather_identity, &found, why);
 
-	return store_list(r->store, "", visit_identity, &walk, why);
+	/* The order of keys is another: '-' comes before '/', and "10" before "9". */
+	if (e == ERR_NONE && found.count > 0)
+		qsort(found.at, found.count, sizeof(*found.at), compare_found);
+	for (size_t i = 0; i < found.count && e == ERR_NONE; i++)
+		e = visit(ctx, found.at[i].name, found.at[i].system, why);
+	free(found.at);
+	return e;
 }
