@@ -5,6 +5,10 @@
 #include <string.h>
 
 const struct command commands[] = {
+	{&spec_init, command_init},
+	{&spec_backup, command_backup},
+	{&spec_archive_push, command_archive_push},
+	{&spec_archive_get, command_archive_get},
 	{&spec_config, command_config},
 	{&spec_help, command_help},
 	{&spec_version, command_version},

@@ -31,8 +31,12 @@ size_t commands_specs(const struct command_spec *out[COMMANDS_MAX]);
 /* NULL when there is none of that name or alias. */
 const struct command *command_of_name(const char *name);
 
+int command_archive_get(struct agent *);
+int command_archive_push(struct agent *);
+int command_backup(struct agent *);
 int command_config(struct agent *);
 int command_help(struct agent *);
+int command_init(struct agent *);
 int command_version(struct agent *);
 
 #endif

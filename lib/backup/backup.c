@@ -11,6 +11,7 @@
 #include "pgformat/backup_manifest.h"
 #include "pgformat/control.h"
 #include "pgformat/label.h"
+#include "repo/admit.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,7 +97,7 @@ static enum err run_pin(struct run *r)
 
 		cluster_init(&r->cluster[i], r->request->repository[i], r->request->cluster_name,
 			     r->system.system_identifier);
-		e = identity_ensure(&r->cluster[i], &r->identity, r->why);
+		e = identity_admit(&r->cluster[i], &r->identity, false, r->why);
 		if (e == ERR_NONE)
 			e = decision_abort_dead(&r->cluster[i], &aborted, r->why);
 		if (e != ERR_NONE)

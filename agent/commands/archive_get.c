@@ -1,0 +1,197 @@
+/* commands/archive_get.c - `pgagent archive-get FILE DEST`, for restore_command.
+ *
+ * PostgreSQL reads 1 to 125 as "the archive ends here" and promotes; so 1 is said only of what is
+ * proven absent, and everything else is 200, after trying again for archive_get_timeout while a
+ * restore runs.  A standby is different: it never ends recovery on 1 and would go down on 200, so
+ * it gets its answer within STANDBY_PATIENCE_US and asks again by itself.
+ */
+#include "agent.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "commands/commands.h"
+#include "places.h"
+#include "repo/decision.h"
+#include "subject.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { EXIT_ABSENT = 1 };
+
+static const int64_t standby_patience_us = 2 * 1000000;
+static const int64_t default_patience_us = INT64_C(600) * 1000000;
+static const int64_t retry_first_us = 250 * 1000;
+static const int64_t retry_max_us = 10 * 1000000;
+static const int64_t heartbeat_every_us = 60 * 1000000;
+
+/* In which kind of recovery is the server whose data directory this is? */
+enum recovery { RECOVERY_NONE, RECOVERY_RESTORE, RECOVERY_STANDBY };
+
+static enum recovery recovery_here(const struct agent *agent)
+{
+	struct files *files = agent->env.files;
+	struct stat st;
+
+	if (files->ops->stat(files, AT_FDCWD, "standby.signal", 0, &st) == 0)
+		return RECOVERY_STANDBY;
+	if (files->ops->stat(files, AT_FDCWD, "recovery.signal", 0, &st) == 0)
+		return RECOVERY_RESTORE;
+	return RECOVERY_NONE;
+}
+
+struct newest_pin {
+	uint64_t n;
+	int64_t stored_at_us;
+	bool any;
+};
+
+static enum err visit_pin(void *ctx, const struct store_object *object, struct error *why)
+{
+	struct newest_pin *newest = ctx;
+	const char *slash = strrchr(object->key, '/');
+
+	(void)why;
+	if (slash == NULL || !text_to_u64(bytes_of_text(slash + 1), &newest->n))
+		return ERR_NONE;
+	newest->stored_at_us = object->stored_at_us;
+	newest->any = true;
+	return ERR_NONE;
+}
+
+/* Keeps the restore's pin alive; that it can't be is no reason to withhold WAL. */
+static void keep_pin(struct agent *agent, const struct subject *subject, const char *holder)
+{
+	for (size_t i = 0; i < subject->archive.count; i++) {
+		const struct cluster *cluster = &subject->archive.cluster[i];
+		struct newest_pin newest = {.any = false};
+		struct pin pin = {.kind = "recovery"};
+		char prefix[STORE_KEY_MAX];
+		struct error why;
+		enum err e;
+
+		(void)snprintf(pin.holder, sizeof(pin.holder), "%s", holder); /* cut: not found */
+		(void)snprintf(prefix, sizeof(prefix), "%spins/%s/", cluster->prefix,
+			       pin.holder); /* fits */
+		e = store_list(cluster->repository->store, prefix, visit_pin, &newest, &why);
+		if (e == ERR_NONE && newest.any &&
+		    clock_now_us(agent->env.clock) - newest.stored_at_us < heartbeat_every_us)
+			continue;
+		if (e == ERR_NONE) {
+			pin.n = newest.any ? (uint32_t)newest.n + 1 : 0;
+			e = pin_put(cluster, &pin, &why);
+		}
+		if (e != ERR_NONE)
+			log_event(&agent->log, LEVEL_DEBUG, "pin %s not renewed: %s", holder,
+				  why.text);
+	}
+}
+
+/* One attempt, from opening the repositories to the delivered file. */
+static enum err get_once(struct agent *agent, const struct config_cluster *config,
+			 const struct wal_name *name, const char *dest, struct error *why)
+{
+	const char *pin = option_text(&agent->options, OPTION_PIN);
+	struct places places = {.count = 0};
+	struct subject subject;
+	uint64_t system = 0;
+	uint32_t segment_bytes = 0;
+	struct error control_why;
+	enum err control =
+		subject_read_control(agent, AT_FDCWD, &system, &segment_bytes, &control_why);
+	enum err e = places_open(agent, config, &places, why);
+
+	/* ERR_MISSING below means "proven absent"; a repository that is not there proves nothing. */
+	if (e == ERR_MISSING)
+		e = why->kind = ERR_TRANSIENT;
+	if (e == ERR_NONE)
+		e = control == ERR_NONE
+			    ? subject_of_system(agent, &places, config, system, &subject, why)
+			    : subject_of_stored(agent, &places, config, &subject, why);
+	if (e == ERR_MISSING)
+		e = why->kind = ERR_CONFIG;
+	if (e == ERR_NONE && control != ERR_NONE) {
+		struct identity identity;
+
+		e = identity_read(&subject.archive.cluster[0], &identity, why);
+		if (e == ERR_MISSING)
+			e = why->kind = ERR_CONFIG;
+		segment_bytes = identity.wal_segment_bytes;
+	}
+	if (e == ERR_NONE && pin != NULL)
+		keep_pin(agent, &subject, pin);
+	if (e == ERR_NONE)
+		e = wal_archive_get(&agent->env, &subject.archive, name, segment_bytes, AT_FDCWD,
+				    dest, why);
+	places_close(&places);
+	return e;
+}
+
+/* What another try may mend; damage, holes and wrong keys stay what they are. */
+static bool may_pass(enum err e)
+{
+	return e == ERR_TRANSIENT || e == ERR_IO || e == ERR_UNSURE || e == ERR_LIMIT ||
+	       e == ERR_FULL || e == ERR_MEMORY;
+}
+
+static enum err get_patiently(struct agent *agent, const struct config_cluster *config,
+			      const struct wal_name *name, const char *dest, enum recovery recovery,
+			      struct error *why)
+{
+	struct clock *clock = agent->env.clock;
+	int64_t patience = recovery == RECOVERY_STANDBY ? standby_patience_us
+			   : recovery == RECOVERY_NONE  ? 0
+			   : config != NULL             ? config->archive_get_timeout_us
+							: default_patience_us;
+	int64_t deadline = clock_monotonic_us(clock) + patience;
+	int64_t pause = retry_first_us;
+	enum err e;
+
+	for (;;) {
+		int64_t left;
+
+		e = get_once(agent, config, name, dest, why);
+		left = deadline - clock_monotonic_us(clock);
+		if (!may_pass(e) || left <= 0 || *agent->env.cancelled)
+			return e;
+		if (pause > left)
+			pause = left;
+		log_event(&agent->log, LEVEL_WARNING,
+			  "%s not delivered, trying again for %" PRId64 " s: %s",
+			  agent->options.arguments[0], left / 1000000, why->text);
+		clock_sleep_us(clock, pause);
+		pause = pause * 2 < retry_max_us ? pause * 2 : retry_max_us;
+	}
+}
+
+int command_archive_get(struct agent *agent)
+{
+	const char *file = agent->options.arguments[0];
+	const struct config_cluster *config = NULL;
+	enum recovery recovery = recovery_here(agent);
+	struct wal_name name;
+	struct error why;
+	enum err e = wal_name_from_text(file, &name, &why);
+
+	if (e == ERR_NONE)
+		e = subject_config(agent, &config, &why);
+	if (e == ERR_NONE)
+		e = get_patiently(agent, config, &name, agent->options.arguments[1], recovery,
+				  &why);
+	if (e == ERR_NONE) {
+		report_put(agent->report.root, "file", report_json_text(file));
+		return EXIT_DONE;
+	}
+	if (e == ERR_MISSING) {
+		log_event(&agent->log, LEVEL_INFO, "%s", why.text);
+		report_put(agent->report.root, "file", report_json_text(file));
+		report_put(agent->report.root, "absent", json_true());
+		return EXIT_ABSENT;
+	}
+	if (recovery == RECOVERY_STANDBY) {
+		report_error(&agent->report, &why);
+		return EXIT_ABSENT;
+	}
+	return agent_fail(agent, &why);
+}

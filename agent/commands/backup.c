@@ -1,0 +1,135 @@
+/* commands/backup.c - `pgagent backup`: one base backup into every repository of the cluster. */
+#include "backup/backup.h"
+#include "agent.h"
+#include "base/text.h"
+#include "commands/backup_report.h"
+#include "commands/commands.h"
+#include "lock.h"
+#include "places.h"
+#include "subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 16 };
+
+/* Compression dominates; the server and the reader need little of a processor each. */
+static unsigned workers(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return processors < 1 ? 1 : processors > WORKERS_MAX ? WORKERS_MAX : (unsigned)processors;
+}
+
+static void say_result(struct agent *agent, const struct backup_result *result)
+{
+	const struct summary *s = &result->summary;
+	char id[ATTEMPT_TEXT_MAX], cluster[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
+	char rate[TEXT_SIZE_MAX], took[TEXT_DURATION_MAX];
+	double seconds = (double)result->duration_us / 1e6;
+	uint64_t per_second =
+		seconds > 0 ? (uint64_t)((double)s->bytes_cluster / seconds) : s->bytes_cluster;
+
+	attempt_to_text(&s->attempt, id);
+	text_of_size(s->bytes_cluster, cluster);
+	text_of_size(s->bytes_stored, stored);
+	text_of_size(per_second, rate);
+	text_of_duration(result->duration_us, took);
+	report_text(&agent->report,
+		    "backup %s is complete: %s in %" PRIu64 " files, %s stored, %s (%s/s)\n", id,
+		    cluster, s->files, stored, took, rate);
+	backup_report_json(agent->report.root, s);
+	report_put(agent->report.root, "throughput_bytes_per_s", report_json_u64(per_second));
+	report_put(agent->report.root, "seconds", json_real(seconds));
+}
+
+static void say_damage(struct agent *agent, const struct summary *s)
+{
+	report_warning(&agent->report,
+		       "the server found pages with wrong checksums in %" PRIu64
+		       " file(s); the backup is kept and marked",
+		       s->checksum_failures);
+	for (size_t i = 0; i < s->bad_files; i++)
+		report_warning(&agent->report, "damaged in the server: %s", s->bad_file[i]);
+	report_warning(&agent->report, "look at the disk and the kernel log of the server now, run "
+				       "pg_amcheck, and keep the older backups: pgagent list");
+}
+
+static int backup(struct agent *agent, const struct config_cluster *config,
+		  const struct places *places)
+{
+	const struct options *o = &agent->options;
+	const char *checkpoint = option_text(o, OPTION_CHECKPOINT);
+	const char *type = option_text(o, OPTION_TYPE);
+	uint64_t rate = option_number(o, OPTION_MAX_RATE, 0) / 1024;
+	struct backup_request request = {
+		.conninfo = *config->backup_conninfo != '\0' ? config->backup_conninfo
+							     : config->conninfo,
+		.label = option_text(o, OPTION_LABEL),
+		.fast_checkpoint = checkpoint != NULL && strcmp(checkpoint, "fast") == 0,
+		.keep = option_given(o, OPTION_KEEP),
+		.level = config->compression_level,
+		.workers = workers(),
+		.stream_wal = true,
+		.archive_wait_us = config->archive_wait_us,
+		.repositories = places->count,
+		.cluster_name = config->section.name,
+	};
+	struct backup_result result;
+	struct error why;
+	int code = EXIT_DONE;
+
+	if (type != NULL && strcmp(type, "incremental") == 0) {
+		(void)error_set(&why, ERR_CONFIG,
+				"--type incremental needs a server-side incremental, which this "
+				"version can't take yet");
+		error_hint(&why, "take a full one: pgagent backup --type full");
+		return agent_fail(agent, &why);
+	}
+	if (option_given(o, OPTION_MAX_RATE) && (rate < 32 || rate > 1048576)) {
+		(void)error_set(&why, ERR_CONFIG,
+				"--max-rate must lie between 32 KiB and 1 GiB per second, the "
+				"server's own bounds");
+		return agent_fail(agent, &why);
+	}
+	request.max_rate_kb = (uint32_t)rate;
+	for (size_t i = 0; i < places->count; i++)
+		request.repository[i] = places->place[i].repository;
+	if (backup_run(&agent->env, &request, &result, &why) != ERR_NONE)
+		return agent_fail(agent, &why);
+	progress_erase(&agent->progress);
+	say_result(agent, &result);
+	if (result.summary.checksum_failures > 0) {
+		say_damage(agent, &result.summary);
+		code = EXIT_DAMAGED;
+	}
+	summary_release(&result.summary);
+	return code;
+}
+
+int command_backup(struct agent *agent)
+{
+	const struct config_cluster *config = NULL;
+	struct places places = {.count = 0};
+	struct lock lock = {.fd = -1};
+	char name[CLUSTER_NAME_MAX + 16];
+	struct error why;
+	enum err e = config_cluster(&agent->config, option_text(&agent->options, OPTION_CLUSTER),
+				    &config, &why);
+	int code;
+
+	if (e == ERR_NONE) {
+		(void)snprintf(name, sizeof(name), "backup-%s", config->section.name);
+		e = lock_take(&lock, &agent->env, agent->config.global.state_directory, name, &why);
+		if (e == ERR_EXISTS)
+			return agent_fail_as(agent, EXIT_LOCKED, &why);
+	}
+	if (e == ERR_NONE)
+		e = places_open(agent, config, &places, &why);
+	code = e == ERR_NONE ? backup(agent, config, &places) : agent_fail(agent, &why);
+	places_close(&places);
+	lock_release(&lock);
+	return code;
+}

@@ -1,0 +1,39 @@
+/* commands/backup_report.c - a summary in the words of the contract. */
+#include "commands/backup_report.h"
+
+#include <stdio.h>
+
+void backup_report_json(json_t *object, const struct summary *s)
+{
+	char id[ATTEMPT_TEXT_MAX], parent[ATTEMPT_TEXT_MAX], system[24];
+	double seconds = (double)(s->finished_us - s->started_us) / 1e6;
+
+	attempt_to_text(&s->attempt, id);
+	attempt_to_text(&s->parent, parent);
+	(void)snprintf(system, sizeof(system), "%llu", (unsigned long long)s->system_identifier);
+	report_put(object, "id", report_json_text(id));
+	report_put(object, "label", report_json_text(s->label[0] != '\0' ? s->label : NULL));
+	report_put(object, "cluster", report_json_text(s->cluster));
+	report_put(object, "system_identifier", report_json_text(system));
+	report_put(object, "server_version", json_integer(s->server_version));
+	report_put(object, "timeline", json_integer(s->timeline));
+	report_put(object, "start_lsn", report_json_lsn(s->start));
+	report_put(object, "stop_lsn", report_json_lsn(s->stop));
+	report_put(object, "started_at", report_json_time(s->started_us));
+	report_put(object, "finished_at", report_json_time(s->finished_us));
+	report_put(object, "type", json_string(s->incremental ? "incremental" : "full"));
+	report_put(object, "parent", report_json_text(s->has_parent ? parent : NULL));
+	report_put(object, "files", report_json_u64(s->files));
+	report_put(object, "bytes_cluster", report_json_u64(s->bytes_cluster));
+	report_put(object, "bytes_new", report_json_u64(s->bytes_new));
+	report_put(object, "bytes_stored", report_json_u64(s->bytes_stored));
+	report_put(object, "bytes_renewed", report_json_u64(s->bytes_renewed));
+	report_put(object, "pages_changed", report_json_u64(s->pages_changed));
+	report_put(object, "checksum_failures", report_json_u64(s->checksum_failures));
+	report_put(object, "throughput_bytes_per_s",
+		   seconds > 0 ? report_json_u64((uint64_t)((double)s->bytes_cluster / seconds))
+			       : json_null());
+	report_put(object, "keep", json_boolean(s->keep));
+	report_put(object, "hidden", json_false());
+	report_put(object, "verified_at", json_null());
+}

@@ -1,0 +1,312 @@
+/* commands/init.c - `pgagent init`: the repositories of a cluster, their keys, and who the server is.
+ *
+ * Safe to repeat: what is there is opened and checked, what is missing is made.  All repositories
+ * of a cluster are one family: the second takes over the key set of the first, in slots of its own.
+ * Order: key file on disk -> slots -> FORMAT (the repository's commit point), so that no repository
+ * ever exists whose key was never written.
+ */
+#include "agent.h"
+#include "base/file.h"
+#include "commands/commands.h"
+#include "lock.h"
+#include "places.h"
+#include "postgres/replication.h"
+#include "repo/admit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { KEY_TEXT_MAX = 1024, PATH_TEXT_MAX = 4096 };
+
+struct init_run {
+	struct agent *agent;
+	const struct config_cluster *config;
+	struct places places;
+	struct key_secret recovery; /* made when the first repository is */
+	bool has_recovery;
+	char recovery_text[RECOVERY_CODE_TEXT_MAX];
+	json_t *repositories;
+};
+
+/* Makes the key file where there is none; it is durable before anything is sealed with it. */
+static enum err ensure_key_file(struct init_run *r, const struct config_repo *repo, bool *made,
+				struct error *why)
+{
+	struct files *files = r->agent->env.files;
+	struct key_secret secret = {.type = SLOT_KEY_FILE};
+	struct writer text;
+	struct stat st;
+	enum err e;
+	int status = files->ops->stat(files, AT_FDCWD, repo->key_file, 0, &st);
+
+	*made = false;
+	if (status == 0)
+		return ERR_NONE;
+	if (status != -ENOENT)
+		return error_set_os(why, error_kind_of_os(-status), -status, "key file %s",
+				    repo->key_file);
+	writer_init(&text, KEY_TEXT_MAX);
+	e = key_secret_new(r->agent->env.random, SLOT_KEY_FILE, &secret, &text, why);
+	if (e == ERR_NONE)
+		e = file_publish(files, r->agent->env.random, AT_FDCWD, repo->key_file,
+				 writer_view(&text), 0600, why);
+	if (e != ERR_NONE)
+		(void)error_add(why, "making the key file %s", repo->key_file);
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.len);
+	writer_release(&text);
+	key_secret_release(&secret);
+	*made = e == ERR_NONE;
+	return e;
+}
+
+static enum err ensure_recovery(struct init_run *r, struct error *why)
+{
+	struct writer text;
+	enum err e;
+
+	if (r->has_recovery)
+		return ERR_NONE;
+	writer_init(&text, RECOVERY_CODE_TEXT_MAX - 1);
+	e = key_secret_new(r->agent->env.random, SLOT_RECOVERY, &r->recovery, &text, why);
+	if (e == ERR_NONE) {
+		memcpy(r->recovery_text, text.data, text.len);
+		r->recovery_text[text.len] = '\0';
+		explicit_bzero(text.data, text.len);
+		r->has_recovery = true;
+	}
+	writer_release(&text);
+	return e;
+}
+
+/* An opened repository of the family, whose keys a new one takes over; NULL when there is none. */
+static const struct repository *family(const struct init_run *r)
+{
+	for (size_t i = 0; i < r->places.count; i++)
+		if (r->places.place[i].repository != NULL)
+			return r->places.place[i].repository;
+	return NULL;
+}
+
+static enum err make_repository(struct init_run *r, struct place *place,
+				const struct key_secret *secret, struct error *why)
+{
+	const struct config_repo *repo = place->config;
+	const struct repository *sibling = family(r);
+	struct repository_init init = {
+		.encryption = repo->encryption == CONFIG_ENCRYPTION_NONE ? ENCRYPTION_NONE
+									 : ENCRYPTION_AES_256_GCM,
+		.adopt = sibling != NULL ? sibling->keyring : NULL,
+		.secret = secret,
+		.slot_name = secret == NULL                  ? "clear"
+			     : secret->type == SLOT_KEY_FILE ? "key-file"
+							     : "passphrase",
+	};
+	enum err e = ERR_NONE;
+
+	if (sibling != NULL && sibling->encryption != init.encryption) {
+		(void)error_set(why, ERR_CONFIG,
+				"repository %s is to be %s, the other repository of cluster %s is "
+				"not: all repositories of a cluster are one family",
+				place_name(place),
+				init.encryption == ENCRYPTION_NONE ? "unencrypted" : "encrypted",
+				r->config->section.name);
+		error_hint(why, "give both the same encryption = ... in the configuration");
+		return ERR_CONFIG;
+	}
+	if (init.encryption != ENCRYPTION_NONE) {
+		e = ensure_recovery(r, why);
+		init.recovery = &r->recovery;
+	}
+	if (e == ERR_NONE)
+		e = repository_init(&r->agent->env, place->store, &init, why);
+	return e;
+}
+
+/* One repository: made, or opened and found good. */
+static enum err init_place(struct init_run *r, struct place *place, struct error *why)
+{
+	const struct config_repo *repo = place->config;
+	struct key_secret secret = {.type = SLOT_CLEAR};
+	json_t *json = json_object();
+	bool exists = false, has = false, made_key = false;
+	enum err e = place_open_store(r->agent, repo, true, &place->store, why);
+
+	if (e == ERR_NONE)
+		e = repository_exists(place->store, &exists, why);
+	/* A new key file beside an old repository could not open it: never made then. */
+	if (e == ERR_NONE && !exists && *repo->key_file != '\0')
+		e = ensure_key_file(r, repo, &made_key, why);
+	if (e == ERR_NONE)
+		e = place_secret(r->agent, repo, &secret, &has, why);
+	if (e == ERR_NONE && !exists)
+		e = make_repository(r, place, has ? &secret : NULL, why);
+	if (e == ERR_NONE)
+		e = repository_open(&r->agent->env, place->store, has ? &secret : NULL,
+				    &place->repository, why);
+	key_secret_release(&secret);
+	if (e != ERR_NONE) {
+		json_decref(json);
+		return error_add(why, "repository %s", place_name(place)), e;
+	}
+	if (made_key)
+		report_text(&r->agent->report, "key file %s: made; keep a copy of it elsewhere\n",
+			    repo->key_file);
+	report_text(&r->agent->report, "repository %s (%s): %s, encryption %s\n", place_name(place),
+		    repo->path, exists ? "is there and opens" : "made",
+		    place->repository->encryption == ENCRYPTION_NONE ? "none" : "aes-256-gcm");
+	report_put(json, "name", report_json_text(place_name(place)));
+	report_put(json, "path", report_json_text(repo->path));
+	report_put(json, "created", json_boolean(!exists));
+	report_put(json, "key_file_created", json_boolean(made_key));
+	(void)json_array_append_new(r->repositories, json); /* without memory the dump fails */
+	return ERR_NONE;
+}
+
+static void say_recovery(struct init_run *r)
+{
+	struct report *report = &r->agent->report;
+
+	if (!r->has_recovery)
+		return;
+	report_text(report,
+		    "\nrecovery code, shown this once: %s\n"
+		    "  It opens the repository when the key file is lost. Write it down, away from "
+		    "this machine;\n  try what you wrote: pgagent key test --stdin\n\n",
+		    r->recovery_text);
+	report_put(report->root, "recovery_code", report_json_text(r->recovery_text));
+}
+
+/* Who is the server?  What is known is compared, what is new is written. */
+static enum err learn_server(struct init_run *r, uint64_t *system, struct error *why)
+{
+	struct session_options options = {.conninfo = r->config->conninfo,
+					  .kind = SESSION_REPLICATION};
+	struct identity identity = {.block_bytes = 8192, .data_checksums = -1};
+	struct session *session = NULL;
+	struct system_identity who;
+	char text[32];
+	enum err e = session_open(&r->agent->env, &options, &session, why);
+
+	if (e == ERR_NONE)
+		e = replication_identify(session, &who, why);
+	if (e == ERR_NONE)
+		e = replication_segment_bytes(session, &identity.wal_segment_bytes, why);
+	if (e == ERR_NONE) {
+		struct error ignored;
+
+		identity.server_version = session_server_version(session);
+		if (session_show(session, "data_checksums", text, sizeof(text), &ignored) ==
+		    ERR_NONE)
+			identity.data_checksums = strcmp(text, "on") == 0;
+	}
+	session_close(session);
+	if (e != ERR_NONE)
+		return e;
+	*system = who.system_identifier;
+	for (size_t i = 0; i < r->places.count; i++) {
+		struct cluster cluster;
+
+		cluster_init(&cluster, r->places.place[i].repository, r->config->section.name,
+			     who.system_identifier);
+		e = identity_admit(&cluster, &identity,
+				   option_given(&r->agent->options, OPTION_UPGRADE), why);
+		if (e != ERR_NONE)
+			return e;
+	}
+	return ERR_NONE;
+}
+
+/* The line for postgresql.conf, with absolute paths: the server's environment is not ours. */
+static enum err say_archive_command(struct init_run *r, struct error *why)
+{
+	struct agent *agent = r->agent;
+	char program[PATH_TEXT_MAX], config[PATH_TEXT_MAX], line[3 * PATH_TEXT_MAX];
+	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+
+	if (len < 0 || realpath(agent_config_path(agent), config) == NULL)
+		return error_set(why, ERR_IO, "the program's own path can't be found out");
+	program[len] = '\0';
+	(void)snprintf(line, sizeof(line), "%s archive-push --config %s --cluster %s %%p", program,
+		       config, r->config->section.name); /* three paths fit */
+	report_text(&agent->report,
+		    "\nin postgresql.conf, or with ALTER SYSTEM SET:\n"
+		    "  archive_mode = on            # needs a restart\n"
+		    "  archive_command = '%s'\n",
+		    line);
+	report_put(agent->report.root, "archive_command", report_json_text(line));
+	return ERR_NONE;
+}
+
+static enum err init(struct init_run *r, struct error *why)
+{
+	const struct config_repo *repos[PLACES_MAX];
+	struct agent *agent = r->agent;
+	uint64_t system = 0;
+	char text[24];
+	enum err e = config_select_repos(&agent->config, r->config, &agent->options, repos,
+					 PLACES_MAX, &r->places.count, why);
+
+	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
+		r->places.place[i].config = repos[i];
+	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
+		e = init_place(r, &r->places.place[i], why);
+	/* Shown even when what follows fails: the slot exists now. */
+	say_recovery(r);
+	if (e != ERR_NONE)
+		return e;
+	e = learn_server(r, &system, why);
+	if (e == ERR_CONFIG)
+		return e;
+	if (e != ERR_NONE) {
+		report_warning(&agent->report,
+			       "the server was not reached, who it is gets written by the first "
+			       "backup or archive-push: %s",
+			       why->text);
+		report_put(agent->report.root, "system_identifier", json_null());
+	} else {
+		(void)snprintf(text, sizeof(text), "%" PRIu64, system); /* fits */
+		report_text(&agent->report, "cluster %s: system identifier %s\n",
+			    r->config->section.name, text);
+		report_put(agent->report.root, "system_identifier", report_json_text(text));
+	}
+	e = say_archive_command(r, why);
+	if (e == ERR_NONE)
+		report_text(&agent->report,
+			    "\nnext: pgagent check, then pgagent backup --checkpoint fast\n");
+	return e;
+}
+
+int command_init(struct agent *agent)
+{
+	struct init_run r = {.agent = agent};
+	struct lock lock = {.fd = -1};
+	struct error why;
+	enum err e = config_cluster(&agent->config, option_text(&agent->options, OPTION_CLUSTER),
+				    &r.config, &why);
+	int code = EXIT_DONE;
+
+	/* Two inits at once would make two key files for one repository. */
+	if (e == ERR_NONE) {
+		e = lock_take(&lock, &agent->env, agent->config.global.state_directory, "init",
+			      &why);
+		if (e == ERR_EXISTS)
+			return agent_fail_as(agent, EXIT_LOCKED, &why);
+	}
+	r.repositories = json_array();
+	if (e == ERR_NONE)
+		e = init(&r, &why);
+	report_put(agent->report.root, "repositories", r.repositories);
+	if (e != ERR_NONE)
+		code = agent_fail(agent, &why);
+	places_close(&r.places);
+	key_secret_release(&r.recovery);
+	explicit_bzero(r.recovery_text, sizeof(r.recovery_text));
+	lock_release(&lock);
+	return code;
+}

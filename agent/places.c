@@ -1,0 +1,130 @@
+/* places.c - from a [repo:...] section to an opened repository. */
+#include "places.h"
+#include "secret_file.h"
+#include "store/posix/posix.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *place_name(const struct place *place)
+{
+	const char *name = place->config->section.name;
+
+	return name != NULL && *name != '\0' ? name : place->config->path;
+}
+
+static enum err read_secret(const struct agent *agent, const struct config_repo *repo,
+			    enum slot_type *type, struct secret *text, struct error *why)
+{
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	enum err e;
+
+	*type = SLOT_PASSPHRASE;
+	if (*repo->passphrase_file != '\0')
+		return secret_file_read(agent->env.files, repo->passphrase_file, credentials, text,
+					why);
+	if (*repo->passphrase_command != '\0')
+		return secret_command_read(repo->passphrase_command, text, why);
+	*type = SLOT_KEY_FILE;
+	if (*repo->key_file != '\0') {
+		e = secret_file_read(agent->env.files, repo->key_file, credentials, text, why);
+		if (e == ERR_MISSING)
+			error_hint(why, "a new installation: pgagent init makes it; else bring it "
+					"back from where you keep it, or use the recovery code: "
+					"pgagent key test --stdin");
+		return e;
+	}
+	(void)error_set(why, ERR_CONFIG, "repository %s has no key_file and no passphrase",
+			*repo->section.name != '\0' ? repo->section.name : repo->path);
+	error_hint(why, "add key_file = ... to its section, or --key-file FILE beside --repo PATH");
+	return ERR_CONFIG;
+}
+
+enum err place_secret(const struct agent *agent, const struct config_repo *repo,
+		      struct key_secret *out, bool *has, struct error *why)
+{
+	struct secret text = {.len = 0};
+	enum slot_type type;
+	enum err e;
+
+	*has = false;
+	if (repo->encryption == CONFIG_ENCRYPTION_NONE)
+		return ERR_NONE;
+	e = read_secret(agent, repo, &type, &text, why);
+	if (e == ERR_NONE)
+		e = key_secret_from_text(type, secret_view(&text), out, why);
+	secret_release(&text);
+	*has = e == ERR_NONE;
+	return e;
+}
+
+enum err place_open_store(const struct agent *agent, const struct config_repo *repo, bool create,
+			  struct store **out, struct error *why)
+{
+	enum err e;
+
+	if (repo->type != CONFIG_REPO_POSIX)
+		return error_set(why, ERR_CONFIG,
+				 "repository %s is of type s3, which this version can't use yet",
+				 repo->section.name);
+	e = store_posix_open(&agent->env, repo->path, create, out, why);
+	if (e == ERR_MISSING)
+		error_hint(why, "a new repository: pgagent init; else look whether the file system "
+				"is mounted");
+	return e;
+}
+
+static enum err place_open(struct agent *agent, struct place *place, struct error *why)
+{
+	struct repository_format format;
+	struct key_secret secret = {.type = SLOT_CLEAR};
+	bool has = false;
+	enum err e = place_open_store(agent, place->config, false, &place->store, why);
+
+	if (e == ERR_NONE)
+		e = repository_peek(place->store, &format, why);
+	if (e == ERR_MISSING && place->store != NULL)
+		error_hint(why, "a new repository: pgagent init; else look whether this is the "
+				"right path, and whether its file system is mounted");
+	/* What is stored decides: --repo PATH has no section that could say it. */
+	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE)
+		e = place_secret(agent, place->config, &secret, &has, why);
+	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE && !has)
+		e = error_set(why, ERR_CONFIG,
+			      "repository %s is encrypted, its section says encryption = none",
+			      place_name(place));
+	if (e == ERR_NONE)
+		e = repository_open(&agent->env, place->store, has ? &secret : NULL,
+				    &place->repository, why);
+	key_secret_release(&secret);
+	return e;
+}
+
+enum err places_open(struct agent *agent, const struct config_cluster *cluster, struct places *out,
+		     struct error *why)
+{
+	const struct config_repo *repos[PLACES_MAX];
+	size_t count = 0;
+	enum err e;
+
+	*out = (struct places){.count = 0};
+	e = config_select_repos(&agent->config, cluster, &agent->options, repos, PLACES_MAX, &count,
+				why);
+	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
+		out->place[i].config = repos[i];
+		out->count = i + 1;
+		e = place_open(agent, &out->place[i], why);
+	}
+	if (e != ERR_NONE)
+		places_close(out);
+	return e;
+}
+
+void places_close(struct places *places)
+{
+	for (size_t i = 0; i < places->count; i++) {
+		repository_close(places->place[i].repository);
+		store_close(places->place[i].store);
+	}
+	places->count = 0;
+}

@@ -1,0 +1,39 @@
+/* places.h - the repositories a command works on, opened with their keys. */
+#ifndef PLACES_H
+#define PLACES_H
+
+#include "agent.h"
+#include "repo/repository.h"
+
+enum { PLACES_MAX = 8 };
+
+struct place {
+	const struct config_repo *config; /* lives as long as the configuration */
+	struct store *store;
+	struct repository *repository; /* NULL until opened */
+};
+
+struct places {
+	struct place place[PLACES_MAX];
+	size_t count;
+};
+
+/* "repository NAME" or the path of one given by --repo; for messages. */
+const char *place_name(const struct place *);
+
+/* What opens a repository according to its configuration: *has = false for `encryption = none`.
+ * ERR_CONFIG when nothing is configured, ERR_MISSING when the file is not there. */
+enum err place_secret(const struct agent *, const struct config_repo *, struct key_secret *out,
+		      bool *has, struct error *why) MUST_CHECK;
+
+/* The store alone, without a key; `create` makes the directory. */
+enum err place_open_store(const struct agent *, const struct config_repo *, bool create,
+			  struct store **out, struct error *why) MUST_CHECK;
+
+/* Store and repository of every selected one (config_select_repos).  `cluster` may be NULL: all that
+ * are configured, or what --repo says.  All or nothing. */
+enum err places_open(struct agent *, const struct config_cluster *cluster, struct places *out,
+		     struct error *why) MUST_CHECK;
+void places_close(struct places *);
+
+#endif

@@ -1,0 +1,184 @@
+/* subject.c - finding the cluster: by name, by system identifier, by what is stored. */
+#include "subject.h"
+#include "base/file.h"
+#include "pgformat/control.h"
+#include "repo/decision.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONTROL_TRIES = 10, CONTROL_RETRY_US = 10 * 1000 };
+
+enum err subject_config(struct agent *agent, const struct config_cluster **out, struct error *why)
+{
+	const char *name = option_text(&agent->options, OPTION_CLUSTER);
+	const char *repo = option_text(&agent->options, OPTION_REPO);
+
+	*out = NULL;
+	/* A place named on the command line needs no section, and may hold other clusters. */
+	if (repo != NULL && config_repo_is_place(repo))
+		return ERR_NONE;
+	return config_cluster(&agent->config, name, out, why);
+}
+
+static void subject_fill(const struct places *places, struct subject *s)
+{
+	s->archive.count = places->count;
+	for (size_t i = 0; i < places->count; i++)
+		cluster_init(&s->archive.cluster[i], places->place[i].repository, s->name,
+			     s->system_identifier);
+}
+
+struct found {
+	const char *name; /* wanted, or NULL */
+	uint64_t system;  /* wanted, or 0 */
+	char first[CLUSTER_NAME_MAX];
+	bool several_names;
+	const struct repository *repository;
+	size_t count;
+	char best_name[CLUSTER_NAME_MAX];
+	uint64_t best_system;
+	bool best_has_backup;
+	struct attempt best;
+};
+
+static enum err visit_cluster(void *ctx, const char *name, uint64_t system, struct error *why)
+{
+	struct found *f = ctx;
+	struct cluster cluster;
+	struct attempt newest;
+	uint8_t digest[CRYPTO_SHA256_BYTES];
+	uint64_t generation;
+	bool has;
+	enum err e;
+
+	if ((f->name != NULL && strcmp(name, f->name) != 0) ||
+	    (f->system != 0 && system != f->system))
+		return ERR_NONE;
+	if (f->count == 0)
+		(void)snprintf(f->first, sizeof(f->first), "%s", name); /* fits */
+	f->several_names = f->several_names || strcmp(f->first, name) != 0;
+	f->count++;
+	cluster_init(&cluster, f->repository, name, system);
+	e = decision_newest(&cluster, &newest, &generation, digest, why);
+	if (e != ERR_NONE && e != ERR_MISSING && e != ERR_CORRUPT)
+		return e;
+	has = e == ERR_NONE;
+	if (f->count > 1 &&
+	    (!has || (f->best_has_backup && attempt_compare(&newest, &f->best) < 0)))
+		return ERR_NONE;
+	(void)snprintf(f->best_name, sizeof(f->best_name), "%s", name); /* fits */
+	f->best_system = system;
+	f->best_has_backup = has;
+	if (has)
+		f->best = newest;
+	return ERR_NONE;
+}
+
+static enum err find(const struct places *places, const char *name, uint64_t system,
+		     struct found *f, struct error *why)
+{
+	*f = (struct found){
+		.name = name, .system = system, .repository = places->place[0].repository};
+	return clusters_list(f->repository, visit_cluster, f, why);
+}
+
+static const char *wanted_name(const struct agent *agent, const struct config_cluster *config)
+{
+	const char *given = option_text(&agent->options, OPTION_CLUSTER);
+
+	if (given != NULL)
+		return given;
+	return config != NULL ? config->section.name : NULL;
+}
+
+enum err subject_of_system(struct agent *agent, const struct places *places,
+			   const struct config_cluster *config, uint64_t system_identifier,
+			   struct subject *out, struct error *why)
+{
+	const char *name = wanted_name(agent, config);
+	struct found f;
+	enum err e;
+
+	*out = (struct subject){.config = config, .system_identifier = system_identifier};
+	if (name == NULL) {
+		e = find(places, NULL, system_identifier, &f, why);
+		if (e != ERR_NONE)
+			return e;
+		if (f.count == 0) {
+			(void)error_set(
+				why, ERR_CONFIG,
+				"no cluster in repository %s has system identifier %" PRIu64,
+				place_name(&places->place[0]), system_identifier);
+			error_hint(why, "name the cluster: --cluster NAME");
+			return ERR_CONFIG;
+		}
+		name = f.best_name;
+	}
+	if (!cluster_is_name(name))
+		return error_set(why, ERR_CONFIG, "\"%s\" is no name of a cluster", name);
+	(void)snprintf(out->name, sizeof(out->name), "%s", name); /* cluster_is_name bounds it */
+	subject_fill(places, out);
+	return ERR_NONE;
+}
+
+enum err subject_of_stored(struct agent *agent, const struct places *places,
+			   const struct config_cluster *config, struct subject *out,
+			   struct error *why)
+{
+	const char *name = wanted_name(agent, config);
+	struct found f;
+	enum err e = find(places, name, 0, &f, why);
+
+	if (e != ERR_NONE)
+		return e;
+	if (f.count == 0) {
+		(void)error_set(why, ERR_MISSING, "repository %s holds nothing of %s%s",
+				place_name(&places->place[0]),
+				name != NULL ? "cluster " : "any cluster",
+				name != NULL ? name : "");
+		error_hint(why,
+			   name != NULL ? "take a first backup: pgagent backup --cluster %s"
+					: "take a first backup: pgagent backup%s",
+			   name != NULL ? name : "");
+		return ERR_MISSING;
+	}
+	if (f.several_names)
+		return error_set(why, ERR_CONFIG,
+				 "repository %s holds several clusters (\"%s\" and others): say "
+				 "--cluster NAME",
+				 place_name(&places->place[0]), f.first);
+	*out = (struct subject){.config = config, .system_identifier = f.best_system};
+	(void)snprintf(out->name, sizeof(out->name), "%s", f.best_name); /* fits */
+	subject_fill(places, out);
+	return ERR_NONE;
+}
+
+enum err subject_read_control(const struct agent *agent, int directory, uint64_t *system_identifier,
+			      uint32_t *segment_bytes, struct error *why)
+{
+	struct control control;
+	enum err e = ERR_CORRUPT;
+
+	/* A running server rewrites the file in place: a torn read mends itself. */
+	for (int i = 0; i < CONTROL_TRIES && e == ERR_CORRUPT; i++) {
+		uint8_t *data = NULL;
+		size_t len = 0;
+
+		if (i > 0)
+			clock_sleep_us(agent->env.clock, CONTROL_RETRY_US);
+		e = file_read_all(agent->env.files, directory, "global/pg_control",
+				  CONTROL_FILE_BYTES, &data, &len, why);
+		if (e == ERR_NONE)
+			e = control_decode(bytes_of(data, len), &control, why);
+		free(data);
+	}
+	if (e != ERR_NONE)
+		return e;
+	*system_identifier = control.system_identifier;
+	*segment_bytes = control.wal_segment_bytes;
+	return ERR_NONE;
+}
