@@ -12,13 +12,14 @@ struct pin {
 	char holder[64];  /* the attempt, or "restore-…" */
 	const char *kind; /* "backup", "restore", ... */
 	bool has_backup;
-	struct attempt backup; /* being read */
+	struct attempt backup; /* being read; of a running backup: its parent */
 	struct lsn start;      /* of a backup; 0 = not known yet */
 	uint32_t timeline;
 	uint32_t n; /* the next heartbeat's number; kept by pin_put */
 };
 /* W1, and every heartbeat after it: puts `pins/<holder>/<n>` and counts n up; the one before it is
- * removed after the new one is there. */
+ * removed after the new one is there.  Taken numbers are skipped, so that a holder may go on where
+ * another process of it left off. */
 enum err pin_put(const struct cluster *, struct pin *, struct error *why) MUST_CHECK;
 /* W7: removes every pin of the holder, best effort: the first failure is returned. */
 enum err pin_drop(const struct cluster *, const char *holder, struct error *why) MUST_CHECK;
@@ -32,14 +33,17 @@ enum err decision_abort(const struct cluster *, const struct attempt *, const ch
 			struct error *why) MUST_CHECK;
 
 /* Aborts attempts whose pins were left by dead processes of this host (same boot id, pid gone, or
- * an earlier boot), and drops their pins.  Others are left alone. */
+ * an earlier boot), and drops their pins; pins of recoveries live by time and stay.  Others are left
+ * alone, damaged pins too (an event for the observer).  `aborted` counts decisions made here. */
 enum err decision_abort_dead(const struct cluster *, size_t *aborted, struct error *why) MUST_CHECK;
 
-/* Every committed backup, oldest first, hidden and tombed ones left out (unless `all`). */
+/* Every committed backup, oldest first, hidden and tombed ones left out (unless `all`).  A damaged
+ * manifest is ERR_CORRUPT (and an event for the observer) after all others were visited, so that one
+ * does not hide the rest. */
 struct backup_info {
 	const struct summary *summary; /* until the visit returns */
-	bool hidden;
-	bool keep; /* pinned by keeps/ or at birth */
+	bool hidden; /* or tombed */
+	bool keep;   /* the last word: the newest of keeps/, else what was asked for at birth */
 	uint64_t manifest_bytes;
 };
 enum err backups_list(const struct cluster *, bool all,

@@ -80,8 +80,9 @@ static enum err fanout_commit(struct upload *upload, struct error *why)
 			err = store_commit(u->part[i], why);
 	}
 	free(u);
-	/* "Look at the key" would look into the first store only: no answer about the others. */
-	if (err == ERR_UNSURE) {
+	/* Both ask for a look at the key, and that would look into the first store only: whether
+	 * all have it would stay open, and the answer could be a false success. */
+	if (err == ERR_UNSURE || err == ERR_EXISTS) {
 		err = ERR_TRANSIENT;
 		if (why)
 			why->kind = err;

@@ -2,8 +2,8 @@
  *
  * What is put goes to all of them with the same bytes; reading, stat and list ask the first.
  * Committing is not atomic over them: the first failure is the answer, uploads after it are
- * abandoned, and what earlier ones made visible stays; ERR_UNSURE of one becomes ERR_TRANSIENT,
- * since looking at the key would look into the first only.  That is fine for packs, which are garbage
+ * abandoned, and what earlier ones made visible stays; ERR_UNSURE and ERR_EXISTS become
+ * ERR_TRANSIENT, since looking at the key would look into the first only.  That is fine for packs, which are garbage
  * until a manifest refers to them, and wrong for anything that decides.
  */
 #ifndef REPO_FANOUT_H

@@ -1,0 +1,31 @@
+/* repo/decision_internal.h - what decision.c, listing.c and pin.c share. */
+#ifndef REPO_DECISION_INTERNAL_H
+#define REPO_DECISION_INTERNAL_H
+
+#include "repo/decision.h"
+
+enum { HOST_NAME_BYTES = 256, BOOT_ID_BYTES = 64 };
+
+/* This machine, as records name it; "unknown" where the system does not say. */
+struct host_identity {
+	char host[HOST_NAME_BYTES];
+	char boot[BOOT_ID_BYTES];
+	uint64_t pid;
+};
+void host_identify(const struct env *, struct host_identity *out);
+/* True when the process that wrote `then` certainly is no more: it ran on this machine. */
+bool host_process_is_gone(const struct host_identity *now, const struct host_identity *then);
+
+/* Keys of a listing, copied, so that objects can be read while walking them. */
+struct key_list {
+	char **key; /* owned */
+	uint64_t *size;
+	size_t count;
+};
+/* Everything below "<cluster>/<system>/" `folder`, keys with that prefix cut off, ascending.
+ * Release it also after a failure. */
+enum err key_list_read(const struct cluster *, const char *folder, struct key_list *out,
+		       struct error *why) MUST_CHECK;
+void key_list_release(struct key_list *);
+
+#endif
