@@ -1,7 +1,7 @@
 /* repo/keys_slot.c - slots: the key set sealed for one secret each (FORMAT.md section 4).
  *
- * Opening tries every slot of the secret's type.  The commitment tells "not for this secret" apart
- * from damage, and the digest at the end finds damage without any secret.
+ * Writing one, and reading one as far as no secret is needed: the digest at the end finds damage.
+ * Which slot a secret opens is the matter of keys_open.c.
  */
 #include "repo/keys_internal.h"
 
@@ -15,37 +15,17 @@
 
 static const char slot_first_line[] = "pgagent-key-slot 1\n";
 static const char slot_sealed_name[] = "sealed ";
-static const char slots_prefix[] = "keys/";
+static const char slots_prefix[] = SLOTS_PREFIX;
 
 enum {
-	SLOT_COMMITMENT_BYTES = 32,
 	SLOT_KEY_TEXT_MAX = sizeof(slots_prefix) + SLOT_NAME_MAX,
-	SLOT_DIGEST_LINE_BYTES = 7 + 2 * CRYPTO_SHA256_BYTES + 1,
+	SLOT_DIGEST_LINE_BYTES = 7 + 2 * CRYPTO_SHA256_BYTES + 1, /* "digest HEX64\n" */
 	SLOT_SCRYPT_N = 1 << 17,
 	SLOT_SCRYPT_R = 8,
-	SLOT_SCRYPT_P = 1,
-	SLOT_NAMES_TEXT_MAX = 400
+	SLOT_SCRYPT_P = 1
 };
 
-struct scrypt_cost {
-	uint64_t n;
-	uint32_t r, p;
-};
-
-/* A slot as read. */
-struct slot {
-	struct slot_info info;
-	uint8_t repository_id[REPOSITORY_ID_BYTES];
-	uint8_t salt[SLOT_SALT_BYTES];
-	uint8_t commitment[SLOT_COMMITMENT_BYTES];
-	struct scrypt_cost cost;
-	struct bytes aad; /* all before the line "sealed ", in `text` */
-	uint8_t *sealed;  /* owned: the key set, and its tag unless clear */
-	size_t sealed_len;
-	uint8_t *text; /* owned */
-};
-
-static void slot_release(struct slot *s)
+void slot_release(struct slot *s)
 {
 	if (s->sealed != NULL)
 		explicit_bzero(s->sealed, s->sealed_len);
@@ -78,12 +58,10 @@ static bool is_slot_name(const char *name)
 	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
-/* KEK | commitment for a secret and a slot's salt. */
-static enum err slot_derive(enum slot_type type, const struct scrypt_cost *cost,
-			    const uint8_t repository_id[REPOSITORY_ID_BYTES],
-			    const uint8_t salt[SLOT_SALT_BYTES], struct bytes secret,
-			    uint8_t out[CRYPTO_KEY_BYTES + SLOT_COMMITMENT_BYTES],
-			    struct error *why)
+enum err slot_derive(enum slot_type type, const struct scrypt_cost *cost,
+		     const uint8_t repository_id[REPOSITORY_ID_BYTES],
+		     const uint8_t salt[SLOT_SALT_BYTES], struct bytes secret,
+		     uint8_t out[CRYPTO_KEY_BYTES + SLOT_COMMITMENT_BYTES], struct error *why)
 {
 	static const char label[] = "pgagent/1/slot";
 	uint8_t info[sizeof(label) - 1 + 1 + REPOSITORY_ID_BYTES];
@@ -297,8 +275,7 @@ static bool slot_parse(struct slot *s, struct bytes text)
 	       (s->info.type != SLOT_PASSPHRASE || get_scrypt(body, &s->cost));
 }
 
-/* Reads and parses the slot under `key`; `s` is empty before, and after a failure. */
-static enum err slot_read(struct store *store, const char *key, struct slot *s, struct error *why)
+enum err slot_read(struct store *store, const char *key, struct slot *s, struct error *why)
 {
 	const char *name = key + sizeof(slots_prefix) - 1;
 	char stated[SLOT_NAME_MAX];
@@ -323,182 +300,4 @@ static enum err slot_read(struct store *store, const char *key, struct slot *s, 
 	}
 	(void)snprintf(s->info.name, sizeof(s->info.name), "%s", name); /* length checked above */
 	return ERR_NONE;
-}
-
-/* ERR_WRONG_KEY: this slot is not for this secret. */
-static enum err slot_open(const struct slot *s, const struct key_secret *secret,
-			  struct keyring **out, struct error *why)
-{
-	uint8_t derived[CRYPTO_KEY_BYTES + SLOT_COMMITMENT_BYTES];
-	size_t len = s->sealed_len - CRYPTO_TAG_BYTES;
-	struct aead *aead = NULL;
-	enum err e;
-
-	e = slot_derive(s->info.type, &s->cost, s->repository_id, s->salt,
-			secret_view(&secret->material), derived, why);
-	if (e == ERR_NONE &&
-	    !crypto_same(derived + CRYPTO_KEY_BYTES, s->commitment, SLOT_COMMITMENT_BYTES))
-		e = error_set(why, ERR_WRONG_KEY, "slot \"%s\" is for another secret",
-			      s->info.name);
-	if (e == ERR_NONE)
-		e = aead_new(&aead, why);
-	if (e == ERR_NONE)
-		e = aead_set_key(aead, derived, false, why);
-	if (e == ERR_NONE)
-		e = aead_open(aead, 0, 0, s->aad, bytes_of(s->sealed, len), s->sealed + len,
-			      s->sealed, why);
-	if (e == ERR_NONE)
-		e = keyring_decode(bytes_of(s->sealed, len), out, why);
-	aead_free(aead);
-	explicit_bzero(derived, sizeof(derived));
-	return e;
-}
-
-struct opening {
-	struct store *store;
-	const struct key_secret *secret;
-	struct keyring *found;
-	char slot_name[SLOT_NAME_MAX];
-	unsigned slots, fitting, damaged;
-	char names[SLOT_NAMES_TEXT_MAX]; /* of all slots, for the message */
-	struct error damage;             /* the first */
-};
-
-static void opening_note_damage(struct opening *o, const struct error *seen)
-{
-	if (o->damaged++ == 0)
-		o->damage = *seen;
-}
-
-static void opening_note_name(struct opening *o, const char *name, const char *what)
-{
-	size_t used = strlen(o->names);
-
-	/* Cut text is still text. */
-	(void)snprintf(o->names + used, sizeof(o->names) - used, "%s%s (%s)", used > 0 ? ", " : "",
-		       name, what);
-}
-
-/* Opens one slot; ERR_EXISTS ends the walk, since it was the one. */
-static enum err opening_try(void *ctx, const struct store_object *object, struct error *why)
-{
-	struct opening *o = ctx;
-	enum slot_type type = o->secret != NULL ? o->secret->type : SLOT_CLEAR;
-	struct keyring *found = NULL;
-	struct slot s;
-	enum err e;
-
-	o->slots++;
-	e = slot_read(o->store, object->key, &s, why);
-	if (e == ERR_CORRUPT) {
-		opening_note_name(o, object->key + sizeof(slots_prefix) - 1, "damaged");
-		opening_note_damage(o, why);
-		return ERR_NONE;
-	}
-	if (e != ERR_NONE)
-		return e;
-	opening_note_name(o, s.info.name, slot_type_text(s.info.type));
-	if (s.info.type == type) {
-		o->fitting++;
-		e = type == SLOT_CLEAR
-			    ? keyring_decode(bytes_of(s.sealed, s.sealed_len), &found, why)
-			    : slot_open(&s, o->secret, &found, why);
-		if (e == ERR_NONE &&
-		    memcmp(found->repository_id, s.repository_id, REPOSITORY_ID_BYTES) != 0)
-			e = error_set(why, ERR_CORRUPT, "it holds the keys of another repository");
-		if (e == ERR_CORRUPT) {
-			(void)error_add(why, "key slot %s is damaged", object->key);
-			o->fitting--;
-			opening_note_damage(o, why);
-		}
-	}
-	if (found != NULL && e == ERR_NONE) {
-		o->found = found;
-		memcpy(o->slot_name, s.info.name, sizeof(o->slot_name));
-		found = NULL;
-		e = error_set(why, ERR_EXISTS, "found");
-	} else if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
-		e = ERR_NONE;
-	}
-	keyring_free(found);
-	slot_release(&s);
-	return e;
-}
-
-/* Why no slot opened, as a decision. */
-static enum err opening_refusal(const struct opening *o, struct error *why)
-{
-	if (o->slots == 0) {
-		(void)error_set(why, ERR_MISSING, "repository %s has no key slots",
-				o->store->label);
-		error_hint(why, "pgagent init");
-		return ERR_MISSING;
-	}
-	if (o->damaged > 0 && o->fitting == 0) {
-		if (why != NULL)
-			*why = o->damage;
-		(void)error_add(why, "cannot open the repository %s", o->store->label);
-		error_hint(why, "another slot may still open it; see them with: pgagent key list");
-		return ERR_CORRUPT;
-	}
-	if (o->secret == NULL)
-		(void)error_set(why, ERR_WRONG_KEY,
-				"cannot open the repository %s without a key; its slots: %s",
-				o->store->label, o->names);
-	else
-		(void)error_set(why, ERR_WRONG_KEY,
-				"cannot open the repository %s: %s was given that opens none of "
-				"its slots: %s",
-				o->store->label, slot_type_text(o->secret->type), o->names);
-	error_hint(why, "see the slots with: pgagent key list\n"
-			"try another key with: pgagent key test --key-file FILE");
-	return ERR_WRONG_KEY;
-}
-
-enum err keyring_open(struct store *store, const struct key_secret *secret, struct keyring **out,
-		      char *slot_name, struct error *why)
-{
-	struct opening o = {.store = store, .secret = secret};
-	struct error seen = {.kind = ERR_NONE};
-	enum err e = store_list(store, slots_prefix, opening_try, &o, &seen);
-
-	if (o.found != NULL) {
-		*out = o.found;
-		if (slot_name != NULL)
-			memcpy(slot_name, o.slot_name, sizeof(o.slot_name));
-		return ERR_NONE;
-	}
-	if (e == ERR_NONE)
-		return opening_refusal(&o, why);
-	if (why != NULL)
-		*why = seen;
-	return error_add(why, "cannot open the repository %s", store->label);
-}
-
-struct listing {
-	struct store *store;
-	enum err (*visit)(void *ctx, const struct slot_info *, struct error *why);
-	void *ctx;
-};
-
-static enum err list_one(void *ctx, const struct store_object *object, struct error *why)
-{
-	struct listing *l = ctx;
-	struct slot s;
-	enum err e = slot_read(l->store, object->key, &s, why);
-
-	if (e != ERR_NONE)
-		return e;
-	e = l->visit(l->ctx, &s.info, why);
-	slot_release(&s);
-	return e;
-}
-
-enum err key_slots_list(struct store *store,
-			enum err (*visit)(void *ctx, const struct slot_info *, struct error *why),
-			void *ctx, struct error *why)
-{
-	struct listing l = {.store = store, .visit = visit, .ctx = ctx};
-
-	return store_list(store, slots_prefix, list_one, &l, why);
 }

@@ -212,8 +212,10 @@ Test(repository, an_init_that_stopped_anywhere_is_done_by_the_next_one)
 		fault.kind = ERR_IO;
 		fault.at = n;
 		e = repository_init(&w.env, &fault.store, &w.init, &w.why);
-		if (e == ERR_NONE)
+		if (e == ERR_NONE) {
+			world_release(&w);
 			break;
+		}
 		cr_assert_eq(e, ERR_IO, "call %u: %s", n, w.why.text);
 		cr_assert_eq(repository_exists(w.store, &exists, &w.why), ERR_NONE, "call %u: %s",
 			     n, w.why.text);
