@@ -155,7 +155,7 @@ static enum err refuse_hole(const struct wal_archive *archive, const struct wal_
 				 segment_bytes);
 	for (size_t i = 0; i < archive->count; i++) {
 		bool later = false;
-		enum err e = wal_has_later(&archive->cluster[i], name->timeline, segno,
+		enum err e = wal_has_later(&archive->cluster[i], name->timeline, segno + 1,
 					   segment_bytes, &later, why);
 
 		if (e != ERR_NONE)
@@ -239,15 +239,7 @@ enum err wal_archive_get(const struct env *env, const struct wal_archive *archiv
 			return e;
 	}
 	if (name->kind == WAL_NAME_SEGMENT) {
-		uint64_t segno;
-		struct wal_name next;
-
-		if (!wal_name_segno(name, segment_bytes, &segno))
-			return error_set(why, ERR_CONFIG,
-					 "no segment %s with segments of %" PRIu32 " bytes", text,
-					 segment_bytes);
-		wal_segment_name(name->timeline, segno + 1, segment_bytes, &next);
-		e = refuse_hole(archive, &next, segment_bytes, why);
+		e = refuse_hole(archive, name, segment_bytes, why);
 		if (e == ERR_NONE)
 			e = get_sliced(env, archive, name, segment_bytes, dir, dest, why);
 		if (e != ERR_MISSING)
