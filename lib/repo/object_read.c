@@ -326,7 +326,8 @@ enum err object_frame_from(struct object_reader *o, enum frame_class class,
 	if (e == ERR_NONE)
 		*plain = bytes_of(o->plain, h.plain_len);
 	else
-		(void)error_add(why, "object %s is damaged: frame %u at byte %llu", o->now->name,
+		(void)error_add(why, "%s %s: frame %u at byte %llu",
+				e == ERR_CORRUPT ? "damaged object" : "cannot read", o->now->name,
 				place->ordinal, (unsigned long long)place->offset);
 	return e;
 }
