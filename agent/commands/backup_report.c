@@ -1,7 +1,10 @@
 /* commands/backup_report.c - a summary in the words of the contract. */
 #include "commands/backup_report.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
+#include <string.h>
 
 void backup_report_json(json_t *object, const struct summary *s)
 {
@@ -36,4 +39,18 @@ void backup_report_json(json_t *object, const struct summary *s)
 	report_put(object, "keep", json_boolean(s->keep));
 	report_put(object, "hidden", json_false());
 	report_put(object, "verified_at", json_null());
+}
+
+void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX])
+{
+	char text[TIME_TEXT_MAX];
+
+	if (us == 0) {
+		(void)snprintf(out, BACKUP_TIME_MAX, "-");
+		return;
+	}
+	time_to_text(us, text);
+	text[strlen("2026-11-23T14:05:00")] = '\0';
+	text[strlen("2026-11-23")] = ' ';
+	(void)snprintf(out, BACKUP_TIME_MAX, "%s", text); /* fits */
 }

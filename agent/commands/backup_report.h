@@ -8,4 +8,8 @@
 /* Puts the fields of the contract into `object`. */
 void backup_report_json(json_t *object, const struct summary *);
 
+enum { BACKUP_TIME_MAX = 40 };
+/* "2026-11-23 14:05:00", in UTC; "-" for 0. */
+void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX]);
+
 #endif

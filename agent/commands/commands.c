@@ -7,8 +7,12 @@
 const struct command commands[] = {
 	{&spec_init, command_init},
 	{&spec_backup, command_backup},
+	{&spec_list, command_list},
+	{&spec_show, command_show},
 	{&spec_archive_push, command_archive_push},
 	{&spec_archive_get, command_archive_get},
+	{&spec_verify, command_verify},
+	{&spec_key, command_key},
 	{&spec_config, command_config},
 	{&spec_help, command_help},
 	{&spec_version, command_version},

@@ -37,6 +37,10 @@ int command_backup(struct agent *);
 int command_config(struct agent *);
 int command_help(struct agent *);
 int command_init(struct agent *);
+int command_key(struct agent *);
+int command_list(struct agent *);
+int command_show(struct agent *);
+int command_verify(struct agent *);
 int command_version(struct agent *);
 
 #endif

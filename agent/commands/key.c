@@ -1,0 +1,207 @@
+/* commands/key.c - `pgagent key list|test`: the slots of a repository, and whether a secret opens one.
+ */
+#include "agent.h"
+#include "base/file.h"
+#include "commands/commands.h"
+#include "places.h"
+#include "subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *type_name(enum slot_type type)
+{
+	switch (type) {
+	case SLOT_CLEAR:
+		return "clear";
+	case SLOT_KEY_FILE:
+		return "key-file";
+	case SLOT_PASSPHRASE:
+		return "passphrase";
+	case SLOT_RECOVERY:
+		return "recovery-code";
+	}
+	return "unknown";
+}
+
+struct listing {
+	struct agent *agent;
+	const char *repository;
+	json_t *slots;
+};
+
+static enum err say_slot(void *ctx, const struct slot_info *info, struct error *why)
+{
+	struct listing *l = ctx;
+	json_t *object = json_object();
+
+	(void)why; /* nothing here can fail */
+	report_text(&l->agent->report, "%-16s  %-16s  %-13s  %s\n", l->repository, info->name,
+		    type_name(info->type), info->created);
+	report_put(object, "repository", report_json_text(l->repository));
+	report_put(object, "name", report_json_text(info->name));
+	report_put(object, "type", report_json_text(type_name(info->type)));
+	report_put(object, "created", report_json_text(info->created));
+	(void)json_array_append_new(l->slots, object); /* without memory the dump fails */
+	return ERR_NONE;
+}
+
+static enum err list_place(struct agent *agent, const struct place *place, json_t *array,
+			   struct error *why)
+{
+	struct listing l = {.agent = agent, .repository = place_name(place), .slots = array};
+	struct repository_format format;
+	/* A store without FORMAT is no repository, whatever lies under keys/. */
+	enum err e = repository_peek(place->store, &format, why);
+
+	if (e == ERR_NONE)
+		e = key_slots_list(place->store, say_slot, &l, why);
+	return e;
+}
+
+/* A recovery code as typed, one line. */
+static enum err read_stdin(struct secret *out, struct error *why)
+{
+	uint8_t buffer[RECOVERY_CODE_TEXT_MAX * 2];
+	size_t len = 0;
+	ssize_t n = 0;
+	enum err e;
+
+	while (len < sizeof(buffer) &&
+	       (n = read(STDIN_FILENO, buffer + len, sizeof(buffer) - len)) > 0) {
+		len += (size_t)n;
+		if (memchr(buffer, '\n', len) != NULL)
+			break;
+	}
+	while (len > 0 && (buffer[len - 1] == '\n' || buffer[len - 1] == '\r'))
+		len--;
+	if (n < 0)
+		e = error_set(why, ERR_IO, "reading the recovery code from standard input failed");
+	else if (len == 0)
+		e = error_set(why, ERR_CONFIG, "no recovery code came on standard input");
+	else
+		e = secret_set(out, bytes_of(buffer, len), why);
+	explicit_bzero(buffer, sizeof(buffer));
+	return e;
+}
+
+struct test {
+	struct agent *agent;
+	bool from_stdin;
+	struct key_secret code; /* with from_stdin */
+	json_t *results;
+	bool unusable; /* the secret itself is no good: exit 4, not a wrong configuration */
+};
+
+static enum err test_place(struct test *t, const struct place *place, struct error *why)
+{
+	struct key_secret own = {.type = SLOT_CLEAR};
+	const struct key_secret *secret = NULL;
+	struct repository_format format;
+	struct keyring *keyring = NULL;
+	char slot[SLOT_NAME_MAX] = "";
+	json_t *object = json_object();
+	bool has = false;
+	enum err e = repository_peek(place->store, &format, why);
+
+	if (e == ERR_NONE && t->from_stdin) {
+		secret = &t->code;
+	} else if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE) {
+		e = place_secret(t->agent, place->config, &own, &has, why);
+		t->unusable = e != ERR_NONE;
+		secret = &own;
+	}
+	if (e == ERR_NONE)
+		e = keyring_open(place->store, secret, &keyring, slot, why);
+	if (e == ERR_NONE) {
+		report_text(&t->agent->report, "repository %s: slot %s opens\n", place_name(place),
+			    slot);
+		report_put(object, "repository", report_json_text(place_name(place)));
+		report_put(object, "slot", report_json_text(slot));
+		report_put(object, "opens", json_true());
+		(void)json_array_append_new(t->results, object); /* as above */
+	} else {
+		json_decref(object);
+		(void)error_add(why, "repository %s", place_name(place));
+	}
+	keyring_free(keyring);
+	key_secret_release(&own);
+	return e;
+}
+
+static enum err test_begin(struct test *t, struct error *why)
+{
+	struct secret text = {.len = 0};
+	enum err e;
+
+	t->from_stdin = option_given(&t->agent->options, OPTION_STDIN);
+	if (!t->from_stdin)
+		return ERR_NONE;
+	e = read_stdin(&text, why);
+	if (e == ERR_NONE) {
+		e = key_secret_from_text(SLOT_RECOVERY, secret_view(&text), &t->code, why);
+		t->unusable = e != ERR_NONE;
+	}
+	secret_release(&text);
+	return e;
+}
+
+static enum err key(struct test *t, bool is_test, struct error *why)
+{
+	const struct config_cluster *config = NULL;
+	const struct config_repo *repos[PLACES_MAX];
+	struct agent *agent = t->agent;
+	size_t count = 0;
+	enum err e = ERR_NONE;
+
+	/* Keys belong to repositories; a cluster only says which ones. */
+	if (option_given(&agent->options, OPTION_CLUSTER))
+		e = subject_config(agent, &config, why);
+	if (e == ERR_NONE)
+		e = config_select_repos(&agent->config, config, &agent->options, repos, PLACES_MAX,
+					&count, why);
+	if (e == ERR_NONE && is_test)
+		e = test_begin(t, why);
+	if (e == ERR_NONE && !is_test)
+		report_text(&agent->report, "%-16s  %-16s  %-13s  %s\n", "repository", "slot",
+			    "opened by", "created");
+	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
+		struct place place = {.config = repos[i]};
+
+		e = place_open_store(agent, repos[i], false, &place.store, why);
+		if (e == ERR_NONE)
+			e = is_test ? test_place(t, &place, why)
+				    : list_place(agent, &place, t->results, why);
+		store_close(place.store);
+	}
+	return e;
+}
+
+int command_key(struct agent *agent)
+{
+	bool is_test = strcmp(agent->options.arguments[0], "test") == 0;
+	struct test t = {.agent = agent, .results = json_array()};
+	struct error why;
+	enum err e;
+	int code = EXIT_DONE;
+
+	if (option_given(&agent->options, OPTION_STDIN) && !is_test) {
+		(void)error_set(&why, ERR_CONFIG, "--stdin goes with key test");
+		e = ERR_CONFIG;
+	} else {
+		e = key(&t, is_test, &why);
+	}
+	report_put(agent->report.root, is_test ? "tests" : "slots", t.results);
+	if (e == ERR_NONE && is_test && !t.from_stdin)
+		report_text(&agent->report, "try the written recovery code too: pgagent key test "
+					    "--stdin\n");
+	/* A secret that is no secret does not open it either. */
+	if (e != ERR_NONE)
+		code = t.unusable ? agent_fail_as(agent, EXIT_DAMAGED, &why)
+				  : agent_fail(agent, &why);
+	key_secret_release(&t.code);
+	return code;
+}

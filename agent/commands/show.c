@@ -1,0 +1,167 @@
+/* commands/show.c - `pgagent show BACKUP`: one backup in full. */
+#include "agent.h"
+#include "base/text.h"
+#include "commands/backup_report.h"
+#include "commands/catalog.h"
+#include "commands/commands.h"
+#include "subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void say_size(struct report *r, const char *what, uint64_t value)
+{
+	char size[TEXT_SIZE_MAX];
+
+	text_of_size(value, size);
+	report_text(r, "%-16s %s\n", what, size);
+}
+
+static void say_origin(struct report *r, const struct summary *s)
+{
+	char start[LSN_TEXT_MAX], stop[LSN_TEXT_MAX], began[BACKUP_TIME_MAX], took[BACKUP_TIME_MAX];
+
+	lsn_to_text(s->start, start);
+	lsn_to_text(s->stop, stop);
+	backup_time_to_text(s->started_us, began);
+	backup_time_to_text(s->finished_us, took);
+	report_text(r, "%-16s %s (system identifier %" PRIu64 ")\n", "cluster", s->cluster,
+		    s->system_identifier);
+	report_text(r, "%-16s %d.%d%s\n", "server version", s->server_version / 10000,
+		    s->server_version % 10000, s->from_standby ? ", read from a standby" : "");
+	report_text(r, "%-16s %s UTC\n", "started", began);
+	report_text(r, "%-16s %s UTC\n", "finished", took);
+	report_text(r, "%-16s %" PRIu32 ", %s to %s\n", "timeline, WAL", s->timeline, start, stop);
+	report_text(r, "%-16s %s\n", "type", s->incremental ? "incremental" : "full");
+	report_text(r, "%-16s %s\n", "data directory",
+		    s->data_directory[0] != '\0' ? s->data_directory : "not known");
+	if (s->config_file[0] != '\0')
+		report_text(r, "%-16s %s\n", "configuration", s->config_file);
+	report_text(r, "%-16s %s by %s\n", "taken on", s->host, s->writer);
+}
+
+static void say_backup(struct agent *agent, const struct summary *s,
+		       const struct catalog_entry *entry, const char *where)
+{
+	struct report *r = &agent->report;
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(&s->attempt, id);
+	report_text(r, "backup %s\n\n", id);
+	if (s->label[0] != '\0')
+		report_text(r, "%-16s %s\n", "label", s->label);
+	say_origin(r, s);
+	report_text(r, "%-16s %" PRIu64 "\n", "files", s->files);
+	say_size(r, "size", s->bytes_cluster);
+	say_size(r, "new", s->bytes_new);
+	say_size(r, "stored", s->bytes_stored);
+	for (size_t i = 0; i < s->tablespaces; i++)
+		report_text(r, "%-16s %" PRIu32 " at %s\n", "tablespace", s->tablespace[i].oid,
+			    s->tablespace[i].path);
+	report_text(r, "%-16s %s\n", "repositories", where);
+	report_text(r, "%-16s %s\n", "kept", entry->keep ? "yes, retention leaves it alone" : "no");
+	report_text(r, "%-16s %s\n", "verified", "not recorded; prove it: pgagent verify");
+	if (s->checksum_failures == 0) {
+		report_text(r, "%-16s %s\n", "checksums",
+			    s->data_checksums == 1 ? "no failure" : "off in the server");
+		return;
+	}
+	report_text(r, "%-16s %" PRIu64 " file(s) with wrong pages in the server\n", "checksums",
+		    s->checksum_failures);
+	for (size_t i = 0; i < s->bad_files; i++)
+		report_text(r, "%-16s %s\n", "", s->bad_file[i]);
+}
+
+static void put_backup(json_t *root, const struct summary *s, const struct catalog_entry *entry,
+		       const char *where)
+{
+	json_t *tablespaces = json_array(), *bad = json_array();
+
+	for (size_t i = 0; i < s->tablespaces; i++) {
+		json_t *object = json_object();
+
+		report_put(object, "oid", json_integer(s->tablespace[i].oid));
+		report_put(object, "path", report_json_text(s->tablespace[i].path));
+		(void)json_array_append_new(tablespaces,
+					    object); /* without memory the dump fails */
+	}
+	for (size_t i = 0; i < s->bad_files; i++)
+		(void)json_array_append_new(bad, report_json_text(s->bad_file[i])); /* as above */
+	backup_report_json(root, s);
+	report_put(root, "keep", json_boolean(entry->keep));
+	report_put(root, "hidden", json_boolean(entry->hidden));
+	report_put(root, "repositories", report_json_text(where));
+	report_put(root, "data_directory",
+		   report_json_text(s->data_directory[0] != '\0' ? s->data_directory : NULL));
+	report_put(root, "tablespaces", tablespaces);
+	report_put(root, "bad_files", bad);
+}
+
+/* The whole manifest from the first repository that has it. */
+static enum err read_manifest(const struct places *places, const struct catalog_entry *entry,
+			      struct manifest **out, struct error *why)
+{
+	enum err e = ERR_MISSING;
+
+	for (size_t i = 0; i < places->count && e != ERR_NONE; i++) {
+		struct cluster cluster;
+
+		if ((entry->places & (1u << i)) == 0)
+			continue;
+		cluster_init(&cluster, places->place[i].repository, entry->summary.cluster,
+			     entry->summary.system_identifier);
+		e = manifest_read(&cluster, &entry->summary.attempt, out, why);
+	}
+	return e;
+}
+
+static enum err show(struct agent *agent, const struct places *places,
+		     const struct config_cluster *config, struct error *why)
+{
+	const char *given = option_text(&agent->options, OPTION_CLUSTER);
+	const char *name = given != NULL ? given : config != NULL ? config->section.name : NULL;
+	struct catalog catalog;
+	const struct catalog_entry *entry;
+	struct manifest *manifest = NULL;
+	char where[256];
+	enum err e = catalog_read(places, name, &catalog, why);
+
+	if (e != ERR_NONE)
+		return e;
+	e = catalog_find(&catalog, agent->options.arguments[0], &entry, why);
+	if (e == ERR_NONE)
+		e = read_manifest(places, entry, &manifest, why);
+	if (e == ERR_NONE) {
+		catalog_places(places, entry, where, sizeof(where));
+		say_backup(agent, &manifest->summary, entry, where);
+		put_backup(agent->report.root, &manifest->summary, entry, where);
+	}
+	manifest_free(manifest);
+	catalog_release(&catalog);
+	return e;
+}
+
+int command_show(struct agent *agent)
+{
+	const struct config_cluster *config = NULL;
+	struct places places = {.count = 0};
+	struct error why;
+	enum err e = subject_config(agent, &config, &why);
+	int code = EXIT_DONE;
+
+	if (e == ERR_NONE) {
+		e = places_open(agent, config, &places, &why);
+		if (e == ERR_MISSING) {
+			/* A repository that is not there is no "nothing matches". */
+			code = agent_fail_as(agent, EXIT_FAILED, &why);
+			goto out;
+		}
+	}
+	if (e == ERR_NONE)
+		e = show(agent, &places, config, &why);
+	if (e != ERR_NONE)
+		code = agent_fail(agent, &why);
+out:
+	places_close(&places);
+	return code;
+}

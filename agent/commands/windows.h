@@ -1,0 +1,45 @@
+/* commands/windows.h - which moments can be restored: per timeline, from the end of a backup to
+ * where the WAL behind it ends without a gap.
+ */
+#ifndef COMMANDS_WINDOWS_H
+#define COMMANDS_WINDOWS_H
+
+#include "commands/catalog.h"
+#include "wal/archive.h"
+
+enum { WINDOWS_MAX = 64, WINDOW_GAPS_MAX = 64 };
+
+struct window_gap {
+	struct lsn from, to; /* to = 0: not known */
+};
+
+struct window {
+	uint64_t system_identifier;
+	uint32_t timeline;
+	int64_t from_us;          /* end of its first backup; 0 = entered from another timeline */
+	struct lsn from;          /* first position that can be restored */
+	struct lsn to;            /* behind the last record */
+	int64_t latest_commit_us; /* 0 = none was seen in the last segments */
+	struct window_gap gap[WINDOW_GAPS_MAX];
+	size_t gaps; /* those beyond the bound are left out */
+};
+
+/* Where restores of a timeline may begin, in order of `start`, and how far each comes. */
+struct window_entry {
+	int64_t finished_us;
+	struct lsn start, stop;
+	bool reached; /* `reach` is set; false: lies within the one before */
+	struct wal_reach reach;
+	struct lsn next; /* where WAL goes on behind the hole of `reach`; 0 = unknown */
+};
+
+/* Pure: one window out of the entries of one timeline; count >= 1 and entry[0].reached. */
+void window_merge(uint32_t timeline, const struct window_entry *, size_t count, struct window *out);
+
+/* The windows of one system's part of a cluster, by timeline.  Backups whose WAL is not there at all
+ * give a window that ends at their start.  `out` has room for WINDOWS_MAX. */
+enum err windows_read(const struct env *, const struct wal_archive *, const struct catalog *,
+		      uint64_t system_identifier, struct window *out, size_t *count,
+		      struct error *why) MUST_CHECK;
+
+#endif
