@@ -1,4 +1,6 @@
-/* repo/decision.c - deciding against a backup, and looking at its packs before deciding for it. */
+/* repo/decision.c - deciding against a backup, and looking at its packs before deciding for it
+ * (protocol step W4).
+ */
 #include "repo/decision_internal.h"
 #include "repo/lines.h"
 #include "repo/manifest_internal.h"
