@@ -42,8 +42,8 @@ enum err decision_abort_dead(const struct cluster *, size_t *aborted, struct err
  * does not hide the rest. */
 struct backup_info {
 	const struct summary *summary; /* until the visit returns */
-	bool hidden; /* or tombed */
-	bool keep;   /* the last word: the newest of keeps/, else what was asked for at birth */
+	bool hidden;                   /* or tombed */
+	bool keep; /* the last word: the newest of keeps/, else what was asked for at birth */
 	uint64_t manifest_bytes;
 };
 enum err backups_list(const struct cluster *, bool all,

@@ -1,4 +1,4 @@
-/* repo/pack.c - the packs one backup writes, and the sections it keeps in them (protocol step W3). */
+/* repo/pack.c - the packs one backup writes, and the sections it keeps in them (protocol W3). */
 #include "repo/pack.h"
 
 #include "repo/fanout.h"
