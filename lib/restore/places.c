@@ -1,0 +1,209 @@
+/* restore/places.c - where tablespaces go: the mappings asked for, else below one directory, else
+ * their old path.
+ *
+ * A tablespace is named by its name, its OID or its old path.  Names are in the backup only when
+ * the role could open a database (section `tablespaces`).
+ */
+#include "repo/lines.h"
+#include "restore/restore_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NAMES_BYTES_MAX = 1 << 20 };
+
+enum err place_real(const char *path, char out[PATH_MAX], struct error *why)
+{
+	char head[PATH_MAX], real[PATH_MAX];
+	const char *rest = "";
+	size_t len = strlen(path);
+	int n;
+
+	if (path[0] != '/')
+		return error_set(why, ERR_CONFIG, "\"%s\" is no absolute path", path);
+	if (len >= sizeof(head))
+		return error_set(why, ERR_CONFIG, "a path is longer than %zu bytes: %.100s...",
+				 sizeof(head) - 1, path);
+	if (strchr(path, '\n') != NULL)
+		return error_set(why, ERR_CONFIG, "a path with a newline cannot be configured: %s",
+				 path);
+	memcpy(head, path, len + 1);
+	while (len > 1 && head[len - 1] == '/')
+		head[--len] = '\0';
+	/* What exists is resolved, what does not is appended. */
+	for (;;) {
+		char *slash;
+
+		if (realpath(head, real) != NULL)
+			break;
+		if (errno != ENOENT)
+			return error_set_os(why, error_kind_of_os(errno), errno, "\"%s\"", head);
+		slash = strrchr(head, '/');
+		len = (size_t)(slash - head);
+		if (slash == head) {
+			memcpy(real, "/", 2);
+			break;
+		}
+		*slash = '\0';
+	}
+	rest = path + len;
+	while (*rest == '/')
+		rest++;
+	n = snprintf(out, PATH_MAX, "%s%s%s", real,
+		     *rest != '\0' && strcmp(real, "/") != 0 ? "/" : "", rest);
+	if (n < 0 || n >= PATH_MAX)
+		return error_set(why, ERR_CONFIG, "a path is too long: %.100s...", path);
+	for (len = (size_t)n; len > 1 && out[len - 1] == '/'; len--)
+		out[len - 1] = '\0';
+	/* "new/../old" would be resolved by nobody. */
+	if (*rest != '\0' && (strncmp(rest, "../", 3) == 0 || strcmp(rest, "..") == 0 ||
+			      strstr(rest, "/../") != NULL ||
+			      (strlen(rest) > 3 && strcmp(rest + strlen(rest) - 3, "/..") == 0)))
+		return error_set(why, ERR_CONFIG, "\"%s\" goes up from a directory that is missing",
+				 path);
+	return ERR_NONE;
+}
+
+bool place_is_within(const char *path, const char *below)
+{
+	size_t len = strlen(below);
+
+	if (strcmp(below, "/") == 0)
+		return true;
+	return strncmp(path, below, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+/* One mapping against one tablespace; `names` are lines "tablespace OID<TAB>NAME". */
+struct naming {
+	const char *wanted;
+	uint32_t oid;
+	bool hit;
+};
+
+static enum err compare_name(void *ctx, const char *name, const char *value, struct error *why)
+{
+	struct naming *n = ctx;
+	char *end;
+	unsigned long oid = strtoul(value, &end, 10);
+
+	(void)why;
+	if (strcmp(name, "tablespace") == 0 && *end == '\t' && oid == n->oid &&
+	    strcmp(end + 1, n->wanted) == 0)
+		n->hit = true;
+	return ERR_NONE;
+}
+
+static enum err is_named(const struct summary_tablespace *from, const char *wanted,
+			 struct bytes names, bool *out, struct error *why)
+{
+	struct naming naming = {.wanted = wanted, .oid = from->oid};
+	char oid[16];
+	enum err e = ERR_NONE;
+
+	(void)snprintf(oid, sizeof(oid), "%" PRIu32, from->oid);
+	if (names.len > 0)
+		e = lines_walk(names, compare_name, &naming, why);
+	*out = naming.hit || strcmp(wanted, oid) == 0 || strcmp(wanted, from->path) == 0;
+	return e;
+}
+
+static enum err place_one(const struct restore_request *request,
+			  const struct summary_tablespace *from, struct bytes names,
+			  struct restore_place *out, bool *used, struct error *why)
+{
+	const char *wanted = NULL;
+	char path[PATH_MAX], real[PATH_MAX];
+	enum err e = ERR_NONE;
+	int n;
+
+	for (size_t i = 0; e == ERR_NONE && i < request->tablespaces; i++) {
+		bool hit = false;
+
+		e = is_named(from, request->tablespace[i].name_or_oid, names, &hit, why);
+		if (!hit)
+			continue;
+		used[i] = true;
+		wanted = request->tablespace[i].directory;
+	}
+	if (e != ERR_NONE)
+		return e;
+	if (wanted == NULL && request->tablespace_dir != NULL) {
+		n = snprintf(path, sizeof(path), "%s/%" PRIu32, request->tablespace_dir, from->oid);
+		if (n < 0 || (size_t)n >= sizeof(path))
+			return error_set(why, ERR_CONFIG, "--tablespace-dir is too long");
+		wanted = path;
+	}
+	e = place_real(wanted != NULL ? wanted : from->path, real, why);
+	if (e != ERR_NONE)
+		return error_add(why, "tablespace %" PRIu32, from->oid);
+	if (strlen(real) >= sizeof(out->to))
+		return error_set(why, ERR_CONFIG, "tablespace %" PRIu32 ": its path is too long",
+				 from->oid);
+	out->oid = from->oid;
+	(void)snprintf(out->from, sizeof(out->from), "%s", from->path);
+	memcpy(out->to, real, strlen(real) + 1);
+	return ERR_NONE;
+}
+
+static enum err refuse_unused(const struct restore_request *request,
+			      const struct restore_plan *plan, const bool *used, struct error *why)
+{
+	struct writer known;
+
+	for (size_t i = 0; i < request->tablespaces; i++) {
+		if (used[i])
+			continue;
+		(void)error_set(why, ERR_CONFIG,
+				"--tablespace %s=%s: the backup has no such "
+				"tablespace",
+				request->tablespace[i].name_or_oid,
+				request->tablespace[i].directory);
+		writer_init(&known, ERROR_HINT_MAX);
+		for (size_t k = 0; k < plan->tablespaces; k++)
+			writer_text(&known, "\n%" PRIu32 " (%s)", plan->tablespace[k].oid,
+				    plan->tablespace[k].from);
+		writer_u8(&known, 0);
+		if (plan->tablespaces > 0 && !known.bad)
+			error_hint(why, "it has these, to be named by OID, name or old path:%s",
+				   (const char *)known.data);
+		writer_release(&known);
+		return ERR_CONFIG;
+	}
+	return ERR_NONE;
+}
+
+enum err places_resolve(const struct env *env, const struct wal_archive *archive,
+			const struct manifest *manifest, const struct restore_request *request,
+			struct restore_plan *plan, struct error *why)
+{
+	const struct summary *s = &manifest->summary;
+	pthread_mutex_t speaking = PTHREAD_MUTEX_INITIALIZER;
+	bool used[RESTORE_TABLESPACES_MAX] = {false};
+	struct source source = {
+		.env = env, .archive = archive, .manifest = manifest, .speaking = &speaking};
+	uint8_t *names = NULL;
+	size_t len = 0;
+	enum err e = ERR_NONE;
+
+	if (request->tablespaces > 0)
+		e = source_section(&source, "tablespaces", NAMES_BYTES_MAX, &names, &len, why);
+	if (e != ERR_NONE && e != ERR_MISSING)
+		return e;
+	plan->tablespace = calloc(s->tablespaces + 1, sizeof(*plan->tablespace));
+	if (plan->tablespace == NULL)
+		e = error_set(why, ERR_MEMORY, "restore: out of memory");
+	else
+		e = ERR_NONE;
+	for (size_t i = 0; e == ERR_NONE && i < s->tablespaces; i++) {
+		e = place_one(request, &s->tablespace[i], bytes_of(names, len),
+			      &plan->tablespace[i], used, why);
+		if (e == ERR_NONE)
+			plan->tablespaces = i + 1;
+	}
+	if (e == ERR_NONE)
+		e = refuse_unused(request, plan, used, why);
+	free(names);
+	return e;
+}

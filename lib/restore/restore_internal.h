@@ -1,0 +1,216 @@
+/* restore/restore_internal.h - what the files of this room share. */
+#ifndef RESTORE_RESTORE_INTERNAL_H
+#define RESTORE_RESTORE_INTERNAL_H
+
+#include "pgformat/control.h"
+#include "pgformat/history.h"
+#include "repo/pages.h"
+#include "restore/restore.h"
+
+#include <limits.h>
+#include <pthread.h>
+
+/* What a restore adds to a data directory.  Records of these names in a backup (of an earlier
+ * copy) are left out. */
+#define RESTORE_MARKER "pgagent-restore.marker"
+#define RESTORE_CONF "pgagent-start.conf"
+#define RESTORE_HBA "pgagent-start.hba"
+#define RESTORE_IDENT "pgagent-start.ident"
+#define RESTORE_LOG "pgagent-start.log"
+#define RESTORE_SOCKETS "pgagent-socket"
+
+/* ---- choose: which backup to start from; pure ---- */
+
+struct candidate {
+	struct attempt attempt;
+	uint32_t timeline;
+	struct lsn start, stop;
+	int64_t finished_us;
+	bool has_next_xid;
+	uint32_t next_xid; /* of the checkpoint it starts from */
+};
+struct choice {
+	enum target_kind kind;
+	struct lsn lsn;
+	int64_t time_us;
+	uint32_t xid;
+	const struct attempt *backup; /* NULL = any */
+	const struct history *path;   /* of the timeline to follow */
+};
+enum choice_answer {
+	CHOICE_FOUND,
+	CHOICE_UNKNOWN_BACKUP, /* the one asked for is not there */
+	CHOICE_OFF_PATH,       /* it, or every one, lies on no timeline of the path */
+	CHOICE_TOO_EARLY       /* the target is before the end of `earliest` */
+};
+/* `list` is sorted by attempt.  `found` is set with CHOICE_FOUND, `earliest` (the oldest that the
+ * path allows) with CHOICE_FOUND and CHOICE_TOO_EARLY. */
+enum choice_answer choose_backup(const struct candidate *list, size_t n, const struct choice *,
+				 size_t *found, size_t *earliest);
+
+/* ---- problems of a plan ---- */
+
+void problem_add(struct restore_plan *, const char *code, const char *format, ...)
+	PRINTF_LIKE(3, 4);
+void problem_hint(struct restore_plan *, const char *format, ...)
+	PRINTF_LIKE(2, 3); /* of the last */
+
+/* ---- places: where tablespaces go ---- */
+
+/* Fills plan->tablespace.  ERR_CONFIG for a mapping that names no tablespace of the backup. */
+enum err places_resolve(const struct env *, const struct wal_archive *, const struct manifest *,
+			const struct restore_request *, struct restore_plan *,
+			struct error *why) MUST_CHECK;
+/* The absolute path with links followed as far as it exists; ERR_CONFIG when it is not absolute. */
+enum err place_real(const char *path, char out[PATH_MAX], struct error *why) MUST_CHECK;
+/* True when `path` is `below` or lies in it; both without links. */
+bool place_is_within(const char *path, const char *below);
+
+/* ---- target check ---- */
+
+/* Looks at the directory, tablespaces' directories and free space; what is in the way becomes a
+ * problem.  Sets resumes, bytes_free. */
+enum err target_check(const struct env *, const struct wal_archive *, const struct manifest *,
+		      const struct restore_request *, struct restore_plan *,
+		      struct error *why) MUST_CHECK;
+enum directory_state {
+	DIRECTORY_ABSENT,
+	DIRECTORY_EMPTY,
+	DIRECTORY_OURS,   /* holds the marker of an interrupted restore of this backup */
+	DIRECTORY_OTHERS, /* the marker of another one */
+	DIRECTORY_FOREIGN,
+	DIRECTORY_NONE /* there is something else of that name */
+};
+enum err directory_look(const struct env *, const char *path, const struct attempt *,
+			enum directory_state *out, struct error *why) MUST_CHECK;
+/* True when a server seems to run in `path`: process, shared memory or socket of postmaster.pid. */
+bool directory_is_in_use(const struct env *, const char *path, char *how, size_t how_len);
+
+/* ---- fetcher: reads files of one backup; one thread each ---- */
+
+/* What all fetchers of a run share. */
+struct source {
+	const struct env *env;
+	const struct wal_archive *archive; /* the family of repositories, in order */
+	const struct manifest *manifest;
+	pthread_mutex_t *speaking; /* held while the observer is called */
+};
+
+struct fetcher;
+enum err fetcher_new(const struct source *, struct fetcher **out, struct error *why) MUST_CHECK;
+void fetcher_free(struct fetcher *); /* NULL is fine */
+/* Visits 16 MiB of a file as page_source_shard does.  When a repository fails midway, the next one
+ * begins the shard anew: visits may repeat. */
+typedef enum err fetcher_visit(void *ctx, const struct page_run *, struct error *why);
+enum err fetcher_shard(struct fetcher *, const struct file_record *, uint32_t index,
+		       fetcher_visit *, void *ctx, uint32_t *crc, struct error *why) MUST_CHECK;
+/* A whole small file in new memory with a NUL behind it, its CRC checked; ERR_LIMIT above `max`. */
+enum err fetcher_file(struct fetcher *, const struct file_record *, size_t max, uint8_t **out,
+		      size_t *len, struct error *why) MUST_CHECK;
+/* A section from the first repository that has it whole. */
+enum err source_section(const struct source *, const char *name, size_t max, uint8_t **out,
+			size_t *len, struct error *why) MUST_CHECK;
+
+/* ---- table: the files of the backup ---- */
+
+struct table {
+	uint8_t *data;
+	size_t len;
+	struct file_record *file; /* in the order of the backup; borrows from data */
+	size_t files;
+	/* Handled apart from the others; NULL = not in the backup. */
+	const struct file_record *control, *auto_conf, *conf, *map;
+};
+enum err table_read(const struct source *, struct table *, struct error *why) MUST_CHECK;
+void table_release(struct table *);
+/* True for what the file writer leaves to others: the four above, signal files, our own. */
+bool table_is_apart(const struct file_record *);
+bool path_is(struct bytes path, const char *text);
+
+/* ---- target: the directories being written ---- */
+
+struct target {
+	const struct env *env;
+	char path[PATH_MAX]; /* real */
+	int dir;
+	struct target_place {
+		uint32_t oid;
+		int dir;
+		const char *path; /* the plan's */
+	} * place;
+	size_t places;
+};
+/* 3: opens or makes the directories, empties what an interrupted run left, puts the markers. */
+enum err target_open(struct target *, const struct env *, const char *directory,
+		     const struct restore_plan *, struct error *why) MUST_CHECK;
+void target_close(struct target *);
+/* The directory and the path in it for a record's path.  ERR_CORRUPT: an unknown tablespace. */
+enum err target_route(const struct target *, struct bytes path, int *dir, char rest[FILE_PATH_MAX],
+		      struct error *why) MUST_CHECK;
+/* 4: every directory of the table, and those that files need. */
+enum err target_make_dirs(const struct target *, const struct table *,
+			  struct error *why) MUST_CHECK;
+/* 8: modes as recorded and fsync, bottom-up. */
+enum err target_sync_dirs(const struct target *, const struct table *,
+			  struct error *why) MUST_CHECK;
+/* A whole new file of ours, fsynced; `path` is below the target. */
+enum err target_put(const struct target *, const char *path, struct bytes, mode_t mode,
+		    struct error *why) MUST_CHECK;
+/* 6 */
+enum err target_link_places(const struct target *, struct error *why) MUST_CHECK;
+/* The last step. */
+enum err target_remove_markers(const struct target *, struct error *why) MUST_CHECK;
+
+/* ---- files: the parallel writer ---- */
+
+struct files_totals {
+	uint64_t bytes, files;
+};
+/* 5 */
+enum err files_write(const struct source *, const struct table *, const struct target *,
+		     unsigned jobs, struct files_totals *, struct error *why) MUST_CHECK;
+
+/* ---- settings; pure ---- */
+
+struct settings_input {
+	const struct restore_request *request;
+	const struct restore_plan *plan;
+	const char *directory; /* real */
+	const char *pin;       /* NULL = none */
+	const char *written;   /* time text */
+	const char *preload;   /* shared_preload_libraries as recorded; NULL = unknown */
+	const struct control *control;
+};
+/* Names that may not be set, values that no configuration file can hold: ERR_CONFIG. */
+enum err settings_check(const struct restore_request *, struct error *why) MUST_CHECK;
+/* The block that is appended to postgresql.auto.conf. */
+enum err settings_auto_conf(const struct settings_input *, struct writer *,
+			    struct error *why) MUST_CHECK;
+/* pgagent-start.conf; `kept` are lines of recorded settings worth keeping. */
+enum err settings_start_conf(const struct settings_input *, struct bytes recorded, struct writer *,
+			     struct error *why) MUST_CHECK;
+extern const char settings_hba[];
+/* `libraries` without those that run jobs of their own; false when there are none of them. */
+bool settings_quiet_libraries(const char *libraries, char *out, size_t out_len);
+/* The value given with --set, or NULL. */
+const char *settings_asked(const struct restore_request *, const char *name);
+/* What is reset after promotion; ends with NULL. */
+extern const char *const settings_of_recovery[];
+
+/* ---- starting ---- */
+
+/* The text as one word of a shell. */
+void shell_word(struct writer *, const char *text);
+enum err start_find_binaries(const struct env *, unsigned major, const char *given,
+			     char out[PATH_MAX], struct error *why) MUST_CHECK;
+/* A private directory for the socket of a server in `directory`: inside, or below /tmp when the
+ * path would be too long. */
+enum err start_socket_directory(const struct env *, const char *directory, char out[256],
+				struct error *why) MUST_CHECK;
+/* "-c ..." options of a copy, each a word of a shell. */
+void start_options(struct writer *, const struct restore_plan *, const char *directory,
+		   const char *sockets, int port, bool outside, bool following);
+/* The first port from 54321 on that nobody listens on. */
+int start_free_port(const struct env *);
+
+#endif

@@ -1,0 +1,396 @@
+/* restore/run.c - carries a plan out.  The order is the README's table; each step's number is in
+ * the code.  Before step 9 PostgreSQL refuses to start what is there: it has no pg_control.
+ */
+#include "base/text.h"
+#include "pgformat/label.h"
+#include "repo/keeper.h"
+#include "repo/lines.h"
+#include "restore/restore_internal.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	CONF_BYTES_MAX = 8 << 20,
+	SERVER_MANIFEST_MAX = 1 << 30,
+	PRELOAD_MAX = 4096,
+	CONTROL_MODE = 0600
+};
+
+struct run {
+	const struct env *env;
+	const struct wal_archive *archive;
+	const struct restore_request *request;
+	const struct restore_plan *plan;
+	struct restore_result *out;
+	struct error *why;
+	pthread_mutex_t speaking;
+	struct keeper *keeper;
+	struct pin pin;
+	struct manifest *manifest;
+	struct source source;
+	struct table table;
+	struct target target;
+	bool opened;
+	struct fetcher *fetcher; /* for single files */
+	uint8_t *control, *auto_conf, *recorded;
+	size_t control_len, auto_conf_len, recorded_len;
+	struct control decoded;
+	char preload[PRELOAD_MAX];
+	bool has_preload;
+};
+
+/* 1: from here on nothing that this backup needs is removed. */
+static enum err run_pin(struct run *r)
+{
+	uint8_t random[8];
+	char hex[2 * sizeof(random) + 1];
+	struct error cause;
+	enum err e = random_fill(r->env->random, random, sizeof(random), r->why);
+
+	if (e != ERR_NONE)
+		return e;
+	text_of_hex(bytes_of(random, sizeof(random)), hex);
+	r->pin = (struct pin){.kind = "restore",
+			      .has_backup = true,
+			      .backup = r->plan->backup.attempt,
+			      .start = r->plan->backup.start,
+			      .timeline = r->plan->backup.timeline};
+	(void)snprintf(r->pin.holder, sizeof(r->pin.holder), "restore-%s", hex);
+	if (keeper_start(r->env, r->archive->cluster, r->archive->count, &r->pin, &r->keeper,
+			 &cause) != ERR_NONE) {
+		r->keeper = NULL;
+		observer_event(r->env->observer, LEVEL_WARNING,
+			       "restore goes on without a pin: nothing keeps an expire from "
+			       "removing what it reads: %s",
+			       cause.text);
+		return ERR_NONE;
+	}
+	(void)snprintf(r->out->pin, sizeof(r->out->pin), "%s", r->pin.holder);
+	return ERR_NONE;
+}
+
+/* 2: what was planned may have gone before the pin was there. */
+static enum err run_read(struct run *r)
+{
+	enum err e = ERR_MISSING;
+
+	for (size_t i = 0; e != ERR_NONE && i < r->archive->count; i++) {
+		struct error cause;
+
+		e = manifest_read(&r->archive->cluster[i], &r->plan->backup.attempt, &r->manifest,
+				  &cause);
+		if (e != ERR_NONE && (i == 0 || r->why->kind == ERR_MISSING))
+			*r->why = cause;
+	}
+	if (e != ERR_NONE)
+		return r->why->kind;
+	r->source = (struct source){.env = r->env,
+				    .archive = r->archive,
+				    .manifest = r->manifest,
+				    .speaking = &r->speaking};
+	e = table_read(&r->source, &r->table, r->why);
+	if (e == ERR_NONE)
+		e = fetcher_new(&r->source, &r->fetcher, r->why);
+	if (e == ERR_NONE)
+		e = fetcher_file(r->fetcher, r->table.control, CONTROL_FILE_BYTES, &r->control,
+				 &r->control_len, r->why);
+	if (e == ERR_NONE)
+		e = control_decode(bytes_of(r->control, r->control_len), &r->decoded, r->why);
+	if (e == ERR_NONE && r->decoded.system_identifier != r->plan->backup.system_identifier)
+		e = error_set(r->why, ERR_CORRUPT,
+			      "global/pg_control of the backup belongs to another cluster "
+			      "(%" PRIu64 ")",
+			      r->decoded.system_identifier);
+	return e;
+}
+
+static enum err take_preload_line(void *ctx, const char *name, const char *value, struct error *why)
+{
+	struct run *r = ctx;
+
+	(void)why;
+	if (strcmp(name, "shared_preload_libraries") == 0 &&
+	    (size_t)snprintf(r->preload, sizeof(r->preload), "%s", value) < sizeof(r->preload))
+		r->has_preload = true;
+	return ERR_NONE;
+}
+
+/* shared_preload_libraries as the server had it; where the role could not see it, as the files in
+ * the data directory say. */
+static enum err run_settings_of_backup(struct run *r)
+{
+	uint8_t *conf = NULL;
+	size_t len = 0;
+	enum err e = source_section(&r->source, "settings", CONF_BYTES_MAX, &r->recorded,
+				    &r->recorded_len, r->why);
+
+	if (e != ERR_NONE && e != ERR_MISSING)
+		return e;
+	e = ERR_NONE;
+	if (r->table.auto_conf != NULL)
+		e = fetcher_file(r->fetcher, r->table.auto_conf, CONF_BYTES_MAX, &r->auto_conf,
+				 &r->auto_conf_len, r->why);
+	if (e == ERR_NONE && r->recorded_len > 0)
+		return lines_walk(bytes_of(r->recorded, r->recorded_len), take_preload_line, r,
+				  r->why);
+	if (e == ERR_NONE && r->table.conf != NULL && r->table.conf->size <= CONF_BYTES_MAX)
+		e = fetcher_file(r->fetcher, r->table.conf, CONF_BYTES_MAX, &conf, &len, r->why);
+	if (e == ERR_NONE)
+		e = conf_decode(bytes_of(conf, len), take_preload_line, r, r->why);
+	if (e == ERR_NONE)
+		e = conf_decode(bytes_of(r->auto_conf, r->auto_conf_len), take_preload_line, r,
+				r->why);
+	free(conf);
+	return e;
+}
+
+/* 6: recovery makes the links anew from tablespace_map, so both have to say the same. */
+static enum err run_tablespaces(struct run *r)
+{
+	struct writer map;
+	enum err e = target_link_places(&r->target, r->why);
+
+	if (e != ERR_NONE || r->plan->tablespaces == 0)
+		return e;
+	writer_init(&map, 1 << 20);
+	for (size_t i = 0; i < r->plan->tablespaces; i++)
+		tablespace_map_line(&map, r->plan->tablespace[i].oid, r->plan->tablespace[i].to);
+	if (map.bad)
+		e = error_set(r->why, ERR_CONFIG, "tablespace_map: a path cannot be written");
+	else
+		e = target_put(&r->target, "tablespace_map", writer_view(&map),
+			       r->table.map != NULL ? r->table.map->mode : 0600, r->why);
+	writer_release(&map);
+	return e;
+}
+
+/* The configuration of the original is of no use to a copy when it is not in the directory. */
+static bool is_outside(const struct run *r)
+{
+	const struct summary *s = &r->plan->backup;
+
+	if (r->table.conf == NULL)
+		return true;
+	return s->config_file[0] == '/' && s->data_directory[0] == '/' &&
+	       !place_is_within(s->config_file, s->data_directory);
+}
+
+static enum err run_start_conf(struct run *r, const struct settings_input *in)
+{
+	struct writer conf;
+	enum err e;
+
+	writer_init(&conf, CONF_BYTES_MAX);
+	e = settings_start_conf(in, bytes_of(r->recorded, r->recorded_len), &conf, r->why);
+	if (e == ERR_NONE)
+		e = target_put(&r->target, RESTORE_CONF, writer_view(&conf), 0600, r->why);
+	if (e == ERR_NONE)
+		e = target_put(&r->target, RESTORE_HBA, bytes_of_text(settings_hba), 0600, r->why);
+	if (e == ERR_NONE)
+		e = target_put(&r->target, RESTORE_IDENT, bytes_of("", 0), 0600, r->why);
+	writer_release(&conf);
+	return e;
+}
+
+/* 7 */
+static enum err run_settings(struct run *r)
+{
+	char now[TIME_TEXT_MAX];
+	struct settings_input in = {.request = r->request,
+				    .plan = r->plan,
+				    .directory = r->target.path,
+				    .pin = r->keeper != NULL ? r->pin.holder : NULL,
+				    .written = now,
+				    .preload = r->has_preload ? r->preload : NULL,
+				    .control = &r->decoded};
+	struct writer conf;
+	enum err e;
+
+	time_to_text(clock_now_us(r->env->clock), now);
+	writer_init(&conf, 2 * CONF_BYTES_MAX);
+	writer_bytes(&conf, bytes_of(r->auto_conf, r->auto_conf_len));
+	e = settings_auto_conf(&in, &conf, r->why);
+	if (e == ERR_NONE)
+		e = target_put(&r->target, "postgresql.auto.conf", writer_view(&conf), 0600,
+			       r->why);
+	writer_release(&conf);
+	if (e == ERR_NONE)
+		e = target_put(&r->target, "recovery.signal", bytes_of("", 0), 0600, r->why);
+	r->out->outside_configuration = is_outside(r) && r->plan->side;
+	if (e == ERR_NONE && r->out->outside_configuration)
+		e = run_start_conf(r, &in);
+	return e;
+}
+
+/* The server's own manifest lets pg_verifybackup judge. */
+static enum err run_server_manifest(struct run *r)
+{
+	uint8_t *text = NULL;
+	size_t len;
+	enum err e = source_section(&r->source, "server-manifest", SERVER_MANIFEST_MAX, &text, &len,
+				    r->why);
+
+	if (e == ERR_MISSING)
+		return ERR_NONE;
+	if (e == ERR_NONE)
+		e = target_put(&r->target, "backup_manifest", bytes_of(text, len), 0600, r->why);
+	free(text);
+	return e;
+}
+
+/* 9: from here on it can be started. */
+static enum err run_control(struct run *r)
+{
+	struct files *files = r->env->files;
+	enum err e = target_put(
+		&r->target, "global/pg_control", bytes_of(r->control, r->control_len),
+		r->table.control->mode != 0 ? r->table.control->mode : CONTROL_MODE, r->why);
+	int dir, answer;
+
+	if (e != ERR_NONE)
+		return e;
+	dir = files->ops->open_beneath(files, r->target.dir, "global", O_RDONLY | O_DIRECTORY, 0);
+	answer = dir < 0 ? dir : files->ops->fsync(files, dir);
+	if (dir >= 0)
+		(void)files->ops->close(files, dir); /* a directory, synced */
+	return answer < 0 ? error_set_os(r->why, ERR_IO, -answer, "fsync of \"%s/global\"",
+					 r->target.path)
+			  : ERR_NONE;
+}
+
+static enum err run_write(struct run *r)
+{
+	struct files_totals totals = {.bytes = 0};
+	enum err e =
+		target_open(&r->target, r->env, r->request->directory, r->plan, r->why); /* 3 */
+
+	r->opened = true;
+	if (e == ERR_NONE)
+		e = target_make_dirs(&r->target, &r->table, r->why); /* 4 */
+	if (e == ERR_NONE)
+		e = files_write(&r->source, &r->table, &r->target, r->request->jobs, &totals,
+				r->why); /* 5 */
+	if (e == ERR_NONE)
+		e = run_tablespaces(r); /* 6 */
+	if (e == ERR_NONE)
+		e = run_settings(r); /* 7 */
+	if (e == ERR_NONE)
+		e = run_server_manifest(r);
+	if (e == ERR_NONE && *r->env->cancelled)
+		e = error_set(r->why, ERR_CANCELLED, "restore: stopped on request");
+	if (e == ERR_NONE)
+		e = target_sync_dirs(&r->target, &r->table, r->why); /* 8 */
+	if (e == ERR_NONE)
+		e = run_control(r); /* 9 */
+	if (e == ERR_NONE)
+		e = target_remove_markers(&r->target, r->why); /* 10 */
+	r->out->bytes_written = totals.bytes + r->control_len;
+	r->out->files = totals.files + 1;
+	return e;
+}
+
+/* What a person types to start it. */
+static enum err run_start_command(struct run *r)
+{
+	char binaries[PATH_MAX] = "", sockets[256] = "", *end;
+	unsigned major = (unsigned)(r->plan->backup.server_version / 10000);
+	const char *asked = settings_asked(r->request, "port");
+	struct writer command, options;
+	struct error ignored;
+	int port = r->request->port;
+	enum err e = ERR_NONE;
+
+	if (port == 0 && asked != NULL)
+		port = (int)strtol(asked, &end, 10);
+	if (port == 0 && r->plan->side)
+		port = start_free_port(r->env);
+	if (r->plan->side)
+		e = start_socket_directory(r->env, r->target.path, sockets, r->why);
+	if (e != ERR_NONE)
+		return e;
+	writer_init(&command, sizeof(r->out->start_command));
+	writer_init(&options, sizeof(r->out->start_command));
+	if (start_find_binaries(r->env, major, NULL, binaries, &ignored) == ERR_NONE)
+		writer_text(&options, "%s/", binaries);
+	writer_text(&options, "pg_ctl");
+	writer_u8(&options, 0);
+	if (!options.bad)
+		shell_word(&command, (const char *)options.data);
+	writer_text(&command, " -D ");
+	shell_word(&command, r->target.path);
+	writer_reset(&options);
+	start_options(&options, r->plan, r->target.path, sockets, port,
+		      r->out->outside_configuration, false);
+	if (options.len > 0) {
+		writer_u8(&options, 0);
+		writer_text(&command, " -o ");
+		if (!options.bad)
+			shell_word(&command, (const char *)options.data);
+	}
+	writer_text(&command, " start");
+	writer_u8(&command, 0);
+	/* Too long to be typed: the rest is in the documents. */
+	if (!command.bad && !options.bad)
+		memcpy(r->out->start_command, command.data, command.len);
+	writer_release(&command);
+	writer_release(&options);
+	return ERR_NONE;
+}
+
+static void run_release(struct run *r, bool failed)
+{
+	fetcher_free(r->fetcher);
+	if (r->opened)
+		target_close(&r->target);
+	table_release(&r->table);
+	manifest_free(r->manifest);
+	free(r->control);
+	free(r->auto_conf);
+	free(r->recorded);
+	/* On success the pin is left to the recovery, whose archive-get keeps it alive. */
+	keeper_stop(r->keeper, failed);
+	(void)pthread_mutex_destroy(&r->speaking);
+}
+
+enum err restore_run(const struct env *env, const struct wal_archive *archive,
+		     const struct restore_request *request, const struct restore_plan *plan,
+		     struct restore_result *out, struct error *why)
+{
+	struct restore_result result = {.bytes_written = 0};
+	int64_t began = clock_monotonic_us(env->clock);
+	struct error unheard;
+	struct run *r;
+	enum err e;
+
+	if (!plan->reachable)
+		return error_set(why, ERR_CONFIG, "restore: %s", plan->reason);
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return error_set(why, ERR_MEMORY, "restore: out of memory");
+	r->env = env;
+	r->archive = archive;
+	r->request = request;
+	r->plan = plan;
+	r->out = &result;
+	r->why = why != NULL ? why : &unheard;
+	(void)pthread_mutex_init(&r->speaking, NULL); /* cannot fail on Linux */
+	e = run_pin(r);
+	if (e == ERR_NONE)
+		e = run_read(r);
+	if (e == ERR_NONE)
+		e = run_settings_of_backup(r);
+	if (e == ERR_NONE)
+		e = run_write(r);
+	if (e == ERR_NONE)
+		e = run_start_command(r);
+	run_release(r, e != ERR_NONE);
+	free(r);
+	if (e == ERR_NONE) {
+		result.duration_us = clock_monotonic_us(env->clock) - began;
+		*out = result;
+	}
+	return e;
+}

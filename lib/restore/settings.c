@@ -1,0 +1,377 @@
+/* restore/settings.c - what is written into the restored server's configuration.  Pure.
+ *
+ * postgresql.auto.conf is read last by the server, so one block at its end decides, whatever the
+ * backup's own configuration says.  Every recovery_target* is written, all but one as '': two that
+ * are not empty stop the server, wherever they come from.
+ */
+#include "pgformat/label.h"
+#include "repo/lines.h"
+#include "restore/restore_internal.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+#include <time.h>
+
+enum { SETTINGS_MAX = 128, VALUE_MAX = 4096, NAME_MAX_BYTES = 63 };
+
+const char *const settings_of_recovery[] = {"restore_command",
+					    "recovery_target",
+					    "recovery_target_name",
+					    "recovery_target_time",
+					    "recovery_target_xid",
+					    "recovery_target_lsn",
+					    "recovery_target_inclusive",
+					    "recovery_target_timeline",
+					    "recovery_target_action",
+					    "hot_standby",
+					    NULL};
+
+const char settings_hba[] =
+	"# written by pgagent restore for a copy: its socket lies in a directory that only the\n"
+	"# user it runs as may enter, and it listens nowhere else\n"
+	"local all all trust\n"
+	"local replication all trust\n";
+
+/* A name may come several times; the last value counts and is the one written. */
+struct list {
+	struct entry {
+		const char *name;
+		const char *value;
+	} entry[SETTINGS_MAX];
+	size_t count;
+};
+
+static void list_set(struct list *list, const char *name, const char *value)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcasecmp(list->entry[i].name, name) == 0) {
+			list->entry[i].value = value;
+			return;
+		}
+	}
+	if (list->count < SETTINGS_MAX)
+		list->entry[list->count++] = (struct entry){name, value};
+}
+
+static enum err list_write(const struct list *list, struct writer *w, struct error *why)
+{
+	for (size_t i = 0; i < list->count; i++)
+		conf_line(w, list->entry[i].name, list->entry[i].value);
+	if (w->bad)
+		return error_set(why, ERR_CONFIG,
+				 "settings of the restored server: a value holds a newline or all "
+				 "of them are too long");
+	return ERR_NONE;
+}
+
+static bool is_setting_name(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > NAME_MAX_BYTES || isdigit((unsigned char)name[0]))
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '.')
+			return false;
+	return true;
+}
+
+enum err settings_check(const struct restore_request *request, struct error *why)
+{
+	for (size_t i = 0; i < request->sets; i++) {
+		const char *name = request->set[i].name;
+
+		if (!is_setting_name(name))
+			return error_set(why, ERR_CONFIG, "--set %s: this is no name of a setting",
+					 name);
+		if (strncasecmp(name, "recovery_target", strlen("recovery_target")) == 0 ||
+		    strcasecmp(name, "restore_command") == 0 ||
+		    strcasecmp(name, "data_directory") == 0) {
+			(void)error_set(why, ERR_CONFIG, "--set %s: the restore decides it itself",
+					name);
+			error_hint(why, "targets have options of their own: --to-time, --to-lsn, "
+					"--action; the directory is -D");
+			return ERR_CONFIG;
+		}
+		if (strchr(request->set[i].value, '\n') != NULL)
+			return error_set(why, ERR_CONFIG, "--set %s: its value holds a newline",
+					 name);
+	}
+	if (request->name != NULL && strchr(request->name, '\n') != NULL)
+		return error_set(why, ERR_CONFIG, "the restore point's name holds a newline");
+	return ERR_NONE;
+}
+
+const char *settings_asked(const struct restore_request *request, const char *name)
+{
+	const char *value = NULL;
+
+	for (size_t i = 0; i < request->sets; i++)
+		if (strcasecmp(request->set[i].name, name) == 0)
+			value = request->set[i].value;
+	return value;
+}
+
+static bool is_kept(const struct restore_request *request, const char *name)
+{
+	for (size_t i = 0; i < request->keep_settings; i++)
+		if (strcasecmp(request->keep_setting[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The last part of one entry of shared_preload_libraries, without quotes and suffix. */
+static bool runs_jobs(const char *entry, size_t len)
+{
+	static const char *const jobs[] = {"pg_cron", "pg_partman_bgw", "pg_squeeze",
+					   "pgautofailover"};
+	const char *slash;
+
+	while (len > 0 && (*entry == ' ' || *entry == '\t' || *entry == '"')) {
+		entry++;
+		len--;
+	}
+	while (len > 0 &&
+	       (entry[len - 1] == ' ' || entry[len - 1] == '\t' || entry[len - 1] == '"'))
+		len--;
+	slash = memrchr(entry, '/', len);
+	if (slash != NULL) {
+		len -= (size_t)(slash + 1 - entry);
+		entry = slash + 1;
+	}
+	if (len > 3 && strncmp(entry + len - 3, ".so", 3) == 0)
+		len -= 3;
+	for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+		if (strlen(jobs[i]) == len && strncasecmp(jobs[i], entry, len) == 0)
+			return true;
+	return false;
+}
+
+bool settings_quiet_libraries(const char *libraries, char *out, size_t out_len)
+{
+	bool removed = false;
+	size_t used = 0;
+
+	out[0] = '\0';
+	if (strlen(libraries) >= out_len)
+		return false;
+	while (*libraries != '\0') {
+		size_t len = strcspn(libraries, ",");
+
+		if (runs_jobs(libraries, len)) {
+			removed = true;
+		} else {
+			if (used > 0)
+				out[used++] = ',';
+			memcpy(out + used, libraries, len);
+			used += len;
+			out[used] = '\0';
+		}
+		libraries += len + (libraries[len] == ',');
+	}
+	return removed;
+}
+
+/* "2026-11-23 14:05:00.000000+00", which the server reads alike whatever its time zone. */
+static void time_to_setting(int64_t us, char out[TIME_TEXT_MAX])
+{
+	char *t;
+
+	time_to_text(us, out);
+	t = strchr(out, 'T');
+	if (t != NULL)
+		*t = ' ';
+	t = strchr(out, 'Z');
+	if (t != NULL)
+		memcpy(t, "+00", sizeof("+00"));
+}
+
+struct target_text {
+	char lsn[LSN_TEXT_MAX], time[TIME_TEXT_MAX + 4], xid[16], timeline[16];
+};
+
+/* Exactly one of recovery_target* is not empty. */
+static void list_target(struct list *list, const struct settings_input *in, struct target_text *t)
+{
+	const struct restore_plan *plan = in->plan;
+
+	for (size_t i = 1; i < 6; i++) /* recovery_target, then _name .. _lsn */
+		list_set(list, settings_of_recovery[i], "");
+	switch (plan->kind) {
+	case TARGET_LATEST:
+	case TARGET_LSN:
+		lsn_to_text(plan->target_lsn, t->lsn);
+		list_set(list, "recovery_target_lsn", t->lsn);
+		break;
+	case TARGET_BACKUP_END:
+		list_set(list, "recovery_target", "immediate");
+		break;
+	case TARGET_TIME:
+		time_to_setting(in->request->time_us, t->time);
+		list_set(list, "recovery_target_time", t->time);
+		break;
+	case TARGET_XID:
+		(void)snprintf(t->xid, sizeof(t->xid), "%" PRIu32, in->request->xid);
+		list_set(list, "recovery_target_xid", t->xid);
+		break;
+	case TARGET_NAME:
+		list_set(list, "recovery_target_name", in->request->name);
+		break;
+	}
+	list_set(list, "recovery_target_inclusive", plan->target_inclusive ? "on" : "off");
+	(void)snprintf(t->timeline, sizeof(t->timeline), "%" PRIu32, plan->timeline);
+	list_set(list, "recovery_target_timeline", t->timeline);
+	list_set(list, "recovery_target_action",
+		 plan->action == ACTION_PROMOTE    ? "promote"
+		 : plan->action == ACTION_SHUTDOWN ? "shutdown"
+						   : "pause");
+	if (plan->action == ACTION_PAUSE)
+		list_set(list, "hot_standby", "on");
+}
+
+/* A copy must not touch the world. */
+static void list_quiet(struct list *list, const struct settings_input *in, char *libraries,
+		       size_t libraries_len)
+{
+	static const struct entry quiet[] = {
+		{"max_logical_replication_workers", "0"},
+		{"synchronous_standby_names", ""},
+		{"primary_conninfo", ""},
+		{"primary_slot_name", ""},
+		{"recovery_end_command", ""},
+		{"archive_cleanup_command", ""},
+		{"listen_addresses", ""},
+		{"external_pid_file", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(quiet) / sizeof(quiet[0]); i++)
+		if (!is_kept(in->request, quiet[i].name))
+			list_set(list, quiet[i].name, quiet[i].value);
+	if (in->preload != NULL && !is_kept(in->request, "shared_preload_libraries") &&
+	    settings_quiet_libraries(in->preload, libraries, libraries_len))
+		list_set(list, "shared_preload_libraries", libraries);
+}
+
+static void list_archiving(struct list *list, const struct settings_input *in)
+{
+	static const struct entry off[] = {
+		{"archive_mode", "off"}, {"archive_command", ""}, {"archive_library", ""}};
+
+	for (size_t i = 0; !in->request->keep_archiving && i < 3; i++)
+		if (!is_kept(in->request, off[i].name))
+			list_set(list, off[i].name, off[i].value);
+}
+
+/* restore_command: what was given has its percent signs doubled, since the server expands them. */
+static enum err restore_command(const struct settings_input *in, struct writer *w,
+				struct error *why)
+{
+	for (const char *at = in->request->archive_get; *at != '\0'; at++) {
+		if (*at == '%')
+			writer_u8(w, '%');
+		writer_u8(w, (uint8_t)*at);
+	}
+	if (in->pin != NULL)
+		writer_text(w, " --pin %s", in->pin);
+	writer_text(w, " %%f \"%%p\"");
+	writer_u8(w, 0);
+	return w->bad ? error_set(why, ERR_LIMIT, "restore_command is longer than %d bytes",
+				  VALUE_MAX - 1)
+		      : ERR_NONE;
+}
+
+enum err settings_auto_conf(const struct settings_input *in, struct writer *out, struct error *why)
+{
+	struct list list = {.count = 0};
+	struct target_text text;
+	struct writer command;
+	char libraries[VALUE_MAX];
+	enum err e;
+
+	writer_init(&command, VALUE_MAX);
+	e = restore_command(in, &command, why);
+	if (e == ERR_NONE) {
+		list_set(&list, "restore_command", (const char *)command.data);
+		list_target(&list, in, &text);
+		list_archiving(&list, in);
+		if (in->plan->side)
+			list_quiet(&list, in, libraries, sizeof(libraries));
+		for (size_t i = 0; i < in->request->sets; i++)
+			list_set(&list, in->request->set[i].name, in->request->set[i].value);
+		writer_text(out,
+			    "\n# written by pgagent restore %s; removed by pgagent restore --start "
+			    "after promotion, or:\n"
+			    "# ALTER SYSTEM RESET restore_command, and likewise every "
+			    "recovery_target* below\n",
+			    in->written);
+		e = list_write(&list, out, why);
+	}
+	writer_release(&command);
+	return e;
+}
+
+/* Recorded settings that change what the data means or how it is shown, and nothing outside. */
+struct recorded {
+	struct writer *out;
+};
+
+static enum err take_recorded(void *ctx, const char *name, const char *value, struct error *why)
+{
+	static const char *const kept[] = {
+		"track_commit_timestamp",     "timezone", "log_timezone", "datestyle",
+		"default_text_search_config", "wal_level"};
+	struct recorded *recorded = ctx;
+
+	(void)why;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		if (strcasecmp(name, kept[i]) == 0 && strchr(value, '\n') == NULL)
+			conf_line(recorded->out, name, value);
+	return ERR_NONE;
+}
+
+enum err settings_start_conf(const struct settings_input *in, struct bytes recorded,
+			     struct writer *out, struct error *why)
+{
+	const struct control *c = in->control;
+	const struct {
+		const char *name;
+		int32_t value;
+	} limits[] = {
+		{"max_connections", c->max_connections},
+		{"max_worker_processes", c->max_worker_processes},
+		{"max_wal_senders", c->max_wal_senders},
+		{"max_prepared_transactions", c->max_prepared_transactions},
+		{"max_locks_per_transaction", c->max_locks_per_transaction},
+	};
+	struct recorded ctx = {.out = out};
+	char libraries[VALUE_MAX], path[PATH_MAX + 32];
+	enum err e;
+
+	writer_text(out,
+		    "# written by pgagent restore %s: the server's own configuration lies outside "
+		    "the data\n# directory and belongs to the original; this one starts the copy "
+		    "by itself\n",
+		    in->written);
+	conf_line(out, "data_directory", in->directory);
+	(void)snprintf(path, sizeof(path), "%s/" RESTORE_HBA, in->directory);
+	conf_line(out, "hba_file", path);
+	(void)snprintf(path, sizeof(path), "%s/" RESTORE_IDENT, in->directory);
+	conf_line(out, "ident_file", path);
+	writer_text(out, "# recovery needs these at least as high as the original had them\n");
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		writer_text(out, "%s = %" PRId32 "\n", limits[i].name, limits[i].value);
+	e = recorded.len > 0 ? lines_walk(recorded, take_recorded, &ctx, why) : ERR_NONE;
+	if (e == ERR_NONE && in->preload != NULL && in->preload[0] != '\0') {
+		bool quiet = in->plan->side &&
+			     settings_quiet_libraries(in->preload, libraries, sizeof(libraries));
+
+		conf_line(out, "shared_preload_libraries", quiet ? libraries : in->preload);
+	}
+	if (e == ERR_NONE && out->bad)
+		e = error_set(why, ERR_CONFIG,
+			      "settings of the restored server: \"%s\" holds a newline",
+			      in->directory);
+	return e;
+}

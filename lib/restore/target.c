@@ -1,0 +1,498 @@
+/* restore/target.c - the directories being written: opening, emptying, markers, fsync.
+ *
+ * Nothing is ever reached by a path from the root again once its descriptor is held, and below it
+ * no symbolic link is followed: somebody who can write there cannot lead the restore elsewhere.
+ */
+#include "base/file.h"
+#include "restore/restore_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TREE_DEPTH_MAX = 64, MODE_BITS = 07777 };
+
+struct names {
+	char **name;
+	mode_t *type;
+	size_t count, max;
+};
+
+static int names_add(void *ctx, const char *name, mode_t type)
+{
+	struct names *n = ctx;
+
+	if (n->count == n->max) {
+		size_t max = n->max == 0 ? 32 : n->max * 2;
+		char **more = realloc(n->name, max * sizeof(*more));
+		mode_t *types;
+
+		if (more == NULL)
+			return -ENOMEM;
+		n->name = more;
+		types = realloc(n->type, max * sizeof(*types));
+		if (types == NULL)
+			return -ENOMEM;
+		n->type = types;
+		n->max = max;
+	}
+	n->type[n->count] = type;
+	n->name[n->count] = strdup(name);
+	if (n->name[n->count] == NULL)
+		return -ENOMEM;
+	n->count++;
+	return 0;
+}
+
+static void names_release(struct names *n)
+{
+	for (size_t i = 0; i < n->count; i++)
+		free(n->name[i]);
+	free(n->name);
+	free(n->type);
+}
+
+static enum err os_failed(struct error *why, int answer, const char *what, const char *root,
+			  const char *path)
+{
+	enum err kind = error_kind_of_os(-answer);
+
+	/* What is not there or already there is nobody's answer here: somebody interferes. */
+	if (kind == ERR_MISSING || kind == ERR_EXISTS)
+		kind = ERR_IO;
+	(void)error_set_os(why, kind, -answer, "%s \"%s/%s\"", what, root, path);
+	if (kind == ERR_FULL)
+		error_hint(why, "free some space there, then run the same command again");
+	return kind;
+}
+
+/* Removes all that is in `dir` but the marker. */
+static enum err empty(const struct target *t, int dir, const char *path, unsigned depth,
+		      struct error *why)
+{
+	const struct files_ops *ops = t->env->files->ops;
+	struct names names = {.count = 0};
+	enum err e = ERR_NONE;
+	int answer = ops->list(t->env->files, dir, ".", names_add, &names);
+
+	if (answer < 0)
+		e = os_failed(why, answer, "listing", path, ".");
+	else if (depth > TREE_DEPTH_MAX)
+		e = error_set(why, ERR_LIMIT, "\"%s\" is nested deeper than %d", path,
+			      TREE_DEPTH_MAX);
+	for (size_t i = 0; e == ERR_NONE && i < names.count; i++) {
+		const char *name = names.name[i];
+		int flags = S_ISDIR(names.type[i]) ? AT_REMOVEDIR : 0;
+
+		if (depth == 0 && strcmp(name, RESTORE_MARKER) == 0)
+			continue;
+		if (flags != 0) {
+			int below = ops->open_beneath(t->env->files, dir, name,
+						      O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+			if (below < 0) {
+				e = os_failed(why, below, "opening", path, name);
+				break;
+			}
+			e = empty(t, below, path, depth + 1, why);
+			(void)ops->close(t->env->files, below); /* only read */
+		}
+		if (e == ERR_NONE)
+			answer = ops->unlink(t->env->files, dir, name, flags);
+		if (e == ERR_NONE && answer < 0)
+			e = os_failed(why, answer, "removing", path, name);
+	}
+	names_release(&names);
+	return e;
+}
+
+/* pg_control first and durably, so that at no moment half a directory can be started. */
+static enum err empty_target(const struct target *t, struct error *why)
+{
+	const struct files_ops *ops = t->env->files->ops;
+	int global = ops->open_beneath(t->env->files, t->dir, "global", O_RDONLY | O_DIRECTORY, 0);
+	enum err e = ERR_NONE;
+	int answer;
+
+	if (global >= 0) {
+		answer = ops->unlink(t->env->files, global, "pg_control", 0);
+		if (answer >= 0)
+			answer = ops->fsync(t->env->files, global);
+		(void)ops->close(t->env->files, global); /* synced above */
+		if (answer < 0 && answer != -ENOENT)
+			return os_failed(why, answer, "removing", t->path, "global/pg_control");
+	}
+	e = empty(t, t->dir, t->path, 0, why);
+	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
+		e = empty(t, t->place[i].dir, t->place[i].path, 0, why);
+	return e;
+}
+
+static enum err put_file(const struct target *t, int dir, const char *root, const char *path,
+			 struct bytes content, mode_t mode, struct error *why)
+{
+	struct files *files = t->env->files;
+	int fd = files->ops->open_beneath(files, dir, path,
+					  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+	enum err e = ERR_NONE;
+	int answer;
+
+	if (fd < 0)
+		return os_failed(why, fd, "creating", root, path);
+	if (content.len > 0)
+		e = file_pwrite(files, fd, content, 0, why);
+	if (e != ERR_NONE)
+		error_add(why, "writing \"%s/%s\"", root, path);
+	answer = e == ERR_NONE ? files->ops->chmod_fd(files, fd, mode & MODE_BITS) : 0;
+	if (e == ERR_NONE && answer >= 0)
+		answer = files->ops->fsync(files, fd);
+	if (answer < 0)
+		e = os_failed(why, answer, "writing", root, path);
+	answer = files->ops->close(files, fd);
+	if (e == ERR_NONE && answer < 0)
+		e = os_failed(why, answer, "closing", root, path);
+	return e;
+}
+
+enum err target_put(const struct target *t, const char *path, struct bytes content, mode_t mode,
+		    struct error *why)
+{
+	return put_file(t, t->dir, t->path, path, content, mode, why);
+}
+
+static enum err sync_dir(const struct target *t, int dir, const char *root, struct error *why)
+{
+	int answer = t->env->files->ops->fsync(t->env->files, dir);
+
+	return answer < 0 ? os_failed(why, answer, "fsync of", root, ".") : ERR_NONE;
+}
+
+static enum err put_marker(const struct target *t, int dir, const char *root,
+			   const struct restore_plan *plan, struct error *why)
+{
+	char text[512], attempt[ATTEMPT_TEXT_MAX], now[TIME_TEXT_MAX];
+	struct stat st;
+	enum err e;
+	int len;
+
+	if (t->env->files->ops->stat(t->env->files, dir, RESTORE_MARKER, AT_SYMLINK_NOFOLLOW,
+				     &st) >= 0)
+		return ERR_NONE;
+	attempt_to_text(&plan->backup.attempt, attempt);
+	time_to_text(clock_now_us(t->env->clock), now);
+	len = snprintf(text, sizeof(text),
+		       "pgagent-restore 1\nattempt %s\ncluster %s\nsystem-identifier %" PRIu64
+		       "\nstarted %s\n",
+		       attempt, plan->backup.cluster, plan->backup.system_identifier, now);
+	e = put_file(t, dir, root, RESTORE_MARKER, bytes_of(text, (size_t)len), 0600, why);
+	return e == ERR_NONE ? sync_dir(t, dir, root, why) : e;
+}
+
+/* Makes what is missing of an absolute path, opens it.  The path holds no link (place_real). */
+static enum err open_dir(const struct env *env, const char *path, int *out, struct error *why)
+{
+	struct files *files = env->files;
+	enum err e = file_make_dirs(files, AT_FDCWD, path, 0700, why);
+	int fd;
+
+	if (e != ERR_NONE)
+		return error_add(why, "creating \"%s\"", path);
+	fd = files->ops->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return error_set_os(why, error_kind_of_os(-fd), -fd, "opening \"%s\"", path);
+	/* PostgreSQL refuses a data directory that others may read. */
+	if (files->ops->chmod_fd(files, fd, 0700) < 0) {
+		(void)files->ops->close(files, fd); /* nothing was written */
+		return error_set(why, ERR_DENIED, "\"%s\" belongs to another user", path);
+	}
+	*out = fd;
+	return ERR_NONE;
+}
+
+/* Nothing but our marker may be in a directory that is going to be emptied or written. */
+static enum err check_dir(const struct target *t, const char *path, const struct attempt *attempt,
+			  bool *ours, struct error *why)
+{
+	enum directory_state state;
+	enum err e = directory_look(t->env, path, attempt, &state, why);
+
+	if (e != ERR_NONE)
+		return e;
+	if (state != DIRECTORY_EMPTY && state != DIRECTORY_OURS)
+		return error_set(why, ERR_CONFIG, "\"%s\" is not empty any more; nothing was done",
+				 path);
+	*ours = *ours || state == DIRECTORY_OURS;
+	return ERR_NONE;
+}
+
+enum err target_open(struct target *t, const struct env *env, const char *directory,
+		     const struct restore_plan *plan, struct error *why)
+{
+	bool ours = false;
+	enum err e;
+
+	*t = (struct target){.env = env, .dir = -1};
+	e = place_real(directory, t->path, why);
+	if (e == ERR_NONE)
+		e = open_dir(env, t->path, &t->dir, why);
+	if (e == ERR_NONE)
+		e = check_dir(t, t->path, &plan->backup.attempt, &ours, why);
+	if (e == ERR_NONE && plan->tablespaces > 0) {
+		t->place = calloc(plan->tablespaces, sizeof(*t->place));
+		if (t->place == NULL)
+			e = error_set(why, ERR_MEMORY, "restore: out of memory");
+	}
+	for (size_t i = 0; e == ERR_NONE && i < plan->tablespaces; i++) {
+		t->place[i] = (struct target_place){
+			.oid = plan->tablespace[i].oid, .dir = -1, .path = plan->tablespace[i].to};
+		t->places = i + 1;
+		e = open_dir(env, t->place[i].path, &t->place[i].dir, why);
+		if (e == ERR_NONE)
+			e = check_dir(t, t->place[i].path, &plan->backup.attempt, &ours, why);
+	}
+	if (e == ERR_NONE)
+		e = put_marker(t, t->dir, t->path, plan, why);
+	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
+		e = put_marker(t, t->place[i].dir, t->place[i].path, plan, why);
+	if (e == ERR_NONE && ours)
+		e = empty_target(t, why);
+	return e;
+}
+
+void target_close(struct target *t)
+{
+	struct files *files = t->env->files;
+
+	for (size_t i = 0; i < t->places; i++)
+		if (t->place[i].dir >= 0)
+			(void)files->ops->close(files, t->place[i].dir); /* a directory */
+	if (t->dir >= 0)
+		(void)files->ops->close(files, t->dir); /* a directory */
+	free(t->place);
+}
+
+/* "pg_tblspc/<oid>" and what follows; false when the path is none. */
+static bool split_place(const char *path, uint32_t *oid, const char **rest)
+{
+	static const char front[] = "pg_tblspc/";
+	uint64_t value = 0;
+
+	if (strncmp(path, front, sizeof(front) - 1) != 0)
+		return false;
+	path += sizeof(front) - 1;
+	if (*path == '\0')
+		return false;
+	while (*path >= '0' && *path <= '9' && value <= UINT32_MAX)
+		value = value * 10 + (uint64_t)(*path++ - '0');
+	*oid = value <= UINT32_MAX && (*path == '/' || *path == '\0') ? (uint32_t)value : 0;
+	*rest = *path == '/' ? path + 1 : path;
+	return true;
+}
+
+enum err target_route(const struct target *t, struct bytes path, int *dir, char rest[FILE_PATH_MAX],
+		      struct error *why)
+{
+	char text[FILE_PATH_MAX];
+	const char *inside;
+	uint32_t oid;
+
+	if (path.len >= sizeof(text))
+		return error_set(why, ERR_CORRUPT, "the file table has a path of %zu bytes",
+				 path.len);
+	memcpy(text, path.data, path.len);
+	text[path.len] = '\0';
+	if (!split_place(text, &oid, &inside)) {
+		*dir = t->dir;
+		memcpy(rest, text, path.len + 1);
+		return ERR_NONE;
+	}
+	for (size_t i = 0; i < t->places; i++) {
+		if (oid == 0 || t->place[i].oid != oid)
+			continue;
+		*dir = t->place[i].dir;
+		(void)snprintf(rest, FILE_PATH_MAX, "%s", inside);
+		return ERR_NONE;
+	}
+	return error_set(why, ERR_CORRUPT,
+			 "the file table has \"%s\", but the backup no such tablespace", text);
+}
+
+/* Makes one directory and whatever is missing above it. */
+static enum err make_dir(const struct target *t, int dir, char *path, struct error *why)
+{
+	struct files *files = t->env->files;
+	char *slash = strrchr(path, '/');
+	int parent = dir, answer;
+
+	if (slash != NULL) {
+		*slash = '\0';
+		parent = files->ops->open_beneath(files, dir, path, O_RDONLY | O_DIRECTORY, 0);
+		if (parent == -ENOENT) {
+			enum err e = make_dir(t, dir, path, why);
+
+			if (e != ERR_NONE)
+				return e;
+			parent = files->ops->open_beneath(files, dir, path, O_RDONLY | O_DIRECTORY,
+							  0);
+		}
+		*slash = '/';
+		if (parent < 0)
+			return os_failed(why, parent, "opening the directory of", t->path, path);
+	}
+	answer = files->ops->mkdir(files, parent, slash != NULL ? slash + 1 : path, 0700);
+	if (parent != dir)
+		(void)files->ops->close(files, parent); /* a directory */
+	return answer < 0 && answer != -EEXIST
+		       ? os_failed(why, answer, "creating directory", t->path, path)
+		       : ERR_NONE;
+}
+
+static enum err make_dir_of(const struct target *t, const struct file_record *record,
+			    struct error *why)
+{
+	char path[FILE_PATH_MAX];
+	int dir;
+	enum err e = target_route(t, record->path, &dir, path, why);
+
+	if (e == ERR_NONE && record->kind != FILE_DIRECTORY) {
+		char *slash = strrchr(path, '/');
+
+		if (slash == NULL)
+			return ERR_NONE;
+		*slash = '\0';
+	}
+	return e == ERR_NONE && path[0] != '\0' ? make_dir(t, dir, path, why) : e;
+}
+
+enum err target_make_dirs(const struct target *t, const struct table *table, struct error *why)
+{
+	const struct file_record *last = NULL;
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; e == ERR_NONE && i < table->files; i++) {
+		const struct file_record *file = &table->file[i];
+
+		if (file->kind == FILE_SYMLINK || (table_is_apart(file) && file != table->control))
+			continue;
+		/* Neighbours lie in one directory as a rule: it is there already. */
+		if (file->kind == FILE_PLAIN && last != NULL) {
+			const uint8_t *slash = memrchr(file->path.data, '/', file->path.len);
+			size_t len = slash != NULL ? (size_t)(slash - file->path.data) + 1 : 0;
+
+			if (len <= last->path.len &&
+			    memcmp(file->path.data, last->path.data, len) == 0 &&
+			    memchr(last->path.data + len, '/', last->path.len - len) == NULL)
+				continue;
+		}
+		e = make_dir_of(t, file, why);
+		if (file->kind == FILE_PLAIN)
+			last = file;
+	}
+	return e;
+}
+
+static int by_path_descending(const void *a, const void *b)
+{
+	const struct file_record *const *left = a, *const *right = b;
+	struct bytes l = (*left)->path, r = (*right)->path;
+	int order = memcmp(r.data, l.data, l.len < r.len ? l.len : r.len);
+
+	return order != 0 ? order : (r.len > l.len) - (r.len < l.len);
+}
+
+static enum err sync_below(const struct target *t, const struct file_record *record,
+			   struct error *why)
+{
+	struct files *files = t->env->files;
+	char path[FILE_PATH_MAX];
+	int dir, fd, answer;
+	enum err e = target_route(t, record->path, &dir, path, why);
+
+	if (e != ERR_NONE || path[0] == '\0')
+		return e;
+	fd = files->ops->open_beneath(files, dir, path, O_RDONLY | O_DIRECTORY, 0);
+	if (fd < 0)
+		return os_failed(why, fd, "opening directory", t->path, path);
+	answer = files->ops->chmod_fd(files, fd, record->mode & MODE_BITS);
+	if (answer >= 0)
+		answer = files->ops->fsync(files, fd);
+	(void)files->ops->close(files, fd); /* a directory, synced */
+	return answer < 0 ? os_failed(why, answer, "fsync of directory", t->path, path) : ERR_NONE;
+}
+
+enum err target_sync_dirs(const struct target *t, const struct table *table, struct error *why)
+{
+	const struct file_record **dirs = calloc(table->files + 1, sizeof(const void *));
+	char parent[PATH_MAX];
+	size_t n = 0;
+	enum err e = ERR_NONE;
+
+	if (dirs == NULL)
+		return error_set(why, ERR_MEMORY, "restore: out of memory");
+	for (size_t i = 0; i < table->files; i++)
+		if (table->file[i].kind == FILE_DIRECTORY && !table_is_apart(&table->file[i]))
+			dirs[n++] = &table->file[i];
+	qsort(dirs, n, sizeof(const void *), by_path_descending); /* children before parents */
+	for (size_t i = 0; e == ERR_NONE && i < n; i++)
+		e = sync_below(t, dirs[i], why);
+	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
+		e = sync_dir(t, t->place[i].dir, t->place[i].path, why);
+	if (e == ERR_NONE)
+		e = sync_dir(t, t->dir, t->path, why);
+	if (e == ERR_NONE)
+		e = file_parent(t->path, parent, why);
+	if (e == ERR_NONE)
+		e = file_sync_dir(t->env->files, AT_FDCWD, parent, why);
+	free(dirs);
+	return e;
+}
+
+enum err target_link_places(const struct target *t, struct error *why)
+{
+	struct files *files = t->env->files;
+	enum err e = ERR_NONE;
+	int dir, answer;
+
+	if (t->places == 0)
+		return ERR_NONE;
+	answer = files->ops->mkdir(files, t->dir, "pg_tblspc", 0700);
+	if (answer < 0 && answer != -EEXIST)
+		return os_failed(why, answer, "creating directory", t->path, "pg_tblspc");
+	dir = files->ops->open_beneath(files, t->dir, "pg_tblspc", O_RDONLY | O_DIRECTORY, 0);
+	if (dir < 0)
+		return os_failed(why, dir, "opening directory", t->path, "pg_tblspc");
+	for (size_t i = 0; e == ERR_NONE && i < t->places; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "%" PRIu32, t->place[i].oid);
+		answer = files->ops->symlink(files, t->place[i].path, dir, name);
+		if (answer < 0)
+			e = os_failed(why, answer, "linking tablespace", t->place[i].path, name);
+	}
+	if (e == ERR_NONE)
+		e = sync_dir(t, dir, t->path, why);
+	(void)files->ops->close(files, dir); /* a directory, synced */
+	return e;
+}
+
+enum err target_remove_markers(const struct target *t, struct error *why)
+{
+	struct files *files = t->env->files;
+
+	/* The target's own goes last: while it is there, a second run may empty everything. */
+	for (size_t i = 0; i <= t->places; i++) {
+		int dir = i < t->places ? t->place[i].dir : t->dir;
+		const char *root = i < t->places ? t->place[i].path : t->path;
+		int answer = files->ops->unlink(files, dir, RESTORE_MARKER, 0);
+		enum err e;
+
+		if (answer < 0)
+			return os_failed(why, answer, "removing", root, RESTORE_MARKER);
+		e = sync_dir(t, dir, root, why);
+		if (e != ERR_NONE)
+			return e;
+	}
+	return ERR_NONE;
+}
