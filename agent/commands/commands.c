@@ -11,6 +11,7 @@ const struct command commands[] = {
 	{&spec_show, command_show},
 	{&spec_archive_push, command_archive_push},
 	{&spec_archive_get, command_archive_get},
+	{&spec_restore, command_restore},
 	{&spec_verify, command_verify},
 	{&spec_key, command_key},
 	{&spec_config, command_config},

@@ -39,6 +39,7 @@ int command_help(struct agent *);
 int command_init(struct agent *);
 int command_key(struct agent *);
 int command_list(struct agent *);
+int command_restore(struct agent *);
 int command_show(struct agent *);
 int command_verify(struct agent *);
 int command_version(struct agent *);

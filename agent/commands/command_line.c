@@ -1,0 +1,141 @@
+/* commands/command_line.c - one's own command line, written out for another caller. */
+#include "commands/command_line.h"
+#include "escape.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum err command_line_program(char out[PATH_MAX], struct error *why)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (len < 0)
+		return error_set(why, ERR_IO, "the program's own path can't be found out");
+	path[len] = '\0';
+	memcpy(out, path, (size_t)len + 1);
+	return ERR_NONE;
+}
+
+enum err command_line_absolute(const char *path, char out[PATH_MAX], struct error *why)
+{
+	char directory[PATH_MAX] = "";
+	size_t len;
+	int n;
+
+	if (*path != '/' && getcwd(directory, sizeof(directory)) == NULL)
+		return error_set(why, ERR_IO, "the working directory can't be found out");
+	n = snprintf(out, PATH_MAX, "%s%s%s", directory, *path != '/' ? "/" : "", path);
+	if (n < 0 || n >= PATH_MAX)
+		return error_set(why, ERR_CONFIG, "the path %s is too long", path);
+	len = (size_t)n;
+	while (len > 1 && out[len - 1] == '/')
+		out[--len] = '\0';
+	return ERR_NONE;
+}
+
+/* Adds " TEXT", quoted when it is a `word`. */
+static enum err add(char out[COMMAND_LINE_MAX], const char *text, bool is_word, struct error *why)
+{
+	char quoted[COMMAND_LINE_MAX];
+	size_t len = strlen(out);
+	int n;
+
+	if (!is_word)
+		n = snprintf(out + len, COMMAND_LINE_MAX - len, " %s", text);
+	else if (escape_shell(text, quoted, sizeof(quoted)))
+		n = snprintf(out + len, COMMAND_LINE_MAX - len, " %s", quoted);
+	else
+		n = COMMAND_LINE_MAX;
+	if (n < 0 || (size_t)n >= COMMAND_LINE_MAX - len)
+		return error_set(why, ERR_LIMIT, "a command line with \"%s\" is too long", text);
+	return ERR_NONE;
+}
+
+static enum err add_option(char out[COMMAND_LINE_MAX], const char *option, const char *value,
+			   struct error *why)
+{
+	enum err e = add(out, option, false, why);
+
+	return e == ERR_NONE ? add(out, value, true, why) : e;
+}
+
+static enum err add_place(const struct agent *agent, char out[COMMAND_LINE_MAX], struct error *why)
+{
+	static const struct {
+		enum option_id id;
+		const char *name;
+	} option[] = {{OPTION_REPO, "--repo"},
+		      {OPTION_KEY_FILE, "--key-file"},
+		      {OPTION_PASSPHRASE_FILE, "--passphrase-file"}};
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; i < sizeof(option) / sizeof(option[0]) && e == ERR_NONE; i++) {
+		const char *text = option_text(&agent->options, option[i].id);
+		char path[PATH_MAX];
+
+		if (text == NULL)
+			continue;
+		if (strstr(text, "://") == NULL)
+			e = command_line_absolute(text, path, why);
+		if (e == ERR_NONE)
+			e = add_option(out, option[i].name,
+				       strstr(text, "://") == NULL ? path : text, why);
+	}
+	return e;
+}
+
+static enum err add_configuration(const struct agent *agent, const struct places *places,
+				  char out[COMMAND_LINE_MAX], struct error *why)
+{
+	char path[PATH_MAX], names[PLACES_MAX * CONFIG_NAME_MAX] = "";
+	size_t at = 0;
+	enum err e;
+
+	if (realpath(agent_config_path(agent), path) == NULL)
+		return error_set(why, ERR_CONFIG, "configuration %s can't be found any more",
+				 agent_config_path(agent));
+	e = add_option(out, "--config", path, why);
+	if (e != ERR_NONE || places == NULL)
+		return e;
+	for (size_t i = 0; i < places->count && at < sizeof(names); i++)
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? "," : "",
+				       places->place[i].config->section.name);
+	return at < sizeof(names) ? add_option(out, "--repo", names, why)
+				  : error_set(why, ERR_LIMIT, "too many repositories");
+}
+
+enum err command_line_source(const struct agent *agent, const struct places *places,
+			     const char *cluster, char out[COMMAND_LINE_MAX], struct error *why)
+{
+	const char *repo = option_text(&agent->options, OPTION_REPO);
+	enum err e;
+
+	out[0] = '\0';
+	if (repo != NULL && config_repo_is_place(repo))
+		e = add_place(agent, out, why);
+	else
+		e = add_configuration(agent, places, out, why);
+	return e == ERR_NONE ? add_option(out, "--cluster", cluster, why) : e;
+}
+
+enum err command_line_for(const struct agent *agent, const char *verb, const struct places *places,
+			  const char *cluster, char out[COMMAND_LINE_MAX], struct error *why)
+{
+	char program[PATH_MAX], head[COMMAND_LINE_MAX], source[COMMAND_LINE_MAX];
+	enum err e = command_line_program(program, why);
+	int n;
+
+	if (e == ERR_NONE)
+		e = command_line_source(agent, places, cluster, source, why);
+	if (e != ERR_NONE)
+		return e;
+	if (!escape_shell(program, head, sizeof(head)))
+		return error_set(why, ERR_LIMIT, "the program's path is too long");
+	n = snprintf(out, COMMAND_LINE_MAX, "%s %s%s", head, verb, source);
+	if (n < 0 || n >= COMMAND_LINE_MAX)
+		return error_set(why, ERR_LIMIT, "the command line for %s is too long", verb);
+	return ERR_NONE;
+}

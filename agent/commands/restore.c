@@ -1,0 +1,254 @@
+/* commands/restore.c - `pgagent restore`: plan, carry out, start, and say how to go on. */
+#include "agent.h"
+#include "base/text.h"
+#include "commands/catalog.h"
+#include "commands/command_line.h"
+#include "commands/commands.h"
+#include "commands/restore_report.h"
+#include "commands/restore_request.h"
+#include "subject.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct restoring {
+	struct agent *agent;
+	const struct config_cluster *config;
+	struct places places;
+	struct subject subject;
+	struct restore_asked asked;
+	struct restore_plan plan;
+	struct restore_result result;
+	struct restore_started started;
+	bool is_started;
+};
+
+/* --backup: its attempt, and the system identifier that it belongs to, which may be an older one of
+ * the cluster. */
+static enum err choose_backup(struct restoring *r, struct error *why)
+{
+	const char *text = option_text(&r->agent->options, OPTION_BACKUP);
+	struct catalog catalog;
+	const struct catalog_entry *entry;
+	enum err e;
+
+	if (text == NULL)
+		return ERR_NONE;
+	e = catalog_read(&r->places, r->subject.name, &catalog, why);
+	if (e != ERR_NONE)
+		return e;
+	e = catalog_find(&catalog, text, &entry, why);
+	if (e == ERR_NONE) {
+		r->asked.request.has_backup = true;
+		r->asked.request.backup = entry->summary.attempt;
+		r->subject.system_identifier = entry->summary.system_identifier;
+		for (size_t i = 0; i < r->places.count; i++)
+			cluster_init(&r->subject.archive.cluster[i], r->places.place[i].repository,
+				     r->subject.name, r->subject.system_identifier);
+	}
+	catalog_release(&catalog);
+	return e;
+}
+
+static enum err check_place(const struct restoring *r, struct error *why)
+{
+	const struct options *o = &r->agent->options;
+	const char *recorded = r->plan.backup.data_directory;
+
+	if (option_given(o, OPTION_IN_PLACE) && r->plan.side) {
+		(void)error_set(why, ERR_CONFIG,
+				"--in-place: %s is not the data directory of the backup (%s)",
+				r->asked.directory, *recorded != '\0' ? recorded : "not known");
+		error_hint(why, "a side copy goes anywhere: leave --in-place out");
+		return ERR_CONFIG;
+	}
+	if (option_given(o, OPTION_SIDE) && !r->plan.side) {
+		(void)error_set(why, ERR_CONFIG,
+				"--side: %s is the data directory of the cluster itself",
+				r->asked.directory);
+		error_hint(why, "give a side copy another directory: -D /srv/look");
+		return ERR_CONFIG;
+	}
+	return ERR_NONE;
+}
+
+/* In place: does the restored server go on archiving?  Two servers that archive into one place
+ * would make two histories of one name, so nobody but a person can know. */
+static enum err decide_archiving(struct restoring *r, struct error *why)
+{
+	struct agent *agent = r->agent;
+	enum err e;
+
+	if (r->plan.side || option_given(&agent->options, OPTION_ARCHIVING))
+		return ERR_NONE;
+	if (!option_given(&agent->options, OPTION_YES)) {
+		e = agent_confirm(agent,
+				  "Will this server replace the old one for good, and go on "
+				  "archiving into the repository?",
+				  why);
+		r->asked.request.keep_archiving = e == ERR_NONE;
+		if (e != ERR_CONFIG)
+			return ERR_NONE;
+	}
+	(void)error_set(why, ERR_CONFIG,
+			"a restore in place needs to know whether the server goes on archiving");
+	error_hint(why, "--archiving keep: it replaces the old one; --archiving off: it does not");
+	return ERR_CONFIG;
+}
+
+static enum err plan(struct restoring *r, struct error *why)
+{
+	struct agent *agent = r->agent;
+	enum err e = choose_backup(r, why);
+
+	if (e == ERR_NONE)
+		e = command_line_for(agent, "archive-get", &r->places, r->subject.name,
+				     r->asked.archive_get, why);
+	r->asked.request.archive_get = r->asked.archive_get;
+	if (e == ERR_NONE)
+		e = restore_plan(&agent->env, &r->subject.archive, &r->asked.request, &r->plan,
+				 why);
+	if (e == ERR_NONE && r->plan.backup.timeline != 0)
+		e = check_place(r, why);
+	return e;
+}
+
+static void say_result(struct restoring *r)
+{
+	struct report *report = &r->agent->report;
+	const struct restore_result *result = &r->result;
+	char size[TEXT_SIZE_MAX], took[TEXT_DURATION_MAX];
+
+	progress_erase(&r->agent->progress);
+	text_of_size(result->bytes_written, size);
+	text_of_duration(result->duration_us, took);
+	report_text(report, "restored %s in %" PRIu64 " files to %s, %s\n", size, result->files,
+		    r->asked.directory, took);
+	if (result->outside_configuration)
+		report_text(report,
+			    "the old configuration lies outside the data directory and is not "
+			    "used: %s/pgagent-start.conf\n",
+			    r->asked.directory);
+	report_put(report->root, "seconds", json_real((double)result->duration_us / 1e6));
+	report_put(report->root, "bytes_written", report_json_u64(result->bytes_written));
+	report_put(report->root, "bytes_reused", report_json_u64(result->bytes_reused));
+	report_put(report->root, "files", report_json_u64(result->files));
+	report_put(report->root, "start_command", report_json_text(result->start_command));
+}
+
+static void say_started(struct restoring *r)
+{
+	struct report *report = &r->agent->report;
+	const struct restore_started *s = &r->started;
+	char lsn[LSN_TEXT_MAX], took[TEXT_DURATION_MAX];
+
+	progress_erase(&r->agent->progress);
+	lsn_to_text(s->reached, lsn);
+	text_of_duration(s->duration_us, took);
+	report_text(report, "reached %s%s%s%s, replayed in %s; %s\n", lsn,
+		    *s->reached_time != '\0' ? " (last transaction " : "", s->reached_time,
+		    *s->reached_time != '\0' ? ")" : "", took,
+		    s->promoted                         ? "promoted"
+		    : r->plan.action == ACTION_SHUTDOWN ? "shut down"
+							: "paused, read-only");
+	report_put(report->root, "port", json_integer(s->port));
+	report_put(report->root, "socket_directory", report_json_text(s->socket_directory));
+	report_put(report->root, "promoted", json_boolean(s->promoted));
+	report_put(report->root, "reached_lsn", report_json_lsn(s->reached));
+	report_put(report->root, "reached_time",
+		   report_json_text(*s->reached_time != '\0' ? s->reached_time : NULL));
+	report_put(report->root, "replay_seconds", json_real((double)s->duration_us / 1e6));
+	report_put(report->root, "log_file", report_json_text(s->log_file));
+}
+
+/* What the plan found is gone when it is read: the repository lost it, or is losing it. */
+static int fail_run(struct agent *agent, const struct error *why)
+{
+	return why->kind == ERR_MISSING ? agent_fail_as(agent, EXIT_DAMAGED, why)
+					: agent_fail(agent, why);
+}
+
+static int carry_out(struct restoring *r)
+{
+	struct agent *agent = r->agent;
+	struct restore_closing closing = {
+		.request = &r->asked.request, .plan = &r->plan, .result = &r->result};
+	char source[COMMAND_LINE_MAX] = "";
+	struct error why;
+
+	if (decide_archiving(r, &why) != ERR_NONE)
+		return agent_fail(agent, &why);
+	if (restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
+			&why) != ERR_NONE)
+		return fail_run(agent, &why);
+	say_result(r);
+	if (option_given(&agent->options, OPTION_START) && !r->plan.side) {
+		report_warning(&agent->report,
+			       "in place the service manager starts the server, not pgagent");
+	} else if (option_given(&agent->options, OPTION_START)) {
+		enum err e = restore_start(&agent->env, &r->asked.request, &r->plan, NULL,
+					   &r->started, &why);
+
+		if (e != ERR_NONE)
+			return e == ERR_MISSING ? agent_fail_as(agent, EXIT_FAILED, &why)
+						: agent_fail(agent, &why);
+		r->is_started = true;
+		say_started(r);
+	}
+	if (r->is_started && r->plan.action != ACTION_SHUTDOWN)
+		closing.started = &r->started;
+	if (command_line_source(agent, &r->places, r->subject.name, source, &why) != ERR_NONE)
+		source[0] = '\0'; /* the lines are a help, not the work */
+	closing.source = source;
+	report_text(&agent->report, "\n");
+	restore_closing_text(&agent->report, &closing);
+	return EXIT_DONE;
+}
+
+static int restore(struct restoring *r)
+{
+	struct agent *agent = r->agent;
+	bool only_plan = option_given(&agent->options, OPTION_PLAN);
+	struct error why;
+
+	if (plan(r, &why) != ERR_NONE)
+		return agent_fail(agent, &why);
+	progress_erase(&agent->progress);
+	restore_plan_text(&agent->report, &r->asked.request, &r->plan);
+	restore_plan_json(agent->report.root, &r->asked.request, &r->plan);
+	if (r->plan.reachable)
+		return only_plan ? EXIT_DONE : carry_out(r);
+	(void)restore_plan_error(&r->plan, &why);
+	if (!only_plan)
+		return agent_fail(agent, &why);
+	/* The plan itself is the answer; the code says what kind of answer. */
+	return report_exit_code(EXITS_TARGET, why.kind, 0);
+}
+
+int command_restore(struct agent *agent)
+{
+	static struct restoring r; /* too large for a stack, one for the process */
+	struct error why;
+	enum err e;
+	int code;
+
+	r = (struct restoring){.agent = agent};
+	e = subject_config(agent, &r.config, &why);
+	if (e == ERR_NONE)
+		e = restore_request_read(agent, r.config, &r.asked, &why);
+	if (e == ERR_NONE)
+		e = places_open(agent, r.config, &r.places, &why);
+	if (e == ERR_NONE)
+		e = subject_of_stored(agent, &r.places, r.config, &r.subject, &why);
+	if (e == ERR_NONE)
+		code = restore(&r);
+	else
+		/* No repository and no cluster in it: failed, which is not an unreachable target. */
+		code = e == ERR_MISSING ? agent_fail_as(agent, EXIT_FAILED, &why)
+					: agent_fail(agent, &why);
+	restore_plan_release(&r.plan);
+	restore_asked_release(&r.asked);
+	places_close(&r.places);
+	return code;
+}

@@ -1,0 +1,254 @@
+/* commands/restore_report.c - what a restore will do, has done, and what to type next. */
+#include "commands/restore_report.h"
+#include "base/text.h"
+#include "commands/backup_report.h"
+#include "commands/restore_request.h"
+#include "escape.h"
+#include "time_target.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool has_backup(const struct restore_plan *plan)
+{
+	return plan->backup.timeline != 0;
+}
+
+/* Name of the first or last segment that is needed; false when none is known. */
+static bool segment_text(const struct restore_plan *plan, bool last, char out[WAL_NAME_MAX])
+{
+	const struct wal_reach *reach = &plan->reach;
+	struct wal_name name;
+
+	if (!has_backup(plan) || reach->segments == 0)
+		return false;
+	wal_segment_name(last ? plan->timeline : plan->backup.timeline,
+			 last ? reach->last_segno : reach->first_segno,
+			 plan->backup.wal_segment_bytes, &name);
+	wal_name_to_text(&name, out);
+	return true;
+}
+
+static json_t *target_json(const struct restore_request *request, const struct restore_plan *plan)
+{
+	json_t *target = json_object();
+
+	report_put(target, "kind", report_json_text(restore_target_name(request->kind)));
+	report_put(target, "requested", report_json_text(request->requested));
+	report_put(target, "lsn", report_json_lsn(plan->target_lsn));
+	report_put(target, "time",
+		   report_json_time(request->kind == TARGET_TIME ? request->time_us : 0));
+	report_put(target, "xid",
+		   request->kind == TARGET_XID ? report_json_u64(request->xid) : json_null());
+	report_put(target, "timeline",
+		   plan->timeline != 0 ? json_integer(plan->timeline) : json_null());
+	return target;
+}
+
+static json_t *wal_json(const struct restore_plan *plan)
+{
+	char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
+	bool has_first = segment_text(plan, false, first),
+	     has_last = segment_text(plan, true, last);
+	json_t *wal = json_object();
+
+	report_put(wal, "first", report_json_text(has_first ? first : NULL));
+	report_put(wal, "last", report_json_text(has_last ? last : NULL));
+	report_put(wal, "segments", report_json_u64(plan->reach.segments));
+	report_put(wal, "bytes", report_json_u64(plan->wal_bytes));
+	return wal;
+}
+
+void restore_plan_json(json_t *object, const struct restore_request *request,
+		       const struct restore_plan *plan)
+{
+	json_t *problems = json_array();
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(&plan->backup.attempt, id);
+	for (size_t i = 0; i < plan->problems; i++) {
+		const struct restore_problem *p = &plan->problem[i];
+		json_t *problem = json_object();
+
+		report_put(problem, "code", report_json_text(p->code));
+		report_put(problem, "message", report_json_text(p->message));
+		report_put(problem, "hint", report_json_text(*p->hint != '\0' ? p->hint : NULL));
+		(void)json_array_append_new(problems, problem); /* without memory the dump fails */
+	}
+	report_put(object, "reachable", json_boolean(plan->reachable));
+	report_put(object, "reason", report_json_text(*plan->reason != '\0' ? plan->reason : NULL));
+	report_put(object, "backup", report_json_text(has_backup(plan) ? id : NULL));
+	report_put(object, "side", json_boolean(plan->side));
+	report_put(object, "target", target_json(request, plan));
+	report_put(object, "wal", wal_json(plan));
+	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
+	report_put(object, "bytes_free", report_json_u64(plan->bytes_free));
+	report_put(object, "estimated_seconds",
+		   plan->estimated_seconds < 0 ? json_null() : json_real(plan->estimated_seconds));
+	report_put(object, "problems", problems);
+}
+
+static const char *action_text(enum target_action action)
+{
+	switch (action) {
+	case ACTION_PROMOTE:
+		return "promote: it becomes a server of its own, on a new timeline";
+	case ACTION_SHUTDOWN:
+		return "shut down at the target";
+	case ACTION_DEFAULT:
+	case ACTION_PAUSE:
+		break;
+	}
+	return "pause at the target, read-only, until you decide";
+}
+
+static void target_text(struct report *r, const struct restore_request *request,
+			const struct restore_plan *plan)
+{
+	char lsn[LSN_TEXT_MAX], moment[TIME_TARGET_TEXT_MAX];
+	const char *edge = plan->target_inclusive ? "with the target itself" : "just before it";
+
+	lsn_to_text(plan->target_lsn, lsn);
+	switch (request->kind) {
+	case TARGET_LATEST:
+		report_text(r, "  target      all that is archived without a gap, up to %s\n", lsn);
+		return;
+	case TARGET_BACKUP_END:
+		report_text(r, "  target      the end of the backup, %s\n", lsn);
+		return;
+	case TARGET_TIME:
+		time_target_to_text(request->time_us, moment);
+		report_text(r, "  target      time %s, %s\n", moment, edge);
+		return;
+	case TARGET_LSN:
+		report_text(r, "  target      LSN %s, %s\n", lsn, edge);
+		return;
+	case TARGET_XID:
+		report_text(r, "  target      transaction %" PRIu32 ", %s\n", request->xid, edge);
+		return;
+	case TARGET_NAME:
+		report_text(r, "  target      restore point \"%s\"\n", request->name);
+		return;
+	}
+}
+
+void restore_plan_text(struct report *r, const struct restore_request *request,
+		       const struct restore_plan *plan)
+{
+	char id[ATTEMPT_TEXT_MAX], finished[BACKUP_TIME_MAX], size[TEXT_SIZE_MAX];
+	char first[WAL_NAME_MAX], last[WAL_NAME_MAX], space[TEXT_SIZE_MAX];
+
+	report_text(r, "restore plan\n");
+	if (has_backup(plan)) {
+		attempt_to_text(&plan->backup.attempt, id);
+		backup_time_to_text(plan->backup.finished_us, finished);
+		report_text(r, "  backup      %s, finished %s UTC%s\n", id, finished,
+			    plan->backup.checksum_failures > 0
+				    ? ", TAKEN OF A SERVER WITH DAMAGED PAGES"
+				    : "");
+	}
+	target_text(r, request, plan);
+	if (plan->timeline != 0)
+		report_text(r, "  timeline    %" PRIu32 "\n", plan->timeline);
+	if (segment_text(plan, false, first) && segment_text(plan, true, last)) {
+		text_of_size(plan->wal_bytes, size);
+		report_text(r, "  WAL         %s to %s, %" PRIu64 " segment(s), %s\n", first, last,
+			    plan->reach.segments, size);
+	}
+	report_text(r, "  into        %s (%s)\n", request->directory,
+		    plan->side ? "a side copy that can't disturb the running systems"
+			       : "in place: the recorded data directory");
+	for (size_t i = 0; i < plan->tablespaces; i++)
+		report_text(r, "  tablespace  %" PRIu32 ": %s -> %s\n", plan->tablespace[i].oid,
+			    plan->tablespace[i].from, plan->tablespace[i].to);
+	text_of_size(plan->bytes_to_write, size);
+	text_of_size(plan->bytes_free, space);
+	report_text(r, "  writes      %s; free there: %s\n", size, space);
+	report_text(r, "  then        %s\n", action_text(plan->action));
+	if (plan->resumes)
+		report_text(r, "  note        the directory holds an interrupted restore of this "
+			       "backup, which is begun anew\n");
+	for (size_t i = 0; i < plan->problems; i++) {
+		report_text(r, "PROBLEM: %s\n", plan->problem[i].message);
+		if (*plan->problem[i].hint != '\0')
+			report_text(r, "  %s\n", plan->problem[i].hint);
+	}
+	if (plan->reachable)
+		report_text(r, "it can be done\n");
+}
+
+static enum err kind_of(const struct restore_plan *plan)
+{
+	const char *code = plan->problems > 0 ? plan->problem[0].code : "";
+
+	if (strcmp(code, "no_space") == 0)
+		return ERR_FULL;
+	/* WAL that the backup itself needs is part of what was promised to be kept. */
+	if (strcmp(code, "wal_missing") == 0)
+		return ERR_CORRUPT;
+	return plan->target_unreachable ? ERR_MISSING : ERR_CONFIG;
+}
+
+enum err restore_plan_error(const struct restore_plan *plan, struct error *why)
+{
+	enum err e = error_set(why, kind_of(plan), "restore: %s", plan->reason);
+
+	if (plan->problems > 0 && *plan->problem[0].hint != '\0')
+		error_hint(why, "%s", plan->problem[0].hint);
+	return e;
+}
+
+/* " --to-time '...'": what was asked for. */
+static void target_option(const struct restore_request *request, char *out, size_t size)
+{
+	char quoted[512] = "";
+
+	out[0] = '\0';
+	if (request->requested == NULL || !escape_shell(request->requested, quoted, sizeof(quoted)))
+		return;
+	(void)snprintf(out, size, " --to-%s %s", restore_target_name(request->kind),
+		       quoted); /* a cut line is still a hint */
+}
+
+static void say_look(struct report *r, const struct restore_closing *c, const char *psql)
+{
+	if (c->started != NULL)
+		report_text(r, "to look:          %s\n", psql);
+	else if (c->plan->side)
+		report_text(r, "to look:          %s\n", c->result->start_command);
+	else
+		report_text(r, "to start it:      %s\n", c->result->start_command);
+}
+
+void restore_closing_text(struct report *r, const struct restore_closing *c)
+{
+	const struct restore_request *request = c->request;
+	char psql[600] = "psql", sockets[512], directory[2 * PATH_MAX], target[600];
+
+	if (c->started != NULL &&
+	    escape_shell(c->started->socket_directory, sockets, sizeof(sockets)))
+		(void)snprintf(psql, sizeof(psql), "psql -h %s -p %d -d postgres", sockets,
+			       c->started->port); /* fits */
+	if (!escape_shell(request->directory, directory, sizeof(directory)))
+		(void)snprintf(directory, sizeof(directory), "DIR"); /* fits */
+	target_option(request, target, sizeof(target));
+	say_look(r, c, psql);
+	if (!c->plan->side)
+		report_text(r,
+			    "to keep it:       once it runs, pgagent backup --checkpoint fast%s\n",
+			    c->source);
+	else if (c->started != NULL && c->started->promoted)
+		report_text(r,
+			    "to keep it:       it is a server of its own now; what you need from "
+			    "it: pg_dump -h %s -p %d\n",
+			    sockets, c->started->port);
+	else
+		report_text(r, "to keep it:       pg_ctl promote -D %s, or pg_dump what you need\n",
+			    directory);
+	report_text(r,
+		    "to try another:   pg_ctl stop -m immediate -D %s; %s restore -D "
+		    "ANOTHER_DIR%s%s --start\n",
+		    directory, request->program,
+		    *target != '\0' ? target : " --to-time '10 minutes ago'", c->source);
+}

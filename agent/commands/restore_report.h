@@ -1,0 +1,28 @@
+/* commands/restore_report.h - a restore in words and JSON fields: plan, result, how to go on. */
+#ifndef COMMANDS_RESTORE_REPORT_H
+#define COMMANDS_RESTORE_REPORT_H
+
+#include "report.h"
+#include "restore/restore.h"
+
+/* Puts the fields of the contract into `object`. */
+void restore_plan_json(json_t *object, const struct restore_request *, const struct restore_plan *);
+void restore_plan_text(struct report *, const struct restore_request *,
+		       const struct restore_plan *);
+
+/* The plan's first problem as an error: ERR_MISSING when the target is out of reach, ERR_FULL for
+ * lack of space, ERR_CORRUPT when WAL the backup needs is gone, else ERR_CONFIG. */
+enum err restore_plan_error(const struct restore_plan *, struct error *why);
+
+/* The three lines that end every restore.  `started` NULL: the server was not started; `source` is
+ * " --config ... --cluster ...". */
+struct restore_closing {
+	const struct restore_request *request;
+	const struct restore_plan *plan;
+	const struct restore_result *result;
+	const struct restore_started *started;
+	const char *source;
+};
+void restore_closing_text(struct report *, const struct restore_closing *);
+
+#endif
