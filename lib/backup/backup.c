@@ -419,7 +419,13 @@ static enum err run_commit(struct run *r)
 	enum err e = decision_newest(&r->cluster[0], &s->previous, &generation, s->previous_sha256,
 				     r->why);
 
-	if (e != ERR_NONE && e != ERR_MISSING)
+	/* A damaged newest manifest must not keep new backups from being made. */
+	if (e == ERR_CORRUPT)
+		observer_event(r->env->observer, LEVEL_WARNING,
+			       "the backup before this one is damaged, the chain of digests begins "
+			       "anew: %s",
+			       r->why->text);
+	else if (e != ERR_NONE && e != ERR_MISSING)
 		return e;
 	s->has_previous = e == ERR_NONE;
 	s->generation = generation + 1;
@@ -438,7 +444,8 @@ static enum err run_commit(struct run *r)
 	return ERR_NONE;
 }
 
-/* Decides a failed attempt where it is not decided, so that its packs are garbage at once. */
+/* Decides a failed attempt wherever it is not decided, so that its packs are garbage at once; where
+ * it was committed it stays. */
 static void run_abort(struct run *r)
 {
 	struct error why;
@@ -473,7 +480,7 @@ static void run_release(struct run *r, bool failed)
 	base_backup_free(r->source);
 	streamer_free(r->streamer);
 	session_close(r->session);
-	if (failed && r->keeper != NULL && !r->committed)
+	if (failed && r->keeper != NULL)
 		run_abort(r);
 	keeper_stop(r->keeper, true); /* W7 */
 }

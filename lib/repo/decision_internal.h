@@ -6,10 +6,14 @@
 
 enum { HOST_NAME_BYTES = 256, BOOT_ID_BYTES = 64 };
 
-/* This machine, as records name it; "unknown" where the system does not say. */
+/* This machine, as records name it; "unknown" where the system does not say.  Host names repeat
+ * ("localhost"), so the machine id tells machines apart; containers of one machine share name and
+ * boot, so the process id space tells those apart. */
 struct host_identity {
 	char host[HOST_NAME_BYTES];
+	char machine[BOOT_ID_BYTES]; /* /etc/machine-id */
 	char boot[BOOT_ID_BYTES];
+	uint64_t pid_space; /* inode of /proc/self/ns/pid; 0 = unknown */
 	uint64_t pid;
 };
 void host_identify(const struct env *, struct host_identity *out);

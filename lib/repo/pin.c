@@ -35,7 +35,9 @@ static void put_body(const struct cluster *c, const struct pin *pin, struct writ
 		lines_putf(out, "timeline", "%u", pin->timeline);
 	}
 	lines_put(out, "host", here.host);
+	lines_put(out, "machine", here.machine);
 	lines_put(out, "boot", here.boot);
+	lines_putf(out, "pid-space", "%llu", (unsigned long long)here.pid_space);
 	lines_putf(out, "pid", "%llu", (unsigned long long)here.pid);
 	time_to_text(clock_now_us(env->clock), text);
 	lines_put(out, "time", text);
@@ -119,7 +121,9 @@ static enum err read_pin(const struct cluster *c, const char *name, struct left_
 
 		if (!lines_get(text, "kind", out->kind, sizeof(out->kind)) ||
 		    !lines_get(text, "host", out->by.host, sizeof(out->by.host)) ||
+		    !lines_get(text, "machine", out->by.machine, sizeof(out->by.machine)) ||
 		    !lines_get(text, "boot", out->by.boot, sizeof(out->by.boot)) ||
+		    !lines_get_u64(text, "pid-space", &out->by.pid_space) ||
 		    !lines_get_u64(text, "pid", &out->by.pid))
 			err = error_set(why, ERR_CORRUPT, "pin %s: it does not say who holds it",
 					key);

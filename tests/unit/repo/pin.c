@@ -149,7 +149,9 @@ static void left_pin(struct repo_world *w, const char *holder, const char *kind,
 	writer_init(&body, RECORD_BYTES_MAX);
 	lines_put(&body, "kind", kind);
 	lines_put(&body, "host", by->host);
+	lines_put(&body, "machine", by->machine);
 	lines_put(&body, "boot", by->boot);
+	lines_putf(&body, "pid-space", "%llu", (unsigned long long)by->pid_space);
 	lines_putf(&body, "pid", "%llu", (unsigned long long)by->pid);
 	OK(record_put(w->repository, key, "pin", writer_view(&body), &why));
 	writer_release(&body);
@@ -178,7 +180,9 @@ Test(pin, attempts_of_dead_processes_are_aborted)
 	gone.pid = dead_pid();
 	strcpy(earlier.boot, "an-earlier-boot");
 	left_pin(&w, pin_number(1).holder, "backup", &gone);
-	left_pin(&w, pin_number(2).holder, "backup", &earlier);
+	/* A machine without an id can't know its own earlier boots. */
+	left_pin(&w, pin_number(2).holder, "backup",
+		 strcmp(earlier.machine, "unknown") != 0 ? &earlier : &gone);
 	left_pin(&w, "restore-0123456789abcdef", "restore", &gone);
 	cr_assert_eq(clear(&w), 2);
 	cr_assert_eq(keys_below(&w, "pins/"), 0);
@@ -192,21 +196,29 @@ Test(pin, attempts_of_dead_processes_are_aborted)
 Test(pin, the_living_strangers_and_recoveries_are_left_alone)
 {
 	struct repo_world w;
-	struct host_identity gone, here, stranger;
+	struct host_identity gone, here, stranger, twin, container;
 	struct pin mine = pin_number(1);
 	struct error why;
 
 	repo_world_init(&w, NULL);
 	host_identify(&w.env, &here);
-	gone = stranger = here;
+	gone = stranger = twin = container = here;
 	gone.pid = dead_pid();
 	strcpy(stranger.host, "another-host");
 	stranger.pid = gone.pid;
+	/* Another machine that is called the same, as "localhost" is everywhere. */
+	strcpy(twin.machine, "another-machine");
+	strcpy(twin.boot, "another-boot");
+	/* A container of this machine: its process ids are not ours. */
+	container.pid_space++;
+	container.pid = gone.pid;
+	left_pin(&w, pin_number(3).holder, "backup", &twin);
+	left_pin(&w, pin_number(4).holder, "backup", &container);
 	OK(pin_put(&w.cluster, &mine, &why));
 	left_pin(&w, pin_number(2).holder, "backup", &stranger);
 	left_pin(&w, "recovery-0123456789abcdef", "recovery", &gone);
 	cr_assert_eq(clear(&w), 0);
-	cr_assert_eq(keys_below(&w, "pins/"), 3);
+	cr_assert_eq(keys_below(&w, "pins/"), 5);
 	cr_assert_eq(keys_below(&w, "backups/"), 0);
 	repo_world_release(&w);
 }
