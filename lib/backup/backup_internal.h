@@ -143,6 +143,7 @@ enum err about_collect(const struct env *, const char *conninfo, struct pack_wri
 #define SECTION_SERVER_MANIFEST "server-manifest"
 #define SECTION_SETTINGS "settings"
 #define SECTION_RELATIONS "relations"
+#define SECTION_TABLESPACES "tablespaces"
 #define SECTION_AGENT_CONFIG "agent-config"
 
 #endif

@@ -153,8 +153,19 @@ static enum err run_tablespaces(struct run *r)
 	struct writer map;
 	enum err e = target_link_places(&r->target, r->why);
 
-	if (e != ERR_NONE || r->plan->tablespaces == 0)
+	if (e != ERR_NONE)
 		return e;
+	if (r->plan->tablespaces == 0) {
+		/* The server sends an empty one, and its manifest lists it. */
+		if (r->table.map == NULL)
+			return ERR_NONE;
+		if (r->table.map->size != 0)
+			return error_set(r->why, ERR_CORRUPT,
+					 "the backup's tablespace_map names tablespaces that its "
+					 "summary does not");
+		return target_put(&r->target, "tablespace_map", bytes_of("", 0), r->table.map->mode,
+				  r->why);
+	}
 	writer_init(&map, 1 << 20);
 	for (size_t i = 0; i < r->plan->tablespaces; i++)
 		tablespace_map_line(&map, r->plan->tablespace[i].oid, r->plan->tablespace[i].to);
