@@ -6,6 +6,7 @@
 
 const struct command commands[] = {
 	{&spec_init, command_init},
+	{&spec_check, command_check},
 	{&spec_backup, command_backup},
 	{&spec_list, command_list},
 	{&spec_show, command_show},

@@ -34,6 +34,7 @@ const struct command *command_of_name(const char *name);
 int command_archive_get(struct agent *);
 int command_archive_push(struct agent *);
 int command_backup(struct agent *);
+int command_check(struct agent *);
 int command_config(struct agent *);
 int command_help(struct agent *);
 int command_init(struct agent *);

@@ -184,9 +184,6 @@ static enum err kind_of(const struct restore_plan *plan)
 
 	if (strcmp(code, "no_space") == 0)
 		return ERR_FULL;
-	/* WAL that the backup itself needs is part of what was promised to be kept. */
-	if (strcmp(code, "wal_missing") == 0)
-		return ERR_CORRUPT;
 	return plan->target_unreachable ? ERR_MISSING : ERR_CONFIG;
 }
 

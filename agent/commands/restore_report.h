@@ -11,7 +11,7 @@ void restore_plan_text(struct report *, const struct restore_request *,
 		       const struct restore_plan *);
 
 /* The plan's first problem as an error: ERR_MISSING when the target is out of reach, ERR_FULL for
- * lack of space, ERR_CORRUPT when WAL the backup needs is gone, else ERR_CONFIG. */
+ * lack of space, else ERR_CONFIG. */
 enum err restore_plan_error(const struct restore_plan *, struct error *why);
 
 /* The three lines that end every restore.  `started` NULL: the server was not started; `source` is

@@ -1,0 +1,146 @@
+/* commands/check.c - `pgagent check`: tries every link of the chain and says what mends it. */
+#include "commands/check.h"
+#include "commands/commands.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAGIOS_OK = 0, NAGIOS_WARNING = 1, NAGIOS_CRITICAL = 2 };
+
+static const char *const severity_word[] = {"ok", "unproven", "warning", "error"};
+
+static void say_hint(struct report *r, const char *hint)
+{
+	while (*hint != '\0') {
+		size_t len = strcspn(hint, "\n");
+
+		report_text(r, "          -> %.*s\n", (int)len, hint);
+		hint += hint[len] == '\n' ? len + 1 : len;
+	}
+}
+
+void check_say(struct check *c, enum check_severity severity, const char *code, const char *hint,
+	       const char *format, ...)
+{
+	struct report *r = &c->agent->report;
+	json_t *link = json_object();
+	char text[ERROR_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut text is still text */
+	va_end(args);
+	if (severity == CHECK_ERROR && c->count[CHECK_ERROR] == 0)
+		(void)snprintf(c->first_error, sizeof(c->first_error), "%s: %.400s", code,
+			       text); /* cut is fine */
+	c->count[severity]++;
+	if (!c->quiet) {
+		report_text(r, "%-8s  %-18s  %s\n", severity_word[severity], code, text);
+		if (hint != NULL)
+			say_hint(r, hint);
+	}
+	report_put(link, "code", report_json_text(code));
+	report_put(link, "severity", report_json_text(severity_word[severity]));
+	report_put(link, "message", report_json_text(text));
+	report_put(link, "hint", report_json_text(hint));
+	(void)json_array_append_new(c->links, link); /* without memory the dump fails */
+}
+
+void check_fail(struct check *c, const char *code, const struct error *why)
+{
+	c->wrong_key = c->wrong_key || why->kind == ERR_WRONG_KEY || why->kind == ERR_CORRUPT;
+	c->only_config = c->only_config && why->kind == ERR_CONFIG;
+	check_say(c, CHECK_ERROR, code, why->hint[0] != '\0' ? why->hint : NULL, "%s", why->text);
+}
+
+static void check_configuration(struct check *c)
+{
+	const struct config *config = &c->agent->config;
+	bool warned = false;
+
+	for (size_t i = 0; i < config->problems_count; i++) {
+		const struct config_problem *p = &config->problem[i];
+
+		warned = true;
+		check_say(c, CHECK_WARNING, "configuration", *p->hint != '\0' ? p->hint : NULL,
+			  "%s:%d: %s", p->file, p->line, p->text);
+	}
+	if (!warned)
+		check_say(c, CHECK_OK, "configuration", NULL, "%s, cluster %s",
+			  agent_config_path(c->agent), c->config->section.name);
+}
+
+static int exit_code(const struct check *c)
+{
+	if (c->count[CHECK_ERROR] == 0)
+		return EXIT_DONE;
+	if (c->wrong_key)
+		return EXIT_DAMAGED;
+	return c->only_config ? EXIT_USAGE : EXIT_FAILED;
+}
+
+static int nagios(struct check *c)
+{
+	int code = c->count[CHECK_ERROR] > 0     ? NAGIOS_CRITICAL
+		   : c->count[CHECK_WARNING] > 0 ? NAGIOS_WARNING
+						 : NAGIOS_OK;
+	static const char *const word[] = {"OK", "WARNING", "CRITICAL"};
+
+	/* A '|' would begin the performance data, and a second line would be lost. */
+	for (char *at = c->first_error; *at != '\0'; at++)
+		if (*at == '|' || *at == '\n')
+			*at = ' ';
+	report_text(&c->agent->report,
+		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu\n", word[code],
+		    code == NAGIOS_CRITICAL  ? c->first_error
+		    : code == NAGIOS_WARNING ? "warnings: pgagent check tells which"
+					     : "no link is broken",
+		    c->count[CHECK_ERROR], c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN],
+		    c->count[CHECK_OK]);
+	return code;
+}
+
+static void say_verdict(struct check *c)
+{
+	struct report *r = &c->agent->report;
+
+	report_put(r->root, "cluster", report_json_text(c->config->section.name));
+	report_put(r->root, "errors", report_json_u64(c->count[CHECK_ERROR]));
+	report_put(r->root, "warnings", report_json_u64(c->count[CHECK_WARNING]));
+	report_put(r->root, "unproven", report_json_u64(c->count[CHECK_UNPROVEN]));
+	if (c->quiet)
+		return;
+	if (c->count[CHECK_ERROR] == 0)
+		report_text(r, "\nno link is broken, %zu warning(s), %zu not proven\n",
+			    c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN]);
+	else
+		report_text(r, "\n%zu broken link(s), %zu warning(s), %zu not proven\n",
+			    c->count[CHECK_ERROR], c->count[CHECK_WARNING],
+			    c->count[CHECK_UNPROVEN]);
+}
+
+int command_check(struct agent *agent)
+{
+	struct check c = {.agent = agent,
+			  .only_config = true,
+			  .quiet = option_given(&agent->options, OPTION_NAGIOS)};
+	struct error why;
+	int code;
+
+	if (config_cluster(&agent->config, option_text(&agent->options, OPTION_CLUSTER), &c.config,
+			   &why) != ERR_NONE)
+		return agent_fail(agent, &why);
+	c.links = json_array();
+	check_configuration(&c);
+	check_server(&c);
+	check_repositories(&c);
+	/* A round trip would need a forced segment switch, which is not for a mere look. */
+	check_say(&c, CHECK_UNPROVEN, "restore", NULL,
+		  "that a backup restores and starts: pgagent restore -D DIR --start proves it");
+	report_put(agent->report.root, "links", c.links);
+	say_verdict(&c);
+	code = c.quiet ? nagios(&c) : exit_code(&c);
+	places_close(&c.places);
+	return code;
+}

@@ -1,0 +1,202 @@
+/* commands/check_repository.c - each repository's links: store, keys, space, whose it is. */
+#include "base/text.h"
+#include "commands/check.h"
+#include "repo/decision.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SLOTS_MIN = 2 };
+#define FREE_MIN (UINT64_C(1) << 30)
+
+/* "repository NAME (PATH): ", in front of what failed. */
+static void fail(struct check *c, const struct place *place, const char *code, struct error *why)
+{
+	(void)error_add(why, "repository %s (%s)", place_name(place), place->config->path);
+	check_fail(c, code, why);
+}
+
+static enum err count_slot(void *ctx, const struct slot_info *info, struct error *why)
+{
+	(void)info;
+	(void)why; /* nothing here can fail */
+	(*(size_t *)ctx)++;
+	return ERR_NONE;
+}
+
+static void check_slots(struct check *c, const struct place *place)
+{
+	struct error why;
+	size_t slots = 0;
+
+	if (key_slots_list(place->store, count_slot, &slots, &why) != ERR_NONE)
+		fail(c, place, "key_slots", &why);
+	else if (slots < SLOTS_MIN)
+		check_say(
+			c, CHECK_WARNING, "key_slots",
+			"a repository that pgagent init makes has a recovery code as a second one",
+			"repository %s has %zu key slot(s): when that key is lost, so is all that "
+			"is stored",
+			place_name(place), slots);
+	else
+		check_say(c, CHECK_OK, "key_slots",
+			  "try the written code: pgagent key test --stdin", "repository %s has %zu",
+			  place_name(place), slots);
+}
+
+/* Whether the key opens it; leaves place->repository NULL when not. */
+static void check_key(struct check *c, struct place *place)
+{
+	struct repository_format format;
+	struct key_secret secret = {.type = SLOT_CLEAR};
+	bool has = false;
+	struct error why;
+	enum err e = repository_peek(place->store, &format, &why);
+
+	if (e == ERR_MISSING) {
+		error_hint(&why,
+			   "a new repository: pgagent init; else look whether its file system "
+			   "is mounted");
+		fail(c, place, "repository", &why);
+		return;
+	}
+	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE) {
+		e = place_secret(c->agent, place->config, &secret, &has, &why);
+		/* No usable key and a foreign one come to the same: nothing can be decrypted. */
+		c->wrong_key = c->wrong_key || e != ERR_NONE;
+	}
+	if (e == ERR_NONE)
+		e = repository_open(&c->agent->env, place->store, has ? &secret : NULL,
+				    &place->repository, &why);
+	key_secret_release(&secret);
+	if (e != ERR_NONE) {
+		place->repository = NULL;
+		fail(c, place, "key", &why);
+		return;
+	}
+	if (format.encryption == ENCRYPTION_NONE) {
+		check_say(c, CHECK_OK, "key", NULL, "repository %s is not encrypted",
+			  place_name(place));
+		return;
+	}
+	check_say(c, CHECK_OK, "key", NULL, "repository %s opens", place_name(place));
+	check_slots(c, place);
+}
+
+static void check_space(struct check *c, const struct place *place)
+{
+	struct files *files = c->agent->env.files;
+	char text[TEXT_SIZE_MAX];
+	uint64_t space;
+	int fd = files->ops->open(files, AT_FDCWD, place->config->path,
+				  O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int status = fd < 0 ? fd : files->ops->free_bytes(files, fd, &space);
+
+	if (fd >= 0)
+		(void)files->ops->close(files, fd); /* only read */
+	if (status < 0) {
+		check_say(c, CHECK_UNPROVEN, "free_space", NULL, "repository %s: %s",
+			  place_name(place), strerrordesc_np(-status));
+		return;
+	}
+	text_of_size(space, text);
+	if (space < FREE_MIN)
+		check_say(c, CHECK_WARNING, "free_space",
+			  "make room before the archive stops: a full repository fills pg_wal next",
+			  "repository %s (%s): %s", place_name(place), place->config->path, text);
+	else
+		check_say(c, CHECK_OK, "free_space", NULL, "repository %s: %s", place_name(place),
+			  text);
+}
+
+struct others {
+	const char *name;
+	uint64_t own;
+	bool has_own, has_other;
+};
+
+static enum err see_cluster(void *ctx, const char *name, uint64_t system, struct error *why)
+{
+	struct others *o = ctx;
+
+	(void)why; /* nothing here can fail */
+	if (strcmp(name, o->name) == 0) {
+		o->has_own = o->has_own || system == o->own;
+		o->has_other = o->has_other || system != o->own;
+	}
+	return ERR_NONE;
+}
+
+/* A server that was made anew under an old name must not go on in the old one's history. */
+static void check_identity(struct check *c, const struct place *place)
+{
+	struct others o = {.name = c->config->section.name, .own = c->system_identifier};
+	struct error why;
+
+	if (!c->has_system)
+		return;
+	if (clusters_list(place->repository, see_cluster, &o, &why) != ERR_NONE)
+		fail(c, place, "system_identifier", &why);
+	else if (o.has_other && !o.has_own)
+		check_say(c, CHECK_ERROR, "system_identifier",
+			  "after pg_upgrade or initdb: pgagent init --upgrade; else conninfo leads "
+			  "to another server than it should",
+			  "repository %s knows cluster %s under another system identifier than "
+			  "%" PRIu64,
+			  place_name(place), o.name, o.own);
+	else
+		check_say(c, CHECK_OK, "system_identifier", NULL, "repository %s %s",
+			  place_name(place),
+			  o.has_own ? "knows this server" : "gets to know it by the first backup");
+	if (o.has_other && !o.has_own)
+		c->only_config = false;
+}
+
+static void check_place(struct check *c, struct place *place)
+{
+	struct error why;
+	enum err e = place_open_store(c->agent, place->config, false, &place->store, &why);
+
+	if (e != ERR_NONE) {
+		place->store = NULL;
+		fail(c, place, "repository", &why);
+		return;
+	}
+	e = store_probe(place->store, c->agent->env.random, &why);
+	if (e != ERR_NONE) {
+		if (e == ERR_DENIED && why.hint[0] == '\0')
+			error_hint(&why,
+				   "give the directory to the user that runs pgagent and the "
+				   "server: chown -R postgres %s",
+				   place->config->path);
+		fail(c, place, "repository", &why);
+	} else {
+		check_say(c, CHECK_OK, "repository", NULL,
+			  "%s (%s): written, read back, listed, removed", place_name(place),
+			  place->config->path);
+	}
+	check_key(c, place);
+	check_space(c, place);
+	if (place->repository != NULL)
+		check_identity(c, place);
+}
+
+void check_repositories(struct check *c)
+{
+	const struct config_repo *repos[PLACES_MAX];
+	size_t count = 0;
+	struct error why;
+
+	if (config_select_repos(&c->agent->config, c->config, &c->agent->options, repos, PLACES_MAX,
+				&count, &why) != ERR_NONE) {
+		check_fail(c, "repository", &why);
+		return;
+	}
+	c->places.count = count;
+	for (size_t i = 0; i < count; i++) {
+		c->places.place[i] = (struct place){.config = repos[i]};
+		check_place(c, &c->places.place[i]);
+	}
+}
