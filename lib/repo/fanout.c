@@ -108,6 +108,12 @@ static enum err fanout_list(struct store *store, const char *prefix, store_visit
 	return store_list(fanout_of(store)->part[0], prefix, visit, ctx, why);
 }
 
+static enum err fanout_parts(struct store *store, const char *prefix, store_part_visit *visit,
+			     void *ctx, struct error *why)
+{
+	return store_parts(fanout_of(store)->part[0], prefix, visit, ctx, why);
+}
+
 static enum err fanout_remove(struct store *store, const char *key, struct error *why)
 {
 	struct fanout *f = fanout_of(store);
@@ -135,6 +141,7 @@ static const struct store_ops fanout_ops = {
 	.read = fanout_read,
 	.stat = fanout_stat,
 	.list = fanout_list,
+	.parts = fanout_parts,
 	.remove = fanout_remove,
 	.close = fanout_close,
 };

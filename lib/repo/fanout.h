@@ -1,6 +1,6 @@
 /* repo/fanout.h - a store that writes to several: one sealing serves a family of repositories.
  *
- * What is put goes to all of them with the same bytes; reading, stat and list ask the first.
+ * What is put goes to all of them with the same bytes; reading, stat, list and parts ask the first.
  * Committing is not atomic over them: the first failure is the answer, uploads after it are
  * abandoned, and what earlier ones made visible stays; ERR_UNSURE and ERR_EXISTS become
  * ERR_TRANSIENT, since looking at the key would look into the first only.  That is fine for packs, which are garbage

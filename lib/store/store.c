@@ -95,6 +95,17 @@ enum err store_list(struct store *s, const char *prefix, store_visit *visit, voi
 	return s->ops->list(s, prefix, visit, ctx, why);
 }
 
+enum err store_parts(struct store *s, const char *prefix, store_part_visit *visit, void *ctx,
+		     struct error *why)
+{
+	size_t len = strlen(prefix);
+
+	if (!is_key(prefix, true) || (len > 0 && prefix[len - 1] != '/'))
+		return error_set(why, ERR_CONFIG, "not a level of keys of the store %s: \"%s\"",
+				 s->label, prefix);
+	return s->ops->parts(s, prefix, visit, ctx, why);
+}
+
 enum err store_remove(struct store *s, const char *key, struct error *why)
 {
 	enum err err = check_key(s, key, why);

@@ -38,6 +38,8 @@ struct store_object {
 };
 
 typedef enum err store_visit(void *ctx, const struct store_object *, struct error *why);
+/* `name` until the visit returns. */
+typedef enum err store_part_visit(void *ctx, const char *name, struct error *why);
 
 struct store_ops {
 	const char *name; /* "posix", "memory" */
@@ -62,6 +64,11 @@ struct store_ops {
 	 * an error from `visit` ends the walk and is returned. */
 	enum err (*list)(struct store *, const char *prefix, store_visit *, void *ctx,
 			 struct error *why);
+	/* One level: the parts that follow `prefix`, which is "" or ends with '/', in the keys
+	 * that begin with it.  Each once, bytewise ascending, whether it is an object or holds
+	 * objects; neither is told.  An error from `visit` ends the walk and is returned. */
+	enum err (*parts)(struct store *, const char *prefix, store_part_visit *, void *ctx,
+			  struct error *why);
 	/* Durable when it succeeds.  Removing an absent key succeeds, so that a repeated removal
 	 * cannot fail. */
 	enum err (*remove)(struct store *, const char *key, struct error *why);
@@ -94,6 +101,8 @@ enum err store_stat(struct store *, const char *key, struct store_object *out,
 		    struct error *why) MUST_CHECK;
 enum err store_list(struct store *, const char *prefix, store_visit *, void *ctx,
 		    struct error *why) MUST_CHECK;
+enum err store_parts(struct store *, const char *prefix, store_part_visit *, void *ctx,
+		     struct error *why) MUST_CHECK;
 enum err store_remove(struct store *, const char *key, struct error *why) MUST_CHECK;
 void store_close(struct store *); /* NULL is fine */
 

@@ -290,6 +290,119 @@ PROMISE(an_error_of_the_visitor_ends_the_list)
 	cr_assert_str_eq(why.text, "enough at a/2");
 }
 
+static enum err gather_part(void *ctx, const char *name, struct error *why)
+{
+	char *out = ctx;
+
+	(void)why;
+	(void)sprintf(out + strlen(out), "%s ", name);
+	return ERR_NONE;
+}
+
+static void expect_parts(struct place *p, const char *prefix, const char *expected)
+{
+	struct error why = {0};
+	char out[1000] = "";
+
+	cr_assert_eq(store_parts(p->store, prefix, gather_part, out, &why), ERR_NONE, "%s",
+		     why.text);
+	cr_assert_str_eq(out, expected, "\"%s\": %s, not %s", prefix, out, expected);
+}
+
+PROMISE(parts_are_the_next_names_each_once_in_the_order_of_bytes)
+{
+	expect_parts(p, "", "");
+	expect_parts(p, "a/", "");
+	put(p, "b", "1");
+	put(p, "a/x/2", "");
+	put(p, "a/x/1", "");
+	put(p, "a/x.y/z", "");
+	put(p, "a/x-y", "");
+	put(p, "a/X/deep/deeper/still", "");
+	put(p, "a.b", "");
+	put(p, "a-b/1", "");
+	put(p, "a0", "");
+	put(p, "B/1", "");
+	expect_parts(p, "", "B a a-b a.b a0 b ");
+	expect_parts(p, "a/", "X x x-y x.y ");
+	expect_parts(p, "a/x/", "1 2 ");
+	expect_parts(p, "a/X/", "deep ");
+	expect_parts(p, "a/X/deep/deeper/", "still ");
+	expect_parts(p, "b/", "");
+	expect_parts(p, "c/d/", "");
+}
+
+PROMISE(parts_whose_objects_were_all_removed_are_gone)
+{
+	put(p, "a/1/x/old", "");
+	put(p, "a/2/x/old", "");
+	put(p, "a/2/y/z/kept", "");
+	put(p, "b/1/x", "");
+	cr_assert_eq(store_remove(p->store, "a/1/x/old", NULL), ERR_NONE);
+	cr_assert_eq(store_remove(p->store, "a/2/x/old", NULL), ERR_NONE);
+	cr_assert_eq(store_remove(p->store, "b/1/x", NULL), ERR_NONE);
+	expect_parts(p, "", "a ");
+	expect_parts(p, "a/", "2 ");
+	expect_parts(p, "a/2/", "y ");
+	expect_parts(p, "b/", "");
+	put(p, "b/1/x", "");
+	expect_parts(p, "", "a b ");
+}
+
+PROMISE(parts_are_of_committed_objects_alone)
+{
+	struct upload *u;
+
+	cr_assert_eq(store_begin(p->store, "a/b/name", 0, &u, NULL), ERR_NONE);
+	cr_assert_eq(store_append(u, bytes_of_text("x"), NULL), ERR_NONE);
+	expect_parts(p, "", "");
+	expect_parts(p, "a/b/", "");
+	cr_assert_eq(store_commit(u, NULL), ERR_NONE);
+	expect_parts(p, "", "a ");
+	expect_parts(p, "a/b/", "name ");
+}
+
+static enum err stop_part(void *ctx, const char *name, struct error *why)
+{
+	if (++*(int *)ctx == 2)
+		return error_set(why, ERR_CANCELLED, "enough at %s", name);
+	return ERR_NONE;
+}
+
+PROMISE(an_error_of_the_visitor_ends_the_parts)
+{
+	struct error why = {0};
+	int seen = 0;
+
+	put(p, "a/1", "");
+	put(p, "b/1", "");
+	put(p, "c/1", "");
+	cr_assert_eq(store_parts(p->store, "", stop_part, &seen, &why), ERR_CANCELLED);
+	cr_assert_eq(seen, 2);
+	cr_assert_str_eq(why.text, "enough at b");
+}
+
+static enum err remove_part(void *ctx, const char *name, struct error *why)
+{
+	struct store_object object;
+	char key[STORE_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "%.100s/1", name);
+	cr_assert_eq(store_stat(ctx, key, &object, why), ERR_NONE);
+	return store_remove(ctx, key, why);
+}
+
+PROMISE(a_visitor_of_parts_may_use_the_store)
+{
+	struct error why = {0};
+
+	put(p, "a/1", "");
+	put(p, "b/1", "");
+	cr_assert_eq(store_parts(p->store, "", remove_part, p->store, &why), ERR_NONE, "%s",
+		     why.text);
+	expect_parts(p, "", "");
+}
+
 static enum err remove_it(void *ctx, const struct store_object *object, struct error *why)
 {
 	return store_remove(ctx, object->key, why);
@@ -317,6 +430,7 @@ PROMISE(what_is_no_key_is_refused)
 	static const char *const bad[] = {"",     "/",    "a/",       "/a",       "a//b", ".",
 					  "..",   "a/..", "../a",     ".tmp-1-x", "a/.b", "a b",
 					  "a\nb", "a\\b", "\xc3\xa4", "a+b",      "a/./b"};
+	static const char *const no_level[] = {"a", "a/b", "/", "../", "a//", "/etc/", ".tmp-1/"};
 	struct store_object object;
 	struct error why = {0};
 	struct upload *u;
@@ -332,6 +446,10 @@ PROMISE(what_is_no_key_is_refused)
 	}
 	cr_assert_eq(store_list(p->store, "..", stop, NULL, NULL), ERR_CONFIG);
 	cr_assert_eq(store_list(p->store, "/etc", stop, NULL, NULL), ERR_CONFIG);
+	for (size_t i = 0; i < sizeof(no_level) / sizeof(no_level[0]); i++) {
+		cr_assert_eq(store_parts(p->store, no_level[i], stop_part, NULL, &why), ERR_CONFIG);
+		cr_assert_not_null(strstr(why.text, no_level[i]));
+	}
 	for (int i = 0; i <= STORE_KEY_MAX; i++)
 		longest[i] = i % 100 == 99 ? '/' : 'k';
 	longest[STORE_KEY_MAX + 1] = '\0';

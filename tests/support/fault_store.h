@@ -1,6 +1,6 @@
 /* support/fault_store.h - a store whose nth answer is a failure, around any other store.
  *
- * Calls are counted from 1: begin, append, commit, read, stat, list, remove.  Faults come in three
+ * Calls are counted from 1: begin, append, commit, read, stat, list, parts, remove.  Faults come in three
  * ways: nothing happened; or (FAULT_LOST) a commit happened and its answer was lost.
  */
 #ifndef SUPPORT_FAULT_STORE_H
@@ -123,6 +123,15 @@ static inline enum err fault_list(struct store *s, const char *prefix, store_vis
 	return fault_hits(f) ? fault_answer(f, why) : store_list(f->inner, prefix, visit, ctx, why);
 }
 
+static inline enum err fault_parts(struct store *s, const char *prefix, store_part_visit *visit,
+				   void *ctx, struct error *why)
+{
+	struct fault_store *f = (struct fault_store *)s;
+
+	return fault_hits(f) ? fault_answer(f, why)
+			     : store_parts(f->inner, prefix, visit, ctx, why);
+}
+
 static inline enum err fault_remove(struct store *s, const char *key, struct error *why)
 {
 	struct fault_store *f = (struct fault_store *)s;
@@ -146,6 +155,7 @@ static inline void fault_store_init(struct fault_store *f, struct store *inner)
 		.read = fault_read,
 		.stat = fault_stat,
 		.list = fault_list,
+		.parts = fault_parts,
 		.remove = fault_remove,
 		.close = fault_close,
 	};

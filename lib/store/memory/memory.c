@@ -1,5 +1,6 @@
 /* store/memory/memory.c - objects in a sorted array under one lock. */
 #include "store/memory/memory.h"
+#include "store/names.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -213,6 +214,52 @@ static enum err memory_list(struct store *s, const char *prefix, store_visit *vi
 	return err;
 }
 
+/* With the lock held; false: no memory. */
+static bool gather_parts(const struct memory *m, const char *prefix, struct names *names)
+{
+	size_t prefix_len = strlen(prefix);
+	char behind[STORE_KEY_MAX + 2];
+	bool there;
+	size_t at = find(m, prefix, &there);
+
+	while (at < m->count && strncmp(m->object[at].key, prefix, prefix_len) == 0) {
+		const char *key = m->object[at].key;
+		size_t len = prefix_len + strcspn(key + prefix_len, "/");
+
+		if (!names_add(names, bytes_of(key + prefix_len, len - prefix_len), false))
+			return false;
+		if (key[len] == '\0') {
+			at++;
+			continue;
+		}
+		/* Past everything in it: '0' is the byte after '/'. */
+		memcpy(behind, key, len);
+		memcpy(behind + len, "0", 2);
+		at = find(m, behind, &there);
+	}
+	return true;
+}
+
+static enum err memory_parts(struct store *s, const char *prefix, store_part_visit *visit,
+			     void *ctx, struct error *why)
+{
+	struct memory *m = (struct memory *)s;
+	struct names names;
+	enum err err = ERR_NONE;
+	bool gathered;
+
+	names_init(&names);
+	(void)pthread_mutex_lock(&m->lock);
+	gathered = gather_parts(m, prefix, &names);
+	(void)pthread_mutex_unlock(&m->lock);
+	if (!gathered || !names_sort_as_parts(&names))
+		err = error_set(why, ERR_MEMORY, "cannot list %s in %s", prefix, s->label);
+	for (size_t i = 0; err == ERR_NONE && i < names.count; i++)
+		err = visit(ctx, names.sorted[i], why);
+	names_release(&names);
+	return err;
+}
+
 static void object_release(struct object *object)
 {
 	free(object->data);
@@ -257,6 +304,7 @@ static const struct store_ops memory_ops = {
 	.read = memory_read,
 	.stat = memory_stat,
 	.list = memory_list,
+	.parts = memory_parts,
 	.remove = memory_remove,
 	.close = memory_close,
 };

@@ -97,6 +97,7 @@ static const struct store_ops posix_ops = {
 	.read = posix_read,
 	.stat = posix_stat,
 	.list = posix_list,
+	.parts = posix_parts,
 	.remove = posix_remove,
 	.close = posix_close,
 };

@@ -67,6 +67,8 @@ void posix_abandon(struct upload *);
 
 enum err posix_list(struct store *, const char *prefix, store_visit *, void *ctx,
 		    struct error *why) MUST_CHECK;
+enum err posix_parts(struct store *, const char *prefix, store_part_visit *, void *ctx,
+		     struct error *why) MUST_CHECK;
 
 /* Microseconds since 1970 of the last write. */
 static inline int64_t posix_written_at_us(const struct stat *st)

@@ -3,6 +3,7 @@
  * A walk reads one directory at a time, so what it holds is the names of the directories on the way
  * from the root.  It is not a snapshot: what is put or removed meanwhile may be seen or not.
  */
+#include "store/names.h"
 #include "store/posix/posix_internal.h"
 
 #include "base/file.h"
@@ -11,11 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* Bytes of names of one directory: 512 MiB are some ten million. */
-#define NAMES_MAX ((size_t)512 << 20)
 
 struct walk {
 	struct posix *posix;
@@ -26,10 +23,9 @@ struct walk {
 	char key[STORE_KEY_MAX + NAME_MAX + 2]; /* of the entry at hand */
 };
 
-struct names {
+struct gathering {
 	const struct walk *walk;
-	struct writer text; /* each name ends with NUL; of a directory it ends with '/' before */
-	size_t count;
+	struct names names;
 };
 
 static bool is_temporary(const char *name)
@@ -39,47 +35,19 @@ static bool is_temporary(const char *name)
 
 static int gather(void *ctx, const char *name, mode_t type)
 {
-	struct names *names = ctx;
+	struct gathering *g = ctx;
 	bool wanted;
 
 	/* Names that are no part of a key are not ours: lost+found, .snapshot, .nfs... */
 	if (S_ISDIR(type))
 		wanted = store_is_key(name);
 	else if (S_ISREG(type))
-		wanted = names->walk->temporaries ? is_temporary(name) : store_is_key(name);
+		wanted = g->walk->temporaries ? is_temporary(name) : store_is_key(name);
 	else
 		wanted = false;
 	if (!wanted)
 		return 0;
-	writer_bytes(&names->text, bytes_of_text(name));
-	if (S_ISDIR(type))
-		writer_u8(&names->text, '/');
-	writer_u8(&names->text, 0);
-	names->count++;
-	return names->text.bad ? -ENOMEM : 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Pointers into `names`, in the order of keys: with the '/' in the name, "a.b" comes before what is
- * in "a", as it does bytewise. */
-static const char **sort_names(const struct names *names)
-{
-	const char **sorted = calloc(names->count + 1, sizeof(*sorted));
-	const char *at = (const char *)names->text.data;
-
-	if (sorted == NULL)
-		return NULL;
-	for (size_t i = 0; i < names->count; i++) {
-		sorted[i] = at;
-		at += strlen(at) + 1;
-	}
-	if (names->count > 0)
-		qsort(sorted, names->count, sizeof(*sorted), compare_names);
-	return sorted;
+	return names_add(&g->names, bytes_of_text(name), S_ISDIR(type)) ? 0 : -ENOMEM;
 }
 
 /* Whether keys that begin with `key` can be among those wanted. */
@@ -115,42 +83,40 @@ static enum err visit_file(struct walk *w, struct error *why)
 static enum err walk_dir(struct walk *w, size_t len, struct error *why)
 {
 	struct posix *p = w->posix;
-	struct names names = {.walk = w};
-	const char **sorted = NULL;
+	struct gathering g = {.walk = w};
 	enum err err = ERR_NONE;
 	int got;
 
-	writer_init(&names.text, NAMES_MAX);
+	names_init(&g.names);
 	w->key[len] = '\0';
 	if (len > 0)
 		w->key[len - 1] = '\0'; /* a '/' at the end would let the system follow a link */
-	got = p->files->ops->list(p->files, p->root, len == 0 ? "." : w->key, gather, &names);
+	got = p->files->ops->list(p->files, p->root, len == 0 ? "." : w->key, gather, &g);
 	if (got == -ENOENT || got == -ENOTDIR) /* removed meanwhile, or never there */
 		goto out;
-	if (got == 0)
-		sorted = sort_names(&names);
-	if (sorted == NULL) {
-		got = got == 0 ? -ENOMEM : got;
+	if (got == 0 && !names_sort_as_keys(&g.names))
+		got = -ENOMEM;
+	if (got < 0) {
 		err = error_set_os(why, error_kind_of_os(-got), -got, "cannot list %s in %s",
 				   len == 0 ? "." : w->key, p->path);
 		goto out;
 	}
-	for (size_t i = 0; i < names.count && err == ERR_NONE; i++) {
-		size_t name_len = strlen(sorted[i]);
-		bool is_dir = sorted[i][name_len - 1] == '/';
+	for (size_t i = 0; i < g.names.count && err == ERR_NONE; i++) {
+		const char *name = g.names.sorted[i];
+		size_t name_len = strlen(name);
+		bool is_dir = name[name_len - 1] == '/';
 
 		if (len + name_len > STORE_KEY_MAX)
 			continue; /* no key of ours is so long */
 		if (len > 0)
 			w->key[len - 1] = '/';
-		memcpy(w->key + len, sorted[i], name_len + 1);
+		memcpy(w->key + len, name, name_len + 1);
 		if (!may_match(w, w->key, !is_dir))
 			continue;
 		err = is_dir ? walk_dir(w, len + name_len, why) : visit_file(w, why);
 	}
 out:
-	free(sorted);
-	writer_release(&names.text);
+	names_release(&g.names);
 	return err;
 }
 

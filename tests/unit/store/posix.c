@@ -241,6 +241,60 @@ Test(store_posix, a_list_that_cannot_be_read_whole_fails)
 	place_close(&p);
 }
 
+static enum err count_part(void *ctx, const char *name, struct error *why)
+{
+	(void)name;
+	(void)why;
+	++*(unsigned *)ctx;
+	return ERR_NONE;
+}
+
+Test(store_posix, parts_that_cannot_be_read_whole_fail)
+{
+	struct error why = {0};
+	unsigned count = 0;
+	struct place p;
+
+	place_open(&p);
+	cr_assert_eq(put(&p, "a/1", NULL), ERR_NONE);
+	cr_assert_eq(put(&p, "b/deeper/2", NULL), ERR_NONE);
+	for (unsigned nth = 1; nth <= 4; nth++) { /* root, a, b, b/deeper */
+		fault_files_fail(&p.faults, FAULT_LIST, nth, EACCES, false);
+		cr_assert_eq(store_parts(p.store, "", count_part, &count, &why), ERR_DENIED);
+		cr_assert_not_null(strstr(why.text, p.scratch.path));
+	}
+	cr_assert_not_null(strstr(why.text, "b/deeper"), "%s", why.text);
+	fault_files_clear(&p.faults);
+	cr_assert_eq(store_parts(p.store, "a/", count_part, &count, &why), ERR_NONE);
+	cr_assert_eq(p.faults.calls[FAULT_LIST], 1, "only that directory");
+	cr_assert_eq(p.faults.calls[FAULT_STAT], 0, "no object is stat'ed");
+	place_close(&p);
+}
+
+Test(store_posix, what_holds_no_object_is_no_part)
+{
+	struct error why = {0};
+	unsigned count = 0;
+	struct place p;
+
+	place_open(&p);
+	cr_assert_eq(put(&p, "dir/name", NULL), ERR_NONE);
+	cr_assert_eq(mkdirat(p.scratch.dir, "lost+found", 0700), 0);
+	cr_assert_eq(mkdirat(p.scratch.dir, ".snapshot", 0700), 0);
+	cr_assert_eq(mkdirat(p.scratch.dir, "empty", 0700), 0);
+	cr_assert_eq(mkdirat(p.scratch.dir, "empty/too", 0700), 0);
+	cr_assert_eq(symlinkat("dir", p.scratch.dir, "link"), 0);
+	cr_assert_eq(symlinkat("../dir", p.scratch.dir, "empty/link"), 0);
+	cr_assert_eq(mkfifoat(p.scratch.dir, "fifo", 0600), 0);
+	(void)close(
+		openat(p.scratch.dir, "empty/.tmp-1-0000000000000000", O_CREAT | O_WRONLY, 0600));
+	cr_assert_eq(store_parts(p.store, "", count_part, &count, &why), ERR_NONE, "%s", why.text);
+	cr_assert_eq(count, 1);
+	cr_assert_eq(store_parts(p.store, "link/", count_part, &count, &why), ERR_NONE);
+	cr_assert_eq(count, 1);
+	place_close(&p);
+}
+
 Test(store_posix, what_is_not_an_object_is_not_listed)
 {
 	unsigned count = 0;

@@ -111,6 +111,12 @@ static enum err liar_list(struct store *s, const char *prefix, store_visit *visi
 					   : store_list(l->inner, prefix, visit, ctx, why);
 }
 
+static enum err liar_parts(struct store *s, const char *prefix, store_part_visit *visit, void *ctx,
+			   struct error *why)
+{
+	return store_parts(((struct liar *)s)->inner, prefix, visit, ctx, why);
+}
+
 static enum err liar_remove(struct store *s, const char *key, struct error *why)
 {
 	struct liar *l = (struct liar *)s;
@@ -133,6 +139,7 @@ static const struct store_ops liar_ops = {
 	.read = liar_read,
 	.stat = liar_stat,
 	.list = liar_list,
+	.parts = liar_parts,
 	.remove = liar_remove,
 	.close = liar_close,
 };
