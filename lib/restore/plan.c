@@ -384,11 +384,9 @@ static void freeze(struct planning *p)
 	const struct restore_request *r = p->request;
 	char at[LSN_TEXT_MAX];
 
-	plan->target_inclusive = !r->exclusive;
 	switch (r->kind) {
 	case TARGET_LATEST:
 		plan->target_lsn = plan->reach.last_record;
-		plan->target_inclusive = true;
 		if (plan->reach.ends_in_hole) {
 			lsn_to_text(plan->reach.hole, at);
 			observer_event(p->env->observer, LEVEL_WARNING,
@@ -398,15 +396,12 @@ static void freeze(struct planning *p)
 		}
 		break;
 	case TARGET_LSN:
-		plan->target_lsn = r->lsn;
 		/* PostgreSQL stops at the first record that starts at the LSN or behind it. */
 		if (r->lsn.value > plan->reach.last_record.value)
 			problem_too_late(p);
 		break;
 	case TARGET_BACKUP_END:
 	case TARGET_NAME:
-		plan->target_inclusive = true;
-		break;
 	case TARGET_TIME:
 	case TARGET_XID:
 		break;
@@ -526,6 +521,10 @@ enum err restore_plan(const struct env *env, const struct wal_archive *archive,
 	plan->action = request->action != ACTION_DEFAULT ? request->action
 		       : request->kind == TARGET_LATEST  ? ACTION_PROMOTE
 							 : ACTION_PAUSE;
+	plan->target_inclusive = !request->exclusive || request->kind == TARGET_LATEST ||
+				 request->kind == TARGET_BACKUP_END || request->kind == TARGET_NAME;
+	if (request->kind == TARGET_LSN)
+		plan->target_lsn = request->lsn;
 	plan->side = true;
 	plan->estimated_seconds = -1;
 	e = plan_backup(p);

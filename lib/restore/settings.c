@@ -192,34 +192,48 @@ struct target_text {
 	char lsn[LSN_TEXT_MAX], time[TIME_TEXT_MAX + 4], xid[16], timeline[16];
 };
 
-/* Exactly one of recovery_target* is not empty. */
-static void list_target(struct list *list, const struct settings_input *in, struct target_text *t)
+/* The one recovery_target* that is not empty, its value in `t`. */
+static const char *target_setting(const struct settings_input *in, struct target_text *t,
+				  const char **value)
 {
-	const struct restore_plan *plan = in->plan;
-
-	for (size_t i = 1; i < 6; i++) /* recovery_target, then _name .. _lsn */
-		list_set(list, settings_of_recovery[i], "");
-	switch (plan->kind) {
+	switch (in->plan->kind) {
 	case TARGET_LATEST:
 	case TARGET_LSN:
-		lsn_to_text(plan->target_lsn, t->lsn);
-		list_set(list, "recovery_target_lsn", t->lsn);
-		break;
-	case TARGET_BACKUP_END:
-		list_set(list, "recovery_target", "immediate");
-		break;
+		lsn_to_text(in->plan->target_lsn, t->lsn);
+		*value = t->lsn;
+		return "recovery_target_lsn";
 	case TARGET_TIME:
 		time_to_setting(in->request->time_us, t->time);
-		list_set(list, "recovery_target_time", t->time);
-		break;
+		*value = t->time;
+		return "recovery_target_time";
 	case TARGET_XID:
 		(void)snprintf(t->xid, sizeof(t->xid), "%" PRIu32, in->request->xid);
-		list_set(list, "recovery_target_xid", t->xid);
-		break;
+		*value = t->xid;
+		return "recovery_target_xid";
 	case TARGET_NAME:
-		list_set(list, "recovery_target_name", in->request->name);
+		*value = in->request->name;
+		return "recovery_target_name";
+	case TARGET_BACKUP_END:
 		break;
 	}
+	*value = "immediate";
+	return "recovery_target";
+}
+
+static void list_target(struct list *list, const struct settings_input *in, struct target_text *t)
+{
+	static const char *const kinds[] = {"recovery_target", "recovery_target_name",
+					    "recovery_target_time", "recovery_target_xid",
+					    "recovery_target_lsn"};
+	const struct restore_plan *plan = in->plan;
+	const char *value;
+	const char *target = target_setting(in, t, &value);
+
+	/* The server refuses even an empty one that comes behind the one that is not. */
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i], target) != 0)
+			list_set(list, kinds[i], "");
+	list_set(list, target, value);
 	list_set(list, "recovery_target_inclusive", plan->target_inclusive ? "on" : "off");
 	(void)snprintf(t->timeline, sizeof(t->timeline), "%" PRIu32, plan->timeline);
 	list_set(list, "recovery_target_timeline", t->timeline);
