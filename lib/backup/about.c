@@ -22,8 +22,20 @@ static const char settings_sql[] =
 	"'archive_mode', 'archive_command', 'server_version', 'server_encoding', "
 	"'lc_collate', 'lc_ctype', 'shared_preload_libraries') ORDER BY name";
 
-static enum err collect_settings(struct session *session, struct pack_writer *packs,
-				 struct summary *summary, struct error *why)
+/* A question the server does not answer costs what it would have told, not the backup. */
+static enum err not_kept(const struct env *env, const char *what, enum err e,
+			 const struct error *why)
+{
+	if (e == ERR_CANCELLED || e == ERR_MEMORY)
+		return e;
+	observer_event(env->observer, LEVEL_INFO, "%s: not kept in the backup: %s", what,
+		       why->text);
+	return ERR_NONE;
+}
+
+static enum err collect_settings(const struct env *env, struct session *session,
+				 struct pack_writer *packs, struct summary *summary,
+				 struct error *why)
 {
 	static const struct {
 		const char *name;
@@ -38,6 +50,8 @@ static enum err collect_settings(struct session *session, struct pack_writer *pa
 	struct writer line;
 	enum err e = session_query(session, settings_sql, &rows, why);
 
+	if (e != ERR_NONE)
+		return not_kept(env, "settings", e, why);
 	writer_init(&line, FRAME_SECTION_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
 		const char *name = rows_value(rows, i, 0);
@@ -84,18 +98,47 @@ static enum err collect_file(const struct env *env, struct session *session,
 	return e;
 }
 
+/* Their names, so that a restore can be told where each goes in the words of its owner. */
+static enum err collect_tablespaces(struct session *session, struct pack_writer *packs,
+				    struct error *why)
+{
+	struct rows *rows = NULL;
+	struct writer line;
+	enum err e =
+		session_query(session,
+			      "SELECT oid, spcname FROM pg_catalog.pg_tablespace WHERE spcname "
+			      "NOT IN ('pg_default', 'pg_global') ORDER BY oid",
+			      &rows, why);
+
+	writer_init(&line, RELATION_LINE_MAX);
+	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
+		writer_reset(&line);
+		lines_putf(&line, "tablespace", "%s\t%s", rows_value(rows, i, 0),
+			   rows_value(rows, i, 1));
+		e = line.bad
+			    ? error_set(why, ERR_MEMORY, "list of tablespaces: out of memory")
+			    : pack_section_add(packs, SECTION_TABLESPACES, writer_view(&line), why);
+	}
+	writer_release(&line);
+	rows_free(rows);
+	return e;
+}
+
 static const char relations_sql[] =
 	"SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relkind, c.reltablespace, "
 	"n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
 	"ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'i', 't', 'S', 'm', 'p', 'I')";
 
-static enum err collect_relations(struct session *session, const char *database,
-				  struct pack_writer *packs, struct error *why)
+static enum err collect_relations(const struct env *env, struct session *session,
+				  const char *database, struct pack_writer *packs,
+				  struct error *why)
 {
 	struct rows *rows = NULL;
 	struct writer line, value;
 	enum err e = session_query(session, relations_sql, &rows, why);
 
+	if (e != ERR_NONE)
+		return not_kept(env, database, e, why);
 	writer_init(&line, FRAME_SECTION_MAX);
 	writer_init(&value, RELATION_LINE_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
@@ -141,6 +184,8 @@ static enum err collect_databases(const struct env *env, const char *conninfo,
 				   "ORDER BY oid LIMIT 10000",
 				   &rows, why);
 
+	if (e != ERR_NONE)
+		return not_kept(env, "names of databases", e, why);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows) && i < DATABASES_MAX; i++) {
 		const char *database = rows_value(rows, i, 0);
 		struct session *there = NULL;
@@ -153,7 +198,7 @@ static enum err collect_databases(const struct env *env, const char *conninfo,
 				       "names of relations in database \"%s\" not kept: %s",
 				       database, denied.text);
 		else
-			e = collect_relations(there, database, packs, why);
+			e = collect_relations(env, there, database, packs, why);
 		session_close(there);
 	}
 	rows_free(rows);
@@ -177,7 +222,7 @@ enum err about_collect(const struct env *env, const char *conninfo, struct pack_
 			       denied.text);
 		return ERR_NONE;
 	}
-	e = collect_settings(session, packs, summary, why);
+	e = collect_settings(env, session, packs, summary, why);
 	if (e == ERR_NONE && summary->data_directory[0] == '\0')
 		observer_event(env->observer, LEVEL_INFO,
 			       "paths of the configuration not kept in the backup: GRANT "
@@ -189,6 +234,8 @@ enum err about_collect(const struct env *env, const char *conninfo, struct pack_
 		e = collect_file(env, session, packs, "ident", summary->ident_file, why);
 	if (e == ERR_NONE)
 		e = collect_file(env, session, packs, "conf", summary->config_file, why);
+	if (e == ERR_NONE)
+		e = collect_tablespaces(session, packs, why);
 	if (e == ERR_NONE)
 		e = collect_databases(env, conninfo, session, packs, why);
 	session_close(session);

@@ -115,8 +115,6 @@ static enum err store_segment(struct streamer *s, bool slice, struct error *why)
 		if (slice) {
 			e = wal_put_slice(cluster, &name, s->segment_bytes, s->config.level, 0, len,
 					  content, why);
-			if (e == ERR_EXISTS) /* names carry the range: the same bytes */
-				e = ERR_NONE;
 		} else {
 			e = wal_check_segment(cluster, &name, s->segment_bytes, content, why);
 			if (e == ERR_NONE)

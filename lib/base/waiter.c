@@ -34,6 +34,8 @@ bool waiter_wait(struct waiter *w, int64_t us)
 	int timed_out = 0;
 	bool woken;
 
+	if (us < 0)
+		us = 0;
 	(void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail for this clock */
 	until.tv_sec += us / 1000000;
 	until.tv_nsec += us % 1000000 * 1000;

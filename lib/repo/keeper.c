@@ -16,17 +16,20 @@ struct keeper {
 	struct pin pin[KEEPER_CLUSTERS_MAX];
 };
 
+/* One repository that does not answer must not let the pins in the others die. */
 static enum err keeper_beat(struct keeper *k, struct error *why)
 {
-	enum err e = ERR_NONE;
+	struct error first = {.kind = ERR_NONE};
 
 	(void)pthread_mutex_lock(&k->mutex); /* default mutex: cannot fail here */
-	for (size_t i = 0; i < k->clusters && e == ERR_NONE; i++)
-		e = pin_put(&k->cluster[i], &k->pin[i], why);
+	for (size_t i = 0; i < k->clusters; i++)
+		if (pin_put(&k->cluster[i], &k->pin[i], why) != ERR_NONE && first.kind == ERR_NONE)
+			first = *why;
 	(void)pthread_mutex_unlock(&k->mutex);
-	if (e != ERR_NONE)
-		return error_add(why, "pin of %s", k->pin[0].holder);
-	return ERR_NONE;
+	if (first.kind == ERR_NONE)
+		return ERR_NONE;
+	*why = first;
+	return error_add(why, "pin of %s", k->pin[0].holder);
 }
 
 static void *keeper_thread(void *arg)
@@ -42,6 +45,17 @@ static void *keeper_thread(void *arg)
 				       why.text);
 	}
 	return NULL;
+}
+
+static void keeper_drop(struct keeper *k)
+{
+	struct error why;
+
+	for (size_t i = 0; i < k->clusters; i++)
+		if (pin_drop(&k->cluster[i], k->pin[i].holder, &why) != ERR_NONE)
+			observer_event(k->env->observer, LEVEL_INFO,
+				       "pin left behind, it protects nothing any more: %s",
+				       why.text);
 }
 
 static void keeper_free(struct keeper *k)
@@ -72,6 +86,7 @@ enum err keeper_start(const struct env *env, const struct cluster *cluster, size
 	if (e == ERR_NONE && pthread_create(&k->thread, NULL, keeper_thread, k) != 0)
 		e = error_set(why, ERR_LIMIT, "pin of %s: no thread for heartbeats", pin->holder);
 	if (e != ERR_NONE) {
+		keeper_drop(k);
 		keeper_free(k);
 		return e;
 	}
@@ -92,16 +107,11 @@ enum err keeper_set_start(struct keeper *k, struct lsn start, uint32_t timeline,
 
 void keeper_stop(struct keeper *k, bool drop)
 {
-	struct error why;
-
 	if (k == NULL)
 		return;
 	waiter_wake(k->stop);
 	(void)pthread_join(k->thread, NULL);
-	for (size_t i = 0; drop && i < k->clusters; i++)
-		if (pin_drop(&k->cluster[i], k->pin[i].holder, &why) != ERR_NONE)
-			observer_event(k->env->observer, LEVEL_INFO,
-				       "pin left behind, it protects nothing any more: %s",
-				       why.text);
+	if (drop)
+		keeper_drop(k);
 	keeper_free(k);
 }

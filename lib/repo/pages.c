@@ -101,7 +101,8 @@ static enum err fetch(struct page_source *s, const struct frame_ref *ref,
 	enum err e;
 
 	if (s->ahead_len > 0 && same_pack(&s->ahead_pack, &ref->pack) &&
-	    ref->offset >= s->ahead_at && ref->offset + len <= s->ahead_at + s->ahead_len) {
+	    ref->offset >= s->ahead_at && len <= s->ahead_len &&
+	    ref->offset - s->ahead_at <= s->ahead_len - len) {
 		*out = bytes_of(s->ahead + (ref->offset - s->ahead_at), len);
 		return ERR_NONE;
 	}
@@ -211,8 +212,13 @@ static enum err check_page(struct page_source *s, const struct page_entry *entry
 
 	if (e != ERR_NONE)
 		return e;
-	if (!crypto_same(tag, entry->tag, sizeof(tag)) || crc32c(page) != entry->crc)
-		return error_set(why, ERR_CORRUPT, "a stored page is not the one the map names");
+	if (!crypto_same(tag, entry->tag, sizeof(tag)) || crc32c(page) != entry->crc) {
+		char key[STORE_KEY_MAX];
+
+		pack_key(s->cluster, &s->shard->frame[entry->frame].pack, key);
+		return error_set(why, ERR_CORRUPT, "%s: a stored page is not the one the map names",
+				 key);
+	}
 	return ERR_NONE;
 }
 

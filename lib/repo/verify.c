@@ -42,6 +42,13 @@ void verify_report(const struct verify_options *options, struct verify_totals *t
 		options->finding(options->ctx, finding);
 }
 
+enum err verify_go_on(const struct cluster *cluster, struct error *why)
+{
+	if (*cluster->repository->env->cancelled)
+		return error_set(why, ERR_CANCELLED, "verify: stopped on request");
+	return ERR_NONE;
+}
+
 /* Damage becomes a finding and the run goes on; anything else stops it. */
 static enum err take(struct verify_run *r, enum err e, const char *key, const char *file,
 		     const struct error *why)
@@ -99,8 +106,10 @@ static enum err verify_pack(void *state, size_t index, struct error *why)
 	const struct pack_entry *pack = &r->manifest->pack[index];
 	struct store_object object;
 	char key[STORE_KEY_MAX];
-	enum err e;
+	enum err e = verify_go_on(r->cluster, why);
 
+	if (e != ERR_NONE)
+		return e;
 	pack_key(r->cluster, &pack->id, key);
 	e = store_stat(r->cluster->repository->store, key, &object, why);
 	if (e == ERR_NONE && object.size != pack->size)
@@ -161,8 +170,11 @@ static enum err verify_chunk(void *state, size_t index, struct error *why)
 	while (in.left > 0) {
 		struct file_record file;
 		char path[FILE_PATH_MAX + 1];
-		enum err e = file_record_decode(&in, &file, why);
+		enum err e = verify_go_on(r->cluster, why);
 
+		if (e != ERR_NONE)
+			return e;
+		e = file_record_decode(&in, &file, why);
 		if (e != ERR_NONE)
 			return take(r, e, r->backup, NULL, why);
 		(void)snprintf(path, sizeof(path), "%.*s", (int)file.path.len,

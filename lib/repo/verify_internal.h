@@ -8,4 +8,7 @@
 void verify_report(const struct verify_options *, struct verify_totals *,
 		   const struct verify_finding *);
 
+/* ERR_CANCELLED when the run was asked to stop. */
+enum err verify_go_on(const struct cluster *, struct error *why) MUST_CHECK;
+
 #endif

@@ -9,12 +9,12 @@
 /* Where WAL is needed from, on one timeline. */
 struct need {
 	uint32_t timeline;
-	uint64_t segno;      /* first needed */
-	uint64_t stop_segno; /* needed at least up to here */
+	uint64_t segno;  /* first needed */
+	struct lsn stop; /* needed at least up to here */
 	uint32_t segment_bytes;
 	char backup[ATTEMPT_TEXT_MAX];
-	uint64_t next; /* segment expected next while walking; 0 = not begun */
-	uint64_t last; /* whole segment seen last */
+	uint64_t next;    /* segment expected next while walking; 0 = not begun */
+	uint64_t reached; /* LSN behind the last segment or slice seen */
 };
 
 struct wal_run {
@@ -23,6 +23,7 @@ struct wal_run {
 	struct verify_totals *totals;
 	struct need *need; /* owned; one for each backup */
 	size_t needs, needs_max;
+	uint32_t segment_bytes; /* of the cluster; 0 = nobody knows */
 };
 
 static void report(struct wal_run *r, const char *key, const char *backup, const char *text)
@@ -51,7 +52,7 @@ static enum err note_backup(void *ctx, const struct backup_info *info, struct er
 	*need = (struct need){
 		.timeline = s->timeline,
 		.segno = wal_segno(s->start, s->wal_segment_bytes),
-		.stop_segno = (s->stop.value - 1) / s->wal_segment_bytes,
+		.stop = s->stop,
 		.segment_bytes = s->wal_segment_bytes,
 	};
 	attempt_to_text(&s->attempt, need->backup);
@@ -63,20 +64,22 @@ static enum err read_object(struct wal_run *r, const struct wal_listed *listed, 
 {
 	uint8_t *data = NULL;
 	size_t len = 0;
-	uint32_t valid = 0, segment_bytes = r->needs > 0 ? r->need[0].segment_bytes : 0;
+	uint32_t valid = 0;
 	char key[STORE_KEY_MAX];
-	enum err e;
+	enum err e = verify_go_on(r->cluster, why);
 
+	if (e != ERR_NONE)
+		return e;
 	wal_key(r->cluster, &listed->name, key);
 	r->totals->objects++;
 	r->totals->wal_segments += listed->name.kind == WAL_NAME_SEGMENT && !listed->slice;
 	if (r->options->quick)
 		return ERR_NONE;
-	if (listed->slice && (segment_bytes == 0 || listed->from != 0))
+	if (listed->slice && (r->segment_bytes == 0 || listed->from != 0))
 		return ERR_NONE; /* read with the one it continues */
 	if (listed->slice) {
 		wal_slice_key(r->cluster, &listed->name, listed->from, listed->to, key);
-		e = wal_get_sliced(r->cluster, &listed->name, segment_bytes, &data, &valid, why);
+		e = wal_get_sliced(r->cluster, &listed->name, r->segment_bytes, &data, &valid, why);
 	} else {
 		e = wal_get(r->cluster, &listed->name, &data, &len, why);
 	}
@@ -119,7 +122,8 @@ static enum err visit_wal(void *ctx, const struct wal_listed *listed, struct err
 			need->next = segno + 1;
 		else if (segno > need->next)
 			need->next = segno;
-		need->last = segno;
+		need->reached =
+			segno * need->segment_bytes + (whole ? need->segment_bytes : listed->to);
 	}
 	return read_object(r, listed, why);
 }
@@ -129,14 +133,20 @@ enum err verify_wal(const struct cluster *cluster, const struct verify_options *
 {
 	struct wal_run r = {.cluster = cluster, .options = options, .totals = totals};
 	uint64_t before = totals->findings;
-	enum err e = backups_list(cluster, false, note_backup, &r, why);
+	struct identity identity;
+	enum err e = identity_read(cluster, &identity, why);
 
+	if (e == ERR_NONE)
+		r.segment_bytes = identity.wal_segment_bytes;
+	else if (e != ERR_MISSING && e != ERR_CORRUPT) /* verify_records tells of these */
+		return e;
+	e = backups_list(cluster, false, note_backup, &r, why);
 	if (e == ERR_NONE)
 		e = wal_list(cluster, visit_wal, &r, why);
 	for (size_t i = 0; e == ERR_NONE && i < r.needs; i++) {
 		const struct need *need = &r.need[i];
 
-		if (need->next == 0 || need->last < need->stop_segno)
+		if (need->next == 0 || need->reached < need->stop.value)
 			report(&r, need->backup, need->backup,
 			       "the WAL from its start to its stop is not all there: it can't be "
 			       "made consistent");

@@ -1,8 +1,8 @@
 /* repo/wal_object.c - storing and reading files of pg_wal as sealed objects. */
-#include "repo/wal_object.h"
 #include "base/text.h"
 #include "pgformat/page.h"
 #include "repo/lines.h"
+#include "repo/wal_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -202,7 +202,7 @@ static enum err put_frames(const struct put *p, struct object_writer *object, st
 }
 
 /* The key is taken: the same content is success, anything else is refused. */
-static enum err settle_taken(const struct put *p, struct error *why)
+static enum err settle_taken(const struct put *p, enum wal_put_result *result, struct error *why)
 {
 	struct object_reader *reader = NULL;
 	uint8_t digest[CRYPTO_SHA256_BYTES];
@@ -214,8 +214,10 @@ static enum err settle_taken(const struct put *p, struct error *why)
 	object_reader_free(reader);
 	if (e != ERR_NONE)
 		return e;
-	if (bytes == p->content.len && crypto_same(digest, p->digest, sizeof(digest)))
+	if (bytes == p->content.len && crypto_same(digest, p->digest, sizeof(digest))) {
+		*result = WAL_PUT_SAME;
 		return ERR_NONE;
+	}
 	(void)error_set(why, ERR_EXISTS,
 			"%s is stored in %s with other content; nothing was overwritten", p->key,
 			p->cluster->repository->store->label);
@@ -237,10 +239,8 @@ static enum err put_object(struct put *p, enum wal_put_result *result, struct er
 		return e;
 	/* Looked up first: a repeated push then costs one small read instead of a compression. */
 	e = store_stat(store, p->key, &there, why);
-	if (e == ERR_NONE) {
-		*result = WAL_PUT_SAME;
-		return settle_taken(p, why);
-	}
+	if (e == ERR_NONE)
+		return settle_taken(p, result, why);
 	if (e != ERR_MISSING)
 		return e;
 	e = object_begin(p->cluster->repository, p->key, p->class, p->content.len / 2, &object,
@@ -251,12 +251,11 @@ static enum err put_object(struct put *p, enum wal_put_result *result, struct er
 		object_abandon(object);
 		return e;
 	}
-	*result = WAL_PUT_NEW;
 	e = object_commit(object, NULL, NULL, why);
-	if (e == ERR_EXISTS) { /* somebody else was faster: the streamer beside archive_command */
-		*result = WAL_PUT_SAME;
-		return settle_taken(p, why);
-	}
+	if (e == ERR_EXISTS) /* somebody else was faster: the streamer beside archive_command */
+		return settle_taken(p, result, why);
+	if (e == ERR_NONE)
+		*result = WAL_PUT_NEW;
 	return e;
 }
 
@@ -296,9 +295,8 @@ enum err wal_put_slice(const struct cluster *cluster, const struct wal_name *nam
 	return put_object(&p, &result, why);
 }
 
-/* Reads the opened object's content, checks its digest; `max` bounds what a head may ask for. */
-static enum err read_content(struct object_reader *reader, const char *key, enum object_class class,
-			     uint64_t max, uint8_t **out, size_t *len, struct error *why)
+enum err wal_read(struct object_reader *reader, const char *key, enum object_class class,
+		  uint64_t max, uint8_t **out, size_t *len, struct error *why)
 {
 	const struct frame_entry *entry;
 	uint8_t stated[CRYPTO_SHA256_BYTES], digest[CRYPTO_SHA256_BYTES];
@@ -355,9 +353,9 @@ enum err wal_get(const struct cluster *cluster, const struct wal_name *name, uin
 
 	wal_key(cluster, name, key);
 	if (e == ERR_NONE)
-		e = read_content(reader, key, class,
-				 class == OBJECT_WAL_SMALL ? WAL_SMALL_MAX : WAL_SEGMENT_BYTES_MAX,
-				 out, len, why);
+		e = wal_read(reader, key, class,
+			     class == OBJECT_WAL_SMALL ? WAL_SMALL_MAX : WAL_SEGMENT_BYTES_MAX, out,
+			     len, why);
 	object_reader_free(reader);
 	return e;
 }

@@ -56,7 +56,14 @@ struct wal_listed {
 enum err wal_list(const struct cluster *,
 		  enum err (*visit)(void *ctx, const struct wal_listed *, struct error *why),
 		  void *ctx, struct error *why) MUST_CHECK;
-/* The same for one timeline's segments from `from_segno` on. */
+/* One level of wal/: every timeline that has a history file (`is_history`) or a folder with anything
+ * in it, ascending, and of one that has both the folder first.  As cheap for a long archive as for a
+ * short one. */
+enum err wal_list_timelines(const struct cluster *,
+			    enum err (*visit)(void *ctx, uint32_t timeline, bool is_history,
+					      struct error *why),
+			    void *ctx, struct error *why) MUST_CHECK;
+/* As wal_list, for one timeline's segments from `from_segno` on; what lies before is not walked. */
 enum err wal_list_timeline(const struct cluster *, uint32_t timeline, uint64_t from_segno,
 			   uint32_t segment_bytes,
 			   enum err (*visit)(void *ctx, const struct wal_listed *,

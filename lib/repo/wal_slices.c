@@ -1,12 +1,12 @@
 /* repo/wal_slices.c - joining slices of unfinished segments, and listing what WAL there is. */
 #include "base/text.h"
-#include "repo/wal_object.h"
+#include "repo/wal_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLICES_MAX = 100000 }; /* of one segment */
+enum { SLICES_MAX = 65536 /* of one segment */ };
 
 /* Parses the last part of a key under wal/: a name, or a segment name and ".FROM-TO". */
 static bool decode_part(const char *part, struct wal_listed *out)
@@ -72,21 +72,92 @@ enum err wal_list(const struct cluster *cluster,
 	return store_list(cluster->repository->store, prefix, walk_object, &w, why);
 }
 
+/* Folders under wal/ are named by 8 digits; lower case is not ours. */
+static bool decode_folder(const char *part, uint32_t *out)
+{
+	uint8_t number[4];
+
+	if (strspn(part, "0123456789ABCDEF") != 8 || !text_to_hex(bytes_of_text(part), number, 4))
+		return false;
+	*out = (uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 | (uint32_t)number[2] << 8 |
+	       number[3];
+	return true;
+}
+
+struct log_walk {
+	struct walk walk;
+	uint32_t first; /* the folder of from_segno */
+	uint32_t timeline;
+	const struct cluster *cluster;
+};
+
+/* One folder holds 4 GiB of WAL: those before the first are not even listed, or each look at the
+ * end of a long archive would cost as much as the whole. */
+static enum err walk_log(void *ctx, const char *part, struct error *why)
+{
+	struct log_walk *l = ctx;
+	char prefix[STORE_KEY_MAX];
+	uint32_t log;
+
+	if (!decode_folder(part, &log) || log < l->first)
+		return ERR_NONE;
+	(void)snprintf(prefix, sizeof(prefix), "%swal/%08" PRIX32 "/%08" PRIX32 "/",
+		       l->cluster->prefix, l->timeline, log); /* fits */
+	return store_list(l->cluster->repository->store, prefix, walk_object, &l->walk, why);
+}
+
 enum err wal_list_timeline(const struct cluster *cluster, uint32_t timeline, uint64_t from_segno,
 			   uint32_t segment_bytes,
 			   enum err (*visit)(void *ctx, const struct wal_listed *,
 					     struct error *why),
 			   void *ctx, struct error *why)
 {
-	struct walk w = {.visit = visit,
-			 .ctx = ctx,
-			 .from_segno = from_segno,
-			 .segment_bytes = segment_bytes};
+	struct wal_name from;
+	struct log_walk l = {.walk = {.visit = visit,
+				      .ctx = ctx,
+				      .from_segno = from_segno,
+				      .segment_bytes = segment_bytes},
+			     .timeline = timeline,
+			     .cluster = cluster};
 	char prefix[STORE_KEY_MAX];
 
+	wal_segment_name(timeline, from_segno, segment_bytes, &from);
+	l.first = from.log;
 	(void)snprintf(prefix, sizeof(prefix), "%swal/%08" PRIX32 "/", cluster->prefix,
 		       timeline); /* fits */
-	return store_list(cluster->repository->store, prefix, walk_object, &w, why);
+	return store_parts(cluster->repository->store, prefix, walk_log, &l, why);
+}
+
+struct timeline_walk {
+	enum err (*visit)(void *ctx, uint32_t timeline, bool is_history, struct error *why);
+	void *ctx;
+};
+
+static enum err walk_timeline(void *ctx, const char *part, struct error *why)
+{
+	struct timeline_walk *w = ctx;
+	struct wal_name name;
+	struct error ignored;
+	uint32_t timeline;
+
+	if (wal_name_from_text(part, &name, &ignored) == ERR_NONE)
+		return name.kind == WAL_NAME_HISTORY ? w->visit(w->ctx, name.timeline, true, why)
+						     : ERR_NONE;
+	if (!decode_folder(part, &timeline) || timeline == 0)
+		return ERR_NONE;
+	return w->visit(w->ctx, timeline, false, why);
+}
+
+enum err wal_list_timelines(const struct cluster *cluster,
+			    enum err (*visit)(void *ctx, uint32_t timeline, bool is_history,
+					      struct error *why),
+			    void *ctx, struct error *why)
+{
+	struct timeline_walk w = {.visit = visit, .ctx = ctx};
+	char prefix[STORE_KEY_MAX];
+
+	(void)snprintf(prefix, sizeof(prefix), "%swal/", cluster->prefix); /* fits */
+	return store_parts(cluster->repository->store, prefix, walk_timeline, &w, why);
 }
 
 static enum err found_one(void *ctx, const struct wal_listed *listed, struct error *why)
@@ -126,20 +197,16 @@ struct slice {
 };
 
 struct slices {
-	uint64_t segno;
 	uint32_t segment_bytes;
-	struct slice *slice; /* owned */
+	struct slice *slice; /* owned; by `from`, as keys sort */
 	size_t count, max;
 };
 
 static enum err collect_slice(void *ctx, const struct wal_listed *listed, struct error *why)
 {
 	struct slices *s = ctx;
-	uint64_t segno;
 
-	if (!wal_name_segno(&listed->name, s->segment_bytes, &segno) || segno != s->segno)
-		return error_set(why, ERR_EXISTS, "past it"); /* ends the walk */
-	if (!listed->slice)
+	if (!listed->slice || listed->to > s->segment_bytes)
 		return ERR_NONE;
 	if (s->count == s->max) {
 		size_t more = s->max == 0 ? 64 : s->max * 2;
@@ -163,52 +230,64 @@ static enum err read_slice(const struct cluster *cluster, struct object_reader *
 			   const struct wal_name *name, const struct slice *slice, uint8_t *segment,
 			   struct error *why)
 {
-	const struct frame_entry *entry;
 	char key[STORE_KEY_MAX];
-	uint32_t at = slice->from;
-	uint64_t size;
-	size_t count;
+	uint8_t *data = NULL;
+	size_t len = 0;
 	enum err e;
 
 	wal_slice_key(cluster, name, slice->from, slice->to, key);
-	e = object_open(reader, key, OBJECT_WAL_SLICE, why);
-	if (e == ERR_NONE)
-		e = object_directory(reader, &entry, &count, &size, why);
-	for (size_t i = 0; e == ERR_NONE && i < count; i++) {
-		struct bytes plain;
-
-		if (entry[i].frame_class != FRAME_WAL_BYTES)
-			continue;
-		e = object_frame(reader, FRAME_WAL_BYTES, &entry[i].place, &plain, why);
-		if (e == ERR_NONE && plain.len > slice->to - at)
-			e = error_set(why, ERR_CORRUPT, "%s: more bytes than its name says", key);
-		if (e == ERR_NONE) {
-			memcpy(segment + at, plain.data, plain.len);
-			at += (uint32_t)plain.len;
-		}
-	}
-	if (e == ERR_NONE && at != slice->to)
+	e = wal_read(reader, key, OBJECT_WAL_SLICE, slice->to - slice->from, &data, &len, why);
+	if (e == ERR_NONE && len != slice->to - slice->from)
 		e = error_set(why, ERR_CORRUPT, "%s: fewer bytes than its name says", key);
+	if (e == ERR_NONE)
+		memcpy(segment + slice->from, data, len);
+	free(data);
 	return e;
+}
+
+/* The slices of one segment: its key and a dot before the range. */
+static enum err list_slices(const struct cluster *cluster, const struct wal_name *name,
+			    struct slices *s, struct error *why)
+{
+	struct walk w = {.visit = collect_slice, .ctx = s};
+	char prefix[STORE_KEY_MAX];
+
+	wal_key(cluster, name, prefix);
+	strcat(prefix, "."); /* fits: keys of slices are longer */
+	return store_list(cluster->repository->store, prefix, walk_object, &w, why);
+}
+
+/* Of the slices that continue what is there the one that leads furthest; NULL = none does.  *next
+ * goes on where the last call ended, since `reached` only grows. */
+static const struct slice *slice_after(const struct slices *s, uint32_t reached, size_t *next,
+				       const struct slice *furthest)
+{
+	for (; *next < s->count && s->slice[*next].from <= reached; ++*next)
+		if (furthest == NULL || s->slice[*next].to > furthest->to)
+			furthest = &s->slice[*next];
+	return furthest;
 }
 
 enum err wal_get_sliced(const struct cluster *cluster, const struct wal_name *name,
 			uint32_t segment_bytes, uint8_t **out, uint32_t *valid, struct error *why)
 {
 	struct slices s = {.segment_bytes = segment_bytes};
+	const struct slice *furthest = NULL;
 	struct object_reader *reader = NULL;
 	uint8_t *segment = NULL;
 	uint32_t reached = 0;
+	uint64_t segno;
+	size_t next = 0;
 	char text[WAL_NAME_MAX];
 	enum err e;
 
 	wal_name_to_text(name, text);
-	if (!wal_name_segno(name, segment_bytes, &s.segno))
+	if (!wal_name_segno(name, segment_bytes, &segno))
 		return error_set(why, ERR_CONFIG, "no segment %s with this segment size", text);
-	e = wal_list_timeline(cluster, name->timeline, s.segno, segment_bytes, collect_slice, &s,
-			      why);
-	if (e == ERR_EXISTS)
-		e = ERR_NONE;
+	e = list_slices(cluster, name, &s, why);
+	if (e == ERR_NONE && s.count == 0)
+		e = error_set(why, ERR_MISSING, "no slice of segment %s in %s", text,
+			      cluster->repository->store->label);
 	if (e == ERR_NONE)
 		e = object_reader_new(cluster->repository, &reader, why);
 	if (e != ERR_NONE)
@@ -218,19 +297,14 @@ enum err wal_get_sliced(const struct cluster *cluster, const struct wal_name *na
 		e = error_set(why, ERR_MEMORY, "no memory for a segment");
 		goto out;
 	}
-	/* Keys ascend by `from`; of those that continue what is there, the longest wins. */
 	for (;;) {
-		const struct slice *best = NULL;
-
-		for (size_t i = 0; i < s.count && s.slice[i].from <= reached; i++)
-			if (s.slice[i].to > reached && (best == NULL || s.slice[i].to > best->to))
-				best = &s.slice[i];
-		if (best == NULL || best->to > segment_bytes)
+		furthest = slice_after(&s, reached, &next, furthest);
+		if (furthest == NULL || furthest->to <= reached)
 			break;
-		e = read_slice(cluster, reader, name, best, segment, why);
+		e = read_slice(cluster, reader, name, furthest, segment, why);
 		if (e != ERR_NONE)
 			goto out;
-		reached = best->to;
+		reached = furthest->to;
 	}
 	if (reached == 0) {
 		e = error_set(why, ERR_MISSING, "no slice of segment %s in %s", text,

@@ -305,6 +305,9 @@ enum err wal_archive_get(const struct env *env, const struct wal_archive *archiv
 	if (e == ERR_NONE)
 		e = file_replace(env->files, env->random, dir, dest, bytes_of(data, len), 0600,
 				 why);
+	/* The answer "missing" is about the archive, never about a directory of this machine. */
+	if (e == ERR_MISSING)
+		e = why->kind = ERR_CONFIG;
 	free(data);
 	return e;
 }

@@ -32,11 +32,11 @@ struct timelines {
 	size_t count, max;
 };
 
-static enum err see(void *ctx, const struct wal_listed *listed, struct error *why)
+static enum err see(void *ctx, uint32_t timeline, bool is_history, struct error *why)
 {
 	struct timelines *t = ctx;
 
-	if (listed->name.kind != WAL_NAME_HISTORY || listed->name.timeline <= t->above)
+	if (!is_history || timeline <= t->above)
 		return ERR_NONE;
 	if (t->count == t->max) {
 		size_t more = t->max == 0 ? 16 : t->max * 2;
@@ -51,7 +51,7 @@ static enum err see(void *ctx, const struct wal_listed *listed, struct error *wh
 		t->timeline = bigger;
 		t->max = more;
 	}
-	t->timeline[t->count++] = listed->name.timeline;
+	t->timeline[t->count++] = timeline;
 	return ERR_NONE;
 }
 
@@ -94,7 +94,7 @@ enum err wal_archive_latest_timeline(const struct env *env, const struct wal_arc
 	enum err e = ERR_NONE;
 
 	for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
-		e = wal_list(&archive->cluster[i], see, &t, why);
+		e = wal_list_timelines(&archive->cluster[i], see, &t, why);
 	if (e != ERR_NONE)
 		goto out;
 	if (t.count > 0)

@@ -13,6 +13,7 @@
 enum fault_mode {
 	FAULT_NONE,
 	FAULT_FAIL,      /* call `at` fails with `kind`; nothing happened */
+	FAULT_DOWN,      /* so do all calls from `at` on */
 	FAULT_LOST,      /* commit `at` happens, and answers ERR_UNSURE */
 	FAULT_LOST_EARLY /* commit `at` does not happen, and answers ERR_UNSURE */
 };
@@ -34,7 +35,8 @@ struct fault_upload {
 static inline bool fault_hits(struct fault_store *f)
 {
 	f->calls++;
-	return f->mode == FAULT_FAIL && f->calls == f->at;
+	return (f->mode == FAULT_FAIL && f->calls == f->at) ||
+	       (f->mode == FAULT_DOWN && f->calls >= f->at);
 }
 
 static inline enum err fault_answer(struct fault_store *f, struct error *why)
@@ -88,8 +90,9 @@ static inline enum err fault_commit(struct upload *upload, struct error *why)
 
 	if (fault_hits(f) || (f->mode == FAULT_LOST_EARLY && f->calls == f->at)) {
 		fault_abandon(upload);
-		return f->mode == FAULT_FAIL ? fault_answer(f, why)
-					     : error_set(why, ERR_UNSURE, "injected: no answer");
+		return f->mode != FAULT_LOST_EARLY
+			       ? fault_answer(f, why)
+			       : error_set(why, ERR_UNSURE, "injected: no answer");
 	}
 	e = store_commit(u->inner, why);
 	free(u);

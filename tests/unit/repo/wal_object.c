@@ -1,0 +1,231 @@
+/* Facts about WAL files as objects: what is refused, what is the same, what is read back. */
+#include "repo/wal_object.h"
+#include "wal_shelf.h"
+
+static enum err put(struct repo_world *w, const struct wal_name *name, struct golden g,
+		    enum wal_put_result *result, struct error *why)
+{
+	return wal_put(&w->cluster, name, SHELF_SEGMENT, 1, golden_view(g), result, why);
+}
+
+static enum err check(struct repo_world *w, const struct wal_name *name, struct bytes in,
+		      struct error *why)
+{
+	return wal_check_segment(&w->cluster, name, SHELF_SEGMENT, in, why);
+}
+
+Test(wal_object, real_segments_pass_the_check)
+{
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	for (unsigned segno = 0xB; segno <= 0xE; segno++) {
+		struct wal_name name = shelf_name(1, segno);
+
+		OK(check(&w, &name, golden_view(shelf_golden(1, segno)), &why));
+	}
+	/* The first segment of timeline 2 begins with pages of timeline 1. */
+	for (unsigned segno = 0xF; segno <= 0x13; segno++) {
+		struct wal_name name = shelf_name(2, segno);
+
+		OK(check(&w, &name, golden_view(shelf_golden(2, segno)), &why));
+	}
+	repo_world_release(&w);
+}
+
+Test(wal_object, a_recycled_tail_passes_only_in_a_partial_file)
+{
+	struct golden g = shelf_golden(1, 0xF);
+	struct wal_name name = shelf_name(1, 0xF);
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	cr_assert_eq(check(&w, &name, golden_view(g), &why), ERR_CORRUPT);
+	name.kind = WAL_NAME_PARTIAL;
+	OK(check(&w, &name, golden_view(g), &why));
+	repo_world_release(&w);
+}
+
+static void assert_refused(struct repo_world *w, struct wal_name name, struct bytes in,
+			   enum err kind, const char *word)
+{
+	char text[WAL_NAME_MAX];
+	struct error why;
+
+	wal_name_to_text(&name, text);
+	cr_assert_eq(check(w, &name, in, &why), kind, "%s", why.text);
+	cr_assert_not_null(strstr(why.text, text), "%s", why.text);
+	cr_assert_not_null(strstr(why.text, word), "%s", why.text);
+	cr_assert(why.hint[0] != '\0');
+}
+
+Test(wal_object, what_is_not_what_its_name_says_is_refused)
+{
+	struct repo_world w;
+	struct golden g, foreign;
+
+	shelf_world(&w, NULL);
+	g = shelf_golden(1, 0xC);
+	assert_refused(&w, shelf_name(1, 0xD), golden_view(g), ERR_CORRUPT, "wrong name");
+	assert_refused(&w, shelf_name(1, 0xC), bytes_of(g.data, g.len / 2), ERR_CORRUPT, "size");
+	foreign = shelf_golden(1, 0xC);
+	foreign.data[24] ^= 1;
+	assert_refused(&w, shelf_name(1, 0xC), golden_view(foreign), ERR_CONFIG,
+		       "system identifier");
+	foreign = shelf_golden(2, 0x10);
+	assert_refused(&w, shelf_name(1, 0x10), golden_view(foreign), ERR_CORRUPT, "timeline");
+	foreign = shelf_golden(1, 0xC);
+	put_u32(foreign.data + 32, 16 << 20);
+	assert_refused(&w, shelf_name(1, 0xC), golden_view(foreign), ERR_CORRUPT, "segment size");
+	memset(g.data, 0, g.len);
+	assert_refused(&w, shelf_name(1, 0xC), golden_view(g), ERR_CORRUPT, "first page");
+	repo_world_release(&w);
+}
+
+Test(wal_object, zeros_or_another_page_inside_are_refused)
+{
+	struct repo_world w;
+	struct golden g;
+
+	shelf_world(&w, NULL);
+	g = shelf_golden(1, 0xC);
+	memset(g.data + 10 * WAL_PAGE_BYTES, 0, WAL_PAGE_BYTES);
+	assert_refused(&w, shelf_name(1, 0xC), golden_view(g), ERR_CORRUPT, "torn");
+	g = shelf_golden(1, 0xC);
+	memcpy(g.data + 10 * WAL_PAGE_BYTES, g.data + 11 * WAL_PAGE_BYTES, WAL_PAGE_BYTES);
+	assert_refused(&w, shelf_name(1, 0xC), golden_view(g), ERR_CORRUPT, "torn");
+	repo_world_release(&w);
+}
+
+Test(wal_object, every_kind_comes_back_as_it_was)
+{
+	static const char *const names[] = {
+		"00000001000000000000000C", "00000001000000000000000C.partial",
+		"00000001000000000000000C.00000028.backup", "00000002.history"};
+	struct golden g = shelf_golden(1, 0xC);
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	for (size_t i = 0; i < 4; i++) {
+		size_t size = i < 2 ? g.len : 700, len;
+		enum wal_put_result result = WAL_PUT_SAME;
+		struct wal_name name;
+		uint8_t *out = NULL;
+
+		OK(wal_name_from_text(names[i], &name, &why));
+		cr_assert_eq(wal_get(&w.cluster, &name, &out, &len, &why), ERR_MISSING);
+		OK(put(&w, &name, (struct golden){g.data, size}, &result, &why));
+		cr_assert_eq(result, WAL_PUT_NEW);
+		OK(wal_get(&w.cluster, &name, &out, &len, &why));
+		cr_assert_eq(len, size);
+		cr_assert_eq(memcmp(out, g.data, size), 0);
+		free(out);
+	}
+	cr_assert_eq(keys_below(&w, "wal/"), 4);
+	repo_world_release(&w);
+}
+
+Test(wal_object, the_same_again_is_success_and_only_looks)
+{
+	struct golden g = shelf_golden(1, 0xC);
+	struct wal_name name = shelf_name(1, 0xC);
+	enum wal_put_result result;
+	struct repo_world w;
+	struct error why;
+	unsigned first;
+
+	shelf_world(&w, NULL);
+	repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
+	OK(put(&w, &name, g, &result, &why));
+	first = w.fault.calls;
+	repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
+	OK(put(&w, &name, g, &result, &why));
+	cr_assert_eq(result, WAL_PUT_SAME);
+	/* A stat, then the head of what is there: nothing is begun, appended or committed. */
+	cr_assert_leq(w.fault.calls, 4, "%u calls, the first put had %u", w.fault.calls, first);
+	repo_world_release(&w);
+}
+
+Test(wal_object, other_content_is_refused_and_overwrites_nothing)
+{
+	struct golden g = shelf_golden(1, 0xC), other = shelf_golden(1, 0xC);
+	struct wal_name name = shelf_name(1, 0xC);
+	enum wal_put_result result = WAL_PUT_NEW;
+	struct repo_world w;
+	struct error why;
+	uint8_t *out = NULL;
+	size_t len;
+
+	shelf_world(&w, NULL);
+	shelf_put(&w, 1, 0xC, g);
+	other.data[5000] ^= 1;
+	cr_assert_eq(put(&w, &name, other, &result, &why), ERR_EXISTS);
+	cr_assert_eq(result, WAL_PUT_NEW, "outputs are untouched");
+	cr_assert_not_null(strstr(why.text, "00000001000000000000000C"), "%s", why.text);
+	cr_assert_not_null(strstr(why.hint, "archive"), "%s", why.hint);
+	OK(wal_get(&w.cluster, &name, &out, &len, &why));
+	cr_assert_eq(memcmp(out, g.data, len), 0);
+	free(out);
+	repo_world_release(&w);
+}
+
+/* Whatever call of the store fails: the put fails, and the next one succeeds. */
+Test(wal_object, a_put_that_failed_anywhere_can_be_repeated)
+{
+	struct golden g = shelf_golden(1, 0xC);
+	struct wal_name name = shelf_name(1, 0xC);
+	bool failed = true;
+
+	for (unsigned at = 1; failed; at++) {
+		enum wal_put_result result;
+		struct repo_world w;
+		struct error why;
+		uint8_t *out = NULL;
+		size_t len;
+
+		cr_assert_lt(at, 100);
+		shelf_world(&w, NULL);
+		repo_world_fail(&w, FAULT_FAIL, at, ERR_TRANSIENT);
+		failed = put(&w, &name, g, &result, &why) != ERR_NONE;
+		cr_assert_eq(failed, w.fault.calls >= at, "call %u", at);
+		if (failed)
+			cr_assert_eq(why.kind, ERR_TRANSIENT, "%s", why.text);
+		repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
+		OK(put(&w, &name, g, &result, &why));
+		OK(wal_get(&w.cluster, &name, &out, &len, &why));
+		cr_assert_eq(len, g.len);
+		free(out);
+		repo_world_release(&w);
+	}
+}
+
+Test(wal_object, a_flipped_byte_anywhere_is_found)
+{
+	struct wal_name name = shelf_name(1, 0xE);
+	char key[STORE_KEY_MAX];
+	struct repo_world w;
+	uint8_t *stored;
+	size_t size;
+
+	shelf_world(&w, NULL);
+	shelf_put_golden(&w, 1, 0xE);
+	wal_key(&w.cluster, &name, key);
+	stored = store_memory_peek(w.memory, key, &size);
+	cr_assert_not_null(stored);
+	for (size_t at = 0; at < size; at += 1 + size / 500) {
+		uint8_t *out = NULL;
+		struct error why;
+		size_t len;
+		enum err e;
+
+		stored[at] ^= 0x40;
+		e = wal_get(&w.cluster, &name, &out, &len, &why);
+		cr_assert(e == ERR_CORRUPT || e == ERR_WRONG_KEY || e == ERR_CONFIG,
+			  "byte %zu of %zu: %d", at, size, e);
+		stored[at] ^= 0x40;
+	}
+	repo_world_release(&w);
+}
