@@ -23,8 +23,9 @@ enum err agent_load_config(struct agent *agent, struct error *why)
 	err = config_load(&agent->config, agent->env.files, path, why);
 	/* With --repo PATH the configuration of this machine is no matter unless it is asked for:
 	 * a typing error in it must not stand between a person and a restore. */
-	if (err != ERR_NONE && is_place && !option_given(&agent->options, OPTION_CONFIG)) {
-		if (err != ERR_MISSING)
+	if (err != ERR_NONE && is_place &&
+	    (err == ERR_MISSING || !option_given(&agent->options, OPTION_CONFIG))) {
+		if (err != ERR_MISSING || option_given(&agent->options, OPTION_CONFIG))
 			report_warning(&agent->report, "going on without: %s", why->text);
 		config_release(&agent->config);
 		return config_init(&agent->config, why);

@@ -20,7 +20,7 @@ struct agent {
 };
 
 /* Loads --config, $PGAGENT_CONFIG or the default file into agent->config.  A missing or
- * bad file is fine (with a warning) when --repo is a place and no file was asked for. */
+ * bad file is fine (with a warning) when --repo is a place; a bad one that was asked for is not. */
 enum err agent_load_config(struct agent *, struct error *why) MUST_CHECK;
 
 /* The path that agent_load_config reads. */

@@ -120,6 +120,40 @@ enum err places_open(struct agent *agent, const struct config_cluster *cluster, 
 	return e;
 }
 
+enum err places_open_to_read(struct agent *agent, const struct config_cluster *cluster,
+			     struct places *out, struct error *why)
+{
+	const struct config_repo *repos[PLACES_MAX];
+	struct error failed[PLACES_MAX];
+	size_t count = 0;
+	enum err e;
+
+	*out = (struct places){.count = 0};
+	e = config_select_repos(&agent->config, cluster, &agent->options, repos, PLACES_MAX, &count,
+				why);
+	if (e != ERR_NONE)
+		return e;
+	for (size_t i = 0; i < count; i++) {
+		struct place *place = &out->place[out->count];
+
+		*place = (struct place){.config = repos[i]};
+		if (place_open(agent, place, &failed[out->silent]) == ERR_NONE) {
+			out->count++;
+			continue;
+		}
+		store_close(place->store);
+		out->silent++;
+	}
+	if (out->count == 0) {
+		*why = failed[0];
+		return why->kind;
+	}
+	for (size_t i = 0; i < out->silent; i++)
+		report_warning(&agent->report, "going on without this repository: %s",
+			       failed[i].text);
+	return ERR_NONE;
+}
+
 void places_close(struct places *places)
 {
 	for (size_t i = 0; i < places->count; i++) {
@@ -127,4 +161,5 @@ void places_close(struct places *places)
 		store_close(places->place[i].store);
 	}
 	places->count = 0;
+	places->silent = 0;
 }

@@ -16,6 +16,7 @@ struct place {
 struct places {
 	struct place place[PLACES_MAX];
 	size_t count;
+	size_t silent; /* left out by places_open_to_read, each with a warning */
 };
 
 /* "repository NAME" or the path of one given by --repo; for messages. */
@@ -34,6 +35,10 @@ enum err place_open_store(const struct agent *, const struct config_repo *, bool
  * are configured, or what --repo says.  All or nothing. */
 enum err places_open(struct agent *, const struct config_cluster *cluster, struct places *out,
 		     struct error *why) MUST_CHECK;
+/* The same for reading: what can't be opened is left out with a warning, as another may have what is
+ * wanted.  The first failure when none can be opened. */
+enum err places_open_to_read(struct agent *, const struct config_cluster *cluster,
+			     struct places *out, struct error *why) MUST_CHECK;
 void places_close(struct places *);
 
 #endif

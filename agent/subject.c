@@ -157,6 +157,84 @@ enum err subject_of_stored(struct agent *agent, const struct places *places,
 	return ERR_NONE;
 }
 
+static enum err is_known(const struct places *places, const char *name, uint64_t system,
+			 bool *known, struct error *why)
+{
+	*known = false;
+	for (size_t i = 0; i < places->count && !*known; i++) {
+		struct found f = {
+			.name = name, .system = system, .repository = places->place[i].repository};
+		enum err e = clusters_list(f.repository, visit_cluster, &f, why);
+
+		if (e != ERR_NONE)
+			return e;
+		*known = f.count > 0;
+	}
+	return ERR_NONE;
+}
+
+static enum err open_places(struct agent *agent, enum places_use use,
+			    const struct config_cluster *config, struct places *places,
+			    struct error *why)
+{
+	return use == PLACES_TO_READ ? places_open_to_read(agent, config, places, why)
+				     : places_open(agent, config, places, why);
+}
+
+/* One cluster's repository that does not answer says nothing about the others. */
+static enum err search(struct agent *agent, uint64_t system, enum places_use use,
+		       struct places *places, const struct config_cluster **out, struct error *why)
+{
+	const struct config *config = &agent->config;
+	struct error first = {.kind = ERR_NONE};
+
+	for (size_t i = 0; i < config->clusters_count; i++) {
+		const struct config_cluster *cluster = config->clusters[i];
+		bool known = false;
+		enum err e = open_places(agent, use, cluster, places, why);
+
+		if (e == ERR_NONE)
+			e = is_known(places, cluster->section.name, system, &known, why);
+		if (known) {
+			*out = cluster;
+			return ERR_NONE;
+		}
+		if (e != ERR_NONE && first.kind == ERR_NONE)
+			first = *why;
+		places_close(places);
+	}
+	if (first.kind != ERR_NONE) {
+		*why = first;
+		return first.kind;
+	}
+	(void)error_set(why, ERR_CONFIG,
+			"which cluster? None of the %zu configured ones is known by system "
+			"identifier %" PRIu64,
+			config->clusters_count, system);
+	error_hint(why, "make it known: pgagent --cluster NAME init; or add --cluster NAME here");
+	return ERR_CONFIG;
+}
+
+enum err subject_open_of_system(struct agent *agent, uint64_t system, enum places_use use,
+				struct places *places, struct subject *out, struct error *why)
+{
+	const char *repo = option_text(&agent->options, OPTION_REPO);
+	const struct config_cluster *config = NULL;
+	enum err e;
+
+	if (option_text(&agent->options, OPTION_CLUSTER) == NULL &&
+	    agent->config.clusters_count > 1 && (repo == NULL || !config_repo_is_place(repo))) {
+		e = search(agent, system, use, places, &config, why);
+	} else {
+		e = subject_config(agent, &config, why);
+		if (e == ERR_NONE)
+			e = open_places(agent, use, config, places, why);
+	}
+	if (e == ERR_NONE)
+		e = subject_of_system(agent, places, config, system, out, why);
+	return e;
+}
+
 enum err subject_read_control(const struct agent *agent, int directory, uint64_t *system_identifier,
 			      uint32_t *segment_bytes, struct error *why)
 {

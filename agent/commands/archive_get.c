@@ -88,42 +88,54 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 	}
 }
 
+/* Repositories and cluster: by the data directory this runs in, else by the configuration alone. */
+static enum err open_subject(struct agent *agent, struct places *places, struct subject *subject,
+			     uint32_t *segment_bytes, struct error *why)
+{
+	const struct config_cluster *config = NULL;
+	struct identity identity;
+	uint64_t system = 0;
+	enum err e = subject_read_control(agent, AT_FDCWD, &system, segment_bytes, why);
+
+	if (e == ERR_NONE) {
+		e = subject_open_of_system(agent, system, PLACES_TO_READ, places, subject, why);
+		/* ERR_MISSING means "proven absent"; a repository that is not there proves nothing. */
+		return e == ERR_MISSING ? (why->kind = ERR_TRANSIENT) : e;
+	}
+	e = subject_config(agent, &config, why);
+	if (e == ERR_NONE)
+		e = places_open_to_read(agent, config, places, why);
+	if (e == ERR_MISSING)
+		return why->kind = ERR_TRANSIENT;
+	if (e == ERR_NONE)
+		e = subject_of_stored(agent, places, config, subject, why);
+	if (e == ERR_NONE)
+		e = identity_read(&subject->archive.cluster[0], &identity, why);
+	if (e == ERR_NONE)
+		*segment_bytes = identity.wal_segment_bytes;
+	return e == ERR_MISSING ? (why->kind = ERR_CONFIG) : e;
+}
+
 /* One attempt, from opening the repositories to the delivered file. */
-static enum err get_once(struct agent *agent, const struct config_cluster *config,
-			 const struct wal_name *name, const char *dest, struct error *why)
+static enum err get_once(struct agent *agent, const struct wal_name *name, const char *dest,
+			 struct error *why)
 {
 	const char *pin = option_text(&agent->options, OPTION_PIN);
 	struct places places = {.count = 0};
-	struct subject subject;
-	uint64_t system = 0;
+	struct subject subject = {.config = NULL};
 	uint32_t segment_bytes = 0;
-	struct error control_why;
-	enum err control =
-		subject_read_control(agent, AT_FDCWD, &system, &segment_bytes, &control_why);
-	enum err e = places_open(agent, config, &places, why);
+	enum err e = open_subject(agent, &places, &subject, &segment_bytes, why);
 
-	/* ERR_MISSING below means "proven absent"; a repository that is not there proves nothing. */
-	if (e == ERR_MISSING)
-		e = why->kind = ERR_TRANSIENT;
-	if (e == ERR_NONE)
-		e = control == ERR_NONE
-			    ? subject_of_system(agent, &places, config, system, &subject, why)
-			    : subject_of_stored(agent, &places, config, &subject, why);
-	if (e == ERR_MISSING)
-		e = why->kind = ERR_CONFIG;
-	if (e == ERR_NONE && control != ERR_NONE) {
-		struct identity identity;
-
-		e = identity_read(&subject.archive.cluster[0], &identity, why);
-		if (e == ERR_MISSING)
-			e = why->kind = ERR_CONFIG;
-		segment_bytes = identity.wal_segment_bytes;
-	}
 	if (e == ERR_NONE && pin != NULL)
 		keep_pin(agent, &subject, pin);
 	if (e == ERR_NONE)
 		e = wal_archive_get(&agent->env, &subject.archive, name, segment_bytes, AT_FDCWD,
 				    dest, why);
+	if (e == ERR_MISSING && places.silent > 0) {
+		e = why->kind = ERR_TRANSIENT;
+		(void)error_add(why, "%zu repositor%s did not answer, so nothing is proven absent",
+				places.silent, places.silent == 1 ? "y" : "ies");
+	}
 	places_close(&places);
 	return e;
 }
@@ -135,23 +147,30 @@ static bool may_pass(enum err e)
 	       e == ERR_FULL || e == ERR_MEMORY;
 }
 
-static enum err get_patiently(struct agent *agent, const struct config_cluster *config,
-			      const struct wal_name *name, const char *dest, enum recovery recovery,
-			      struct error *why)
+static int64_t patience_us(struct agent *agent, enum recovery recovery)
+{
+	const struct config_cluster *config = NULL;
+	struct error why;
+
+	if (recovery != RECOVERY_RESTORE)
+		return recovery == RECOVERY_STANDBY ? standby_patience_us : 0;
+	if (subject_config(agent, &config, &why) == ERR_NONE && config != NULL)
+		return config->archive_get_timeout_us;
+	return default_patience_us;
+}
+
+static enum err get_patiently(struct agent *agent, const struct wal_name *name, const char *dest,
+			      enum recovery recovery, struct error *why)
 {
 	struct clock *clock = agent->env.clock;
-	int64_t patience = recovery == RECOVERY_STANDBY ? standby_patience_us
-			   : recovery == RECOVERY_NONE  ? 0
-			   : config != NULL             ? config->archive_get_timeout_us
-							: default_patience_us;
-	int64_t deadline = clock_monotonic_us(clock) + patience;
+	int64_t deadline = clock_monotonic_us(clock) + patience_us(agent, recovery);
 	int64_t pause = retry_first_us;
 	enum err e;
 
 	for (;;) {
 		int64_t left;
 
-		e = get_once(agent, config, name, dest, why);
+		e = get_once(agent, name, dest, why);
 		left = deadline - clock_monotonic_us(clock);
 		if (!may_pass(e) || left <= 0 || *agent->env.cancelled)
 			return e;
@@ -168,17 +187,13 @@ static enum err get_patiently(struct agent *agent, const struct config_cluster *
 int command_archive_get(struct agent *agent)
 {
 	const char *file = agent->options.arguments[0];
-	const struct config_cluster *config = NULL;
 	enum recovery recovery = recovery_here(agent);
 	struct wal_name name;
 	struct error why;
 	enum err e = wal_name_from_text(file, &name, &why);
 
 	if (e == ERR_NONE)
-		e = subject_config(agent, &config, &why);
-	if (e == ERR_NONE)
-		e = get_patiently(agent, config, &name, agent->options.arguments[1], recovery,
-				  &why);
+		e = get_patiently(agent, &name, agent->options.arguments[1], recovery, &why);
 	if (e == ERR_NONE) {
 		report_put(agent->report.root, "file", report_json_text(file));
 		return EXIT_DONE;

@@ -102,7 +102,6 @@ static int level_of(const struct config_cluster *config)
 int command_archive_push(struct agent *agent)
 {
 	const char *path = agent->options.arguments[0];
-	const struct config_cluster *config = NULL;
 	struct places places = {.count = 0};
 	struct subject subject;
 	struct wal_push_result result = {.bytes = 0};
@@ -112,16 +111,12 @@ int command_archive_push(struct agent *agent)
 	int code = EXIT_DONE;
 
 	if (e == ERR_NONE)
-		e = subject_config(agent, &config, &why);
-	if (e == ERR_NONE)
-		e = places_open(agent, config, &places, &why);
-	if (e == ERR_NONE)
-		e = subject_of_system(agent, &places, config, system, &subject, &why);
+		e = subject_open_of_system(agent, system, PLACES_ALL, &places, &subject, &why);
 	if (e == ERR_NONE)
 		e = admit(agent, &subject, &why);
 	if (e == ERR_NONE)
 		e = wal_archive_push(&agent->env, &subject.archive, AT_FDCWD, path,
-				     level_of(config), &result, &why);
+				     level_of(subject.config), &result, &why);
 	if (e != ERR_NONE) {
 		code = agent_fail(agent, &why);
 	} else {

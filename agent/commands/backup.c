@@ -40,6 +40,10 @@ static void say_result(struct agent *agent, const struct backup_result *result)
 	report_text(&agent->report,
 		    "backup %s is complete: %s in %" PRIu64 " files, %s stored, %s (%s/s)\n", id,
 		    cluster, s->files, stored, took, rate);
+	/* People have read it already; those who gather logs have not. */
+	if (agent->log.json)
+		log_event(&agent->log, LEVEL_INFO, "backup %s is complete: %s, %s stored", id,
+			  cluster, stored);
 	backup_report_json(agent->report.root, s);
 	report_put(agent->report.root, "throughput_bytes_per_s", report_json_u64(per_second));
 	report_put(agent->report.root, "seconds", json_real(seconds));
@@ -97,6 +101,10 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 	request.max_rate_kb = (uint32_t)rate;
 	for (size_t i = 0; i < places->count; i++)
 		request.repository[i] = places->place[i].repository;
+	log_event(&agent->log, LEVEL_INFO, "backup of cluster %s begins%s", config->section.name,
+		  request.fast_checkpoint ? ""
+					  : " with the server's next checkpoint, which can take "
+					    "minutes (--checkpoint fast does not wait)");
 	if (backup_run(&agent->env, &request, &result, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	progress_erase(&agent->progress);

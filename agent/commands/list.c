@@ -193,7 +193,7 @@ int command_list(struct agent *agent)
 	int code = EXIT_DONE;
 
 	if (e == ERR_NONE)
-		e = places_open(agent, config, &places, &why);
+		e = places_open_to_read(agent, config, &places, &why);
 	if (e == ERR_NONE)
 		e = list(agent, &places, config, &why);
 	if (e != ERR_NONE)

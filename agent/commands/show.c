@@ -150,7 +150,7 @@ int command_show(struct agent *agent)
 	int code = EXIT_DONE;
 
 	if (e == ERR_NONE) {
-		e = places_open(agent, config, &places, &why);
+		e = places_open_to_read(agent, config, &places, &why);
 		if (e == ERR_MISSING) {
 			/* A repository that is not there is no "nothing matches". */
 			code = agent_fail_as(agent, EXIT_FAILED, &why);
