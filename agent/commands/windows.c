@@ -75,11 +75,11 @@ static void add_timeline(struct timelines *t, uint32_t timeline)
 	t->count++;
 }
 
-static enum err add_listed(void *ctx, const struct wal_listed *listed, struct error *why)
+static enum err add_listed(void *ctx, uint32_t timeline, bool is_history, struct error *why)
 {
 	(void)why; /* nothing here can fail */
-	if (listed->name.kind == WAL_NAME_SEGMENT)
-		add_timeline(ctx, listed->name.timeline);
+	if (!is_history)
+		add_timeline(ctx, timeline);
 	return ERR_NONE;
 }
 
@@ -329,7 +329,7 @@ enum err windows_read(const struct env *env, const struct wal_archive *archive,
 		if (catalog->entry[i].summary.system_identifier == system_identifier)
 			add_timeline(&timelines, catalog->entry[i].summary.timeline);
 	for (size_t i = 0; i < archive->count && timelines.count > 0 && e == ERR_NONE; i++)
-		e = wal_list(&archive->cluster[i], add_listed, &timelines, why);
+		e = wal_list_timelines(&archive->cluster[i], add_listed, &timelines, why);
 	for (size_t i = 0; i < timelines.count && e == ERR_NONE; i++) {
 		l->timeline = timelines.number[i];
 		e = read_window(l, out, count, why);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CLUSTER_KEY_MAX = CLUSTER_NAME_MAX + 64, SYSTEM_TEXT_MAX = 20 };
+enum { CLUSTER_KEY_MAX = CLUSTER_NAME_MAX + 64 };
 
 bool cluster_is_name(const char *name)
 {
@@ -152,29 +152,16 @@ struct found_clusters {
 	size_t count, room;
 };
 
-/* "<cluster>/<system>/identity" into its parts; false for any other key. */
-static bool is_identity_key(const char *key, char name[CLUSTER_NAME_MAX], uint64_t *system)
+struct cluster_walk {
+	const struct repository *repository;
+	struct found_clusters *found;
+	const char *name; /* of the cluster at hand */
+};
+
+static enum err found_add(struct found_clusters *found, const struct cluster *c, struct error *why)
 {
-	const char *first = strchr(key, '/');
-	const char *second = first != NULL ? strchr(first + 1, '/') : NULL;
-	size_t len = first != NULL ? (size_t)(first - key) : 0;
+	struct found_cluster *one;
 
-	if (second == NULL || strcmp(second, "/identity") != 0 || len >= CLUSTER_NAME_MAX ||
-	    second - first - 1 > SYSTEM_TEXT_MAX)
-		return false;
-	memcpy(name, key, len);
-	name[len] = '\0';
-	return cluster_is_name(name) &&
-	       text_to_u64(bytes_of(first + 1, (size_t)(second - first - 1)), system);
-}
-
-static enum err gather_identity(void *ctx, const struct store_object *object, struct error *why)
-{
-	struct found_clusters *found = ctx;
-	struct found_cluster one;
-
-	if (!is_identity_key(object->key, one.name, &one.system))
-		return ERR_NONE;
 	if (found->count == found->room) {
 		size_t room = found->room == 0 ? 16 : found->room * 2;
 		struct found_cluster *at = reallocarray(found->at, room, sizeof(*at));
@@ -184,8 +171,43 @@ static enum err gather_identity(void *ctx, const struct store_object *object, st
 		found->at = at;
 		found->room = room;
 	}
-	found->at[found->count++] = one;
+	one = &found->at[found->count++];
+	memcpy(one->name, c->name, sizeof(one->name));
+	one->system = c->system_identifier;
 	return ERR_NONE;
+}
+
+/* "<cluster>/<system>/": one of ours when it has an identity. */
+static enum err walk_system(void *ctx, const char *part, struct error *why)
+{
+	struct cluster_walk *w = ctx;
+	struct store_object object;
+	struct cluster c;
+	char key[CLUSTER_KEY_MAX];
+	uint64_t system;
+	enum err e;
+
+	/* Nor "007", which would be 7 once more. */
+	if (part[0] == '0' || !text_to_u64(bytes_of_text(part), &system))
+		return ERR_NONE;
+	cluster_init(&c, w->repository, w->name, system);
+	identity_key(&c, key);
+	e = store_stat(w->repository->store, key, &object, why);
+	if (e == ERR_NONE)
+		e = found_add(w->found, &c, why);
+	return e == ERR_MISSING ? ERR_NONE : e;
+}
+
+static enum err walk_cluster(void *ctx, const char *part, struct error *why)
+{
+	struct cluster_walk *w = ctx;
+	char prefix[CLUSTER_KEY_MAX];
+
+	if (!cluster_is_name(part))
+		return ERR_NONE;
+	w->name = part;
+	(void)snprintf(prefix, sizeof(prefix), "%s/", part); /* a name is short enough */
+	return store_parts(w->repository->store, prefix, walk_system, w, why);
 }
 
 static int compare_found(const void *a, const void *b)
@@ -204,9 +226,10 @@ enum err clusters_list(const struct repository *r,
 		       void *ctx, struct error *why)
 {
 	struct found_clusters found = {.count = 0};
-	enum err e = store_list(r->store, "", gather_identity, &found, why);
+	struct cluster_walk w = {.repository = r, .found = &found};
+	enum err e = store_parts(r->store, "", walk_cluster, &w, why);
 
-	/* The order of keys is another: '-' comes before '/', and "10" before "9". */
+	/* As text "10" comes before "9". */
 	if (e == ERR_NONE && found.count > 0)
 		qsort(found.at, found.count, sizeof(*found.at), compare_found);
 	for (size_t i = 0; i < found.count && e == ERR_NONE; i++)

@@ -394,6 +394,8 @@ Test(repository, clusters_are_listed_by_name_and_then_by_identifier)
 	cr_assert_eq(store_put(w.store, "c/1/wal/x", bytes_of_text("x"), &w.why), ERR_NONE);
 	cr_assert_eq(store_put(w.store, "docs/1/identity", bytes_of_text("x"), &w.why), ERR_NONE);
 	cr_assert_eq(store_put(w.store, "d/x/identity", bytes_of_text("x"), &w.why), ERR_NONE);
+	cr_assert_eq(store_put(w.store, "b/010/identity", bytes_of_text("x"), &w.why), ERR_NONE);
+	cr_assert_eq(store_put(w.store, "e", bytes_of_text("x"), &w.why), ERR_NONE);
 	cr_assert_eq(clusters_list(w.repository, note_cluster, text, &w.why), ERR_NONE);
 	cr_assert_str_eq(text, "a:12 a-x:5 b:9 b:10 ");
 	world_release(&w);
