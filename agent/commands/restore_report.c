@@ -109,7 +109,7 @@ static void target_text(struct report *r, const struct restore_request *request,
 	char lsn[LSN_TEXT_MAX], moment[TIME_TARGET_TEXT_MAX];
 	const char *edge = plan->target_inclusive ? "with the target itself" : "just before it";
 
-	lsn_to_text(plan->target_lsn, lsn);
+	lsn_to_text(request->kind == TARGET_BACKUP_END ? plan->backup.stop : plan->target_lsn, lsn);
 	switch (request->kind) {
 	case TARGET_LATEST:
 		report_text(r, "  target      all that is archived without a gap, up to %s\n", lsn);
@@ -169,6 +169,10 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 	if (plan->resumes)
 		report_text(r, "  note        the directory holds an interrupted restore of this "
 			       "backup, which is begun anew\n");
+}
+
+void restore_verdict_text(struct report *r, const struct restore_plan *plan)
+{
 	for (size_t i = 0; i < plan->problems; i++) {
 		report_text(r, "PROBLEM: %s\n", plan->problem[i].message);
 		if (*plan->problem[i].hint != '\0')
@@ -208,6 +212,16 @@ static void target_option(const struct restore_request *request, char *out, size
 		       quoted); /* a cut line is still a hint */
 }
 
+/* "/usr/lib/postgresql/15/bin/pg_ctl", which is not on everybody's PATH: the start command's first
+ * word, as quoted there. */
+static void control_command(const struct restore_result *result, char *out, size_t size)
+{
+	const char *end = strstr(result->start_command, " -D ");
+
+	(void)snprintf(out, size, "%.*s", end != NULL ? (int)(end - result->start_command) : 6,
+		       end != NULL ? result->start_command : "pg_ctl"); /* cut: still a hint */
+}
+
 static void say_look(struct report *r, const struct restore_closing *c, const char *psql)
 {
 	if (c->started != NULL)
@@ -221,7 +235,8 @@ static void say_look(struct report *r, const struct restore_closing *c, const ch
 void restore_closing_text(struct report *r, const struct restore_closing *c)
 {
 	const struct restore_request *request = c->request;
-	char psql[600] = "psql", sockets[512], directory[2 * PATH_MAX], target[600];
+	char psql[600] = "psql", sockets[512] = "", directory[2 * PATH_MAX], target[600];
+	char control[PATH_MAX];
 
 	if (c->started != NULL &&
 	    escape_shell(c->started->socket_directory, sockets, sizeof(sockets)))
@@ -230,6 +245,7 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 	if (!escape_shell(request->directory, directory, sizeof(directory)))
 		(void)snprintf(directory, sizeof(directory), "DIR"); /* fits */
 	target_option(request, target, sizeof(target));
+	control_command(c->result, control, sizeof(control));
 	say_look(r, c, psql);
 	if (!c->plan->side)
 		report_text(r,
@@ -241,11 +257,11 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 			    "it: pg_dump -h %s -p %d\n",
 			    sockets, c->started->port);
 	else
-		report_text(r, "to keep it:       pg_ctl promote -D %s, or pg_dump what you need\n",
-			    directory);
+		report_text(r, "to keep it:       %s promote -D %s, or pg_dump what you need\n",
+			    control, directory);
 	report_text(r,
-		    "to try another:   pg_ctl stop -m immediate -D %s; %s restore -D "
+		    "to try another:   %s stop -m immediate -D %s; %s restore -D "
 		    "ANOTHER_DIR%s%s --start\n",
-		    directory, request->program,
+		    control, directory, request->program,
 		    *target != '\0' ? target : " --to-time '10 minutes ago'", c->source);
 }

@@ -9,6 +9,8 @@
 void restore_plan_json(json_t *object, const struct restore_request *, const struct restore_plan *);
 void restore_plan_text(struct report *, const struct restore_request *,
 		       const struct restore_plan *);
+/* Every problem with what to do, or that there is none. */
+void restore_verdict_text(struct report *, const struct restore_plan *);
 
 /* The plan's first problem as an error: ERR_MISSING when the target is out of reach, ERR_FULL for
  * lack of space, else ERR_CONFIG. */

@@ -1,0 +1,37 @@
+/* What check makes of an archive_command. */
+#include "commands/check.h"
+
+#include <criterion/criterion.h>
+
+Test(check, knows_its_own_archive_command_at_any_path)
+{
+	cr_expect(check_is_own_archive_command("/usr/bin/pgagent archive-push --cluster main %p"));
+	cr_expect(check_is_own_archive_command("\"/opt/x/pgagent\" --config \"/a b\" archive-push "
+					       "\"%p\""));
+	cr_expect_not(check_is_own_archive_command("cp %p /mnt/%f"));
+	cr_expect_not(check_is_own_archive_command("pgbackrest archive-push %p"));
+	cr_expect_not(check_is_own_archive_command("pgagent archive-push pg_wal/x"));
+	cr_expect_not(check_is_own_archive_command(""));
+}
+
+Test(check, takes_the_first_word_without_its_quotes)
+{
+	char word[32];
+
+	cr_assert(check_first_word("/usr/bin/pgagent archive-push", word, sizeof(word)));
+	cr_expect_str_eq(word, "/usr/bin/pgagent");
+	cr_assert(check_first_word("  \"/opt/it's here/pgagent\" x", word, sizeof(word)));
+	cr_expect_str_eq(word, "/opt/it's here/pgagent");
+	cr_assert(check_first_word("'/a b'/c\td", word, sizeof(word)));
+	cr_expect_str_eq(word, "/a b/c");
+}
+
+Test(check, has_no_first_word_of_nothing_or_of_too_much)
+{
+	char word[8];
+
+	cr_expect_not(check_first_word("", word, sizeof(word)));
+	cr_expect_not(check_first_word("   ", word, sizeof(word)));
+	cr_expect_not(check_first_word("12345678", word, sizeof(word)));
+	cr_expect(check_first_word("1234567", word, sizeof(word)));
+}
