@@ -259,9 +259,10 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 	else
 		report_text(r, "to keep it:       %s promote -D %s, or pg_dump what you need\n",
 			    control, directory);
-	report_text(r,
-		    "to try another:   %s stop -m immediate -D %s; %s restore -D "
-		    "ANOTHER_DIR%s%s --start\n",
-		    control, directory, request->program,
+	report_text(r, "to try another:   ");
+	/* In place it may be the production server by now, which is nothing to be stopped lightly. */
+	if (c->plan->side)
+		report_text(r, "%s stop -m immediate -D %s; ", control, directory);
+	report_text(r, "%s restore -D ANOTHER_DIR%s%s --start\n", request->program,
 		    *target != '\0' ? target : " --to-time '10 minutes ago'", c->source);
 }
