@@ -158,8 +158,9 @@ enum err target_put(const struct target *, const char *path, struct bytes, mode_
 		    struct error *why) MUST_CHECK;
 /* 6 */
 enum err target_link_places(const struct target *, struct error *why) MUST_CHECK;
-/* The last step. */
-enum err target_remove_markers(const struct target *, struct error *why) MUST_CHECK;
+/* 10 */
+enum err target_remove_markers(const struct target *, const struct restore_plan *,
+			       struct error *why) MUST_CHECK;
 
 /* ---- files: the parallel writer ---- */
 

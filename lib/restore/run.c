@@ -297,7 +297,7 @@ static enum err run_write(struct run *r)
 	if (e == ERR_NONE)
 		e = run_control(r); /* 9 */
 	if (e == ERR_NONE)
-		e = target_remove_markers(&r->target, r->why); /* 10 */
+		e = target_remove_markers(&r->target, r->plan, r->why); /* 10 */
 	r->out->bytes_written = totals.bytes + r->control_len;
 	r->out->files = totals.files + 1;
 	return e;

@@ -477,22 +477,30 @@ enum err target_link_places(const struct target *t, struct error *why)
 	return e;
 }
 
-enum err target_remove_markers(const struct target *t, struct error *why)
+static enum err remove_marker(const struct target *t, int dir, const char *root, struct error *why)
 {
-	struct files *files = t->env->files;
+	int answer = t->env->files->ops->unlink(t->env->files, dir, RESTORE_MARKER, 0);
+
+	return answer < 0 ? os_failed(why, answer, "removing", root, RESTORE_MARKER)
+			  : sync_dir(t, dir, root, why);
+}
+
+enum err target_remove_markers(const struct target *t, const struct restore_plan *plan,
+			       struct error *why)
+{
+	struct error ignored;
+	enum err e = ERR_NONE;
 
 	/* The target's own goes last: while it is there, a second run may empty everything. */
-	for (size_t i = 0; i <= t->places; i++) {
-		int dir = i < t->places ? t->place[i].dir : t->dir;
-		const char *root = i < t->places ? t->place[i].path : t->path;
-		int answer = files->ops->unlink(files, dir, RESTORE_MARKER, 0);
-		enum err e;
-
-		if (answer < 0)
-			return os_failed(why, answer, "removing", root, RESTORE_MARKER);
-		e = sync_dir(t, dir, root, why);
-		if (e != ERR_NONE)
-			return e;
-	}
-	return ERR_NONE;
+	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
+		e = remove_marker(t, t->place[i].dir, t->place[i].path, why);
+	if (e == ERR_NONE)
+		e = remove_marker(t, t->dir, t->path, why);
+	if (e == ERR_NONE)
+		return ERR_NONE;
+	/* So that the second run is let in; where this fails too, it refuses, which is safe. */
+	for (size_t i = 0; i < t->places; i++)
+		(void)!put_marker(t, t->place[i].dir, t->place[i].path, plan, &ignored);
+	(void)!put_marker(t, t->dir, t->path, plan, &ignored);
+	return e;
 }

@@ -135,7 +135,7 @@ static inline int fault_open_beneath(struct files *files, int dir, const char *p
 							   flags, mode);
 }
 
-static inline int fault_close(struct files *files, int fd)
+static inline int fault_files_close(struct files *files, int fd)
 {
 	bool hit = fault_files_hits(files, FAULT_CLOSE);
 	int done = fault_files_inner(files)->ops->close(fault_files_inner(files), fd);
@@ -171,8 +171,8 @@ static inline int fault_truncate(struct files *files, int fd, off_t len)
 	FAULT_PASS(FAULT_TRUNCATE, int, truncate(f, fd, len));
 }
 
-static inline int fault_stat(struct files *files, int dir, const char *path, int flags,
-			     struct stat *out)
+static inline int fault_files_stat(struct files *files, int dir, const char *path, int flags,
+				   struct stat *out)
 {
 	FAULT_PASS(FAULT_STAT, int, stat(f, dir, path, flags, out));
 }
@@ -224,8 +224,8 @@ static inline int fault_unlink(struct files *files, int dir, const char *path, i
 	FAULT_PASS(FAULT_UNLINK, int, unlink(f, dir, path, flags));
 }
 
-static inline int fault_list(struct files *files, int dir, const char *path, files_visit *visit,
-			     void *ctx)
+static inline int fault_files_list(struct files *files, int dir, const char *path,
+				   files_visit *visit, void *ctx)
 {
 	FAULT_PASS(FAULT_LIST, int, list(f, dir, path, visit, ctx));
 }
@@ -240,13 +240,13 @@ static inline void fault_files_init(struct fault_files *f, struct files *inner)
 	static const struct files_ops ops = {
 		.open = fault_open,
 		.open_beneath = fault_open_beneath,
-		.close = fault_close,
+		.close = fault_files_close,
 		.pread = fault_pread,
 		.pwrite = fault_pwrite,
 		.fsync = fault_fsync,
 		.allocate = fault_allocate,
 		.truncate = fault_truncate,
-		.stat = fault_stat,
+		.stat = fault_files_stat,
 		.stat_fd = fault_stat_fd,
 		.mkdir = fault_mkdir,
 		.chmod_fd = fault_chmod_fd,
@@ -256,7 +256,7 @@ static inline void fault_files_init(struct fault_files *f, struct files *inner)
 		.symlink = fault_symlink,
 		.readlink = fault_readlink,
 		.unlink = fault_unlink,
-		.list = fault_list,
+		.list = fault_files_list,
 		.free_bytes = fault_free_bytes,
 	};
 

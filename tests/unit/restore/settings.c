@@ -168,8 +168,13 @@ Test(settings, what_is_kept_is_not_neutralised_and_what_is_set_wins)
 
 Test(settings, what_the_restore_decides_itself_cannot_be_set)
 {
-	static const char *const names[] = {"recovery_target_time", "Recovery_Target",
-					    "restore_command", "data_directory", "1st", "a b", ""};
+	static const char *const names[] = {"recovery_target_time",
+					    "Recovery_Target",
+					    "restore_command",
+					    "data_directory",
+					    "1st",
+					    "a b",
+					    ""};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		struct scene *s = scene(TARGET_LATEST);
