@@ -7,12 +7,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TAKEN_NUMBERS_MAX = 64 /* skipped in one heartbeat */ };
+enum {
+	TAKEN_NUMBERS_MAX = 64, /* skipped in one heartbeat */
+	FOLDER_MAX = 80,        /* "pins/<holder>/" with its NUL */
+	PIN_NAME_MAX = 96       /* "<holder>/<n>"; what is longer is nobody's pin */
+};
 
 static void pin_key(const struct cluster *c, const char *holder, uint32_t n,
 		    char out[STORE_KEY_MAX])
 {
-	(void)snprintf(out, STORE_KEY_MAX, "%spins/%s/%08u", c->prefix, holder, n);
+	(void)snprintf(out, STORE_KEY_MAX, "%spins/%.64s/%08u", c->prefix, holder, n);
+}
+
+/* The key of what was listed below `folder`; false: too long to be a pin. */
+static bool listed_key(const struct cluster *c, const char *folder, const char *name,
+		       char out[STORE_KEY_MAX])
+{
+	if (strlen(name) > PIN_NAME_MAX)
+		return false;
+	/* fits by its parts */
+	(void)snprintf(out, STORE_KEY_MAX, "%s%.*s%.*s", c->prefix, FOLDER_MAX, folder,
+		       PIN_NAME_MAX, name);
+	return true;
 }
 
 static void put_body(const struct cluster *c, const struct pin *pin, struct writer *out)
@@ -78,7 +94,7 @@ enum err pin_put(const struct cluster *c, struct pin *pin, struct error *why)
 
 enum err pin_drop(const struct cluster *c, const char *holder, struct error *why)
 {
-	char folder[80], key[STORE_KEY_MAX];
+	char folder[FOLDER_MAX], key[STORE_KEY_MAX];
 	struct key_list pins;
 	struct error reason, first = {.kind = ERR_NONE};
 	enum err err;
@@ -87,7 +103,8 @@ enum err pin_drop(const struct cluster *c, const char *holder, struct error *why
 	err = key_list_read(c, folder, &pins, why);
 	/* From the oldest on, so that a holder never looks as if it had gone back. */
 	for (size_t i = 0; !err && i < pins.count; i++) {
-		(void)snprintf(key, sizeof(key), "%s%s%s", c->prefix, folder, pins.key[i]);
+		if (!listed_key(c, folder, pins.key[i], key))
+			continue;
 		if (store_remove(c->repository->store, key, &reason) != ERR_NONE && !first.kind)
 			first = reason;
 	}
@@ -113,7 +130,8 @@ static enum err read_pin(const struct cluster *c, const char *name, struct left_
 	enum err err;
 
 	*out = (struct left_pin){.kind = ""};
-	(void)snprintf(key, sizeof(key), "%spins/%s", c->prefix, name);
+	if (!listed_key(c, "pins/", name, key))
+		return error_set(why, ERR_CORRUPT, "pin %s: no pin has so long a name", name);
 	writer_init(&body, RECORD_BYTES_MAX);
 	err = record_get(c->repository, key, "pin", &body, why);
 	if (!err) {

@@ -272,7 +272,7 @@ Test(aead, one_key_seals_a_bounded_number_of_messages)
 /* Only the length is looked at. */
 Test(aead, a_message_beyond_the_lengths_of_openssl_is_refused)
 {
-	struct sealed s;
+	struct sealed s = {0};
 	struct bytes huge = bytes_of(s.text, (size_t)INT_MAX + 1), none = bytes_of(NULL, 0);
 	struct aead *sealer, *opener;
 

@@ -283,6 +283,29 @@ Test(pin, a_damaged_pin_is_left_alone_and_blocks_nobody)
 	repo_world_release(&w);
 }
 
+/* Cut to length, its name could be that of another object. */
+Test(pin, a_name_too_long_for_a_pin_is_left_alone_and_blocks_nobody)
+{
+	struct repo_world w;
+	struct host_identity gone;
+	struct pin pin = pin_number(1);
+	struct error why;
+	char key[STORE_KEY_MAX + 1];
+
+	repo_world_init(&w, NULL);
+	(void)snprintf(key, sizeof(key), "%spins/%s/%0200d", w.cluster.prefix, pin.holder, 3);
+	OK(store_put(w.memory, key, bytes_of_text("x"), &why));
+	OK(pin_put(&w.cluster, &pin, &why));
+	OK(pin_drop(&w.cluster, pin.holder, &why));
+	cr_assert_eq(keys_below(&w, "pins/"), 1);
+	host_identify(&w.env, &gone);
+	gone.pid = dead_pid();
+	left_pin(&w, pin_number(2).holder, "backup", &gone);
+	cr_assert_eq(clear(&w), 1);
+	cr_assert_eq(keys_below(&w, "pins/"), 1);
+	repo_world_release(&w);
+}
+
 Test(pin, after_a_failure_anywhere_clearing_can_be_repeated)
 {
 	for (unsigned nth = 1;; nth++) {
