@@ -217,11 +217,16 @@ static int restore(struct restoring *r)
 	progress_erase(&agent->progress);
 	restore_plan_text(&agent->report, &r->asked.request, &r->plan);
 	restore_plan_json(agent->report.root, &r->asked.request, &r->plan);
+	if (r->plan.reachable || only_plan)
+		restore_verdict_text(&agent->report, &r->plan);
 	if (r->plan.reachable)
 		return only_plan ? EXIT_DONE : carry_out(r);
 	(void)restore_plan_error(&r->plan, &why);
-	if (!only_plan)
+	if (!only_plan) {
+		for (size_t i = 1; i < r->plan.problems; i++)
+			report_warning(&agent->report, "also: %s", r->plan.problem[i].message);
 		return agent_fail(agent, &why);
+	}
 	/* The plan itself is the answer; the code says what kind of answer. */
 	return report_exit_code(EXITS_TARGET, why.kind, 0);
 }
@@ -238,7 +243,7 @@ int command_restore(struct agent *agent)
 	if (e == ERR_NONE)
 		e = restore_request_read(agent, r.config, &r.asked, &why);
 	if (e == ERR_NONE)
-		e = places_open(agent, r.config, &r.places, &why);
+		e = places_open_to_read(agent, r.config, &r.places, &why);
 	if (e == ERR_NONE)
 		e = subject_of_stored(agent, &r.places, r.config, &r.subject, &why);
 	if (e == ERR_NONE)
