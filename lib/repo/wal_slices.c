@@ -251,9 +251,12 @@ static enum err list_slices(const struct cluster *cluster, const struct wal_name
 {
 	struct walk w = {.visit = collect_slice, .ctx = s};
 	char prefix[STORE_KEY_MAX];
+	size_t len;
 
 	wal_key(cluster, name, prefix);
-	strcat(prefix, "."); /* fits: keys of slices are longer */
+	len = strlen(prefix);
+	(void)snprintf(prefix + len, sizeof(prefix) - len,
+		       "."); /* fits: keys of slices are longer */
 	return store_list(cluster->repository->store, prefix, walk_object, &w, why);
 }
 

@@ -1,6 +1,6 @@
 /* Facts about the names of attempts. */
-#include "base/bytes.h"
 #include "repo/attempt.h"
+#include "base/bytes.h"
 
 #include <criterion/criterion.h>
 
