@@ -255,6 +255,37 @@ static enum err read_manifest(struct planning *p, const struct attempt *attempt)
 	return first.kind;
 }
 
+/* What is lost is better said before the first byte is written than after half of them.  Of several
+ * repositories each may have what the others lack: there only reading tells. */
+static enum err check_packs(struct planning *p)
+{
+	struct error first = {.kind = ERR_NONE};
+	char id[ATTEMPT_TEXT_MAX];
+
+	for (size_t i = 0; i < p->archive->count; i++) {
+		enum err e = decision_check_packs(&p->archive->cluster[i], p->manifest, p->why);
+
+		if (e == ERR_NONE)
+			return ERR_NONE;
+		if (first.kind == ERR_NONE)
+			first = *p->why;
+	}
+	*p->why = first;
+	if (p->archive->count == 1) {
+		attempt_to_text(&p->plan->backup.attempt, id);
+		(void)error_add(p->why, "backup %s is damaged", id);
+		error_hint(
+			p->why,
+			"all that is wrong with it: pgagent verify %s; from another one: pgagent "
+			"list, then --backup ID",
+			id);
+		return first.kind;
+	}
+	observer_event(p->env->observer, LEVEL_WARNING, "no repository has all of it: %s",
+		       first.text);
+	return ERR_NONE;
+}
+
 static enum err choose(struct planning *p, bool *found)
 {
 	const struct restore_request *r = p->request;
@@ -480,6 +511,9 @@ static enum err plan_backup(struct planning *p)
 	if (e == ERR_NONE && go_on)
 		e = choose(p, &go_on);
 	if (e != ERR_NONE || p->manifest == NULL)
+		return e;
+	e = check_packs(p);
+	if (e != ERR_NONE)
 		return e;
 	e = reach(p, &go_on);
 	if (e == ERR_NONE && go_on)

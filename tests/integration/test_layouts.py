@@ -216,20 +216,6 @@ def test_names_with_spaces_and_quotes(lab, major):
     assert clone.sql("SELECT count(*) FROM pg_database WHERE datname LIKE '%name%'") == "1"
 
 
-def test_a_standby_of_the_archive_follows_it(lab, major):
-    server, agent = lab.protected(major, scale=1)
-    agent.backup()
-    server.archive_all()
-    target = lab.place("r")
-    agent.restore(target, "--standby", "--start")
-    clone = lab.attach(target, server)
-    server.sql("CREATE TABLE later AS SELECT 1 AS i")
-    server.archive_all()
-    until("the standby to follow", lambda: clone.sql(
-        "SELECT to_regclass('later') IS NOT NULL") == "t")
-    assert clone.sql("SELECT pg_is_in_recovery()") == "t"
-
-
 @pytest.mark.only(15)
 def test_pg_basebackup_of_the_promoted_clone_is_whole(lab, major):
     server, agent = lab.protected(major, scale=1)

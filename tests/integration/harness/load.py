@@ -1,6 +1,5 @@
 """Data to back up and the load under which it is done."""
 
-import signal
 import subprocess
 from pathlib import Path
 
@@ -60,7 +59,8 @@ class Load:
         if self.process is None:
             return
         assert self.process.poll() is None, f"pgbench ended early:\n{self.log.read_text()}"
-        self.process.send_signal(signal.SIGINT)
+        # Not SIGINT: it is ignored where the tests were started in the background.
+        self.process.terminate()
         self.process.wait(30)
         self.process = None
 
