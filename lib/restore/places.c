@@ -14,12 +14,34 @@
 
 enum { NAMES_BYTES_MAX = 1 << 20 };
 
+/* Appends the parts of `rest` to the path in `out`, without empty ones and "."; false when it does
+ * not fit or goes up: "missing/.." would be resolved by nobody. */
+static bool append_parts(char out[PATH_MAX], const char *rest)
+{
+	size_t used = strcmp(out, "/") == 0 ? 0 : strlen(out);
+
+	while (*rest != '\0') {
+		size_t len = strcspn(rest, "/");
+
+		if (len == 2 && memcmp(rest, "..", 2) == 0)
+			return false;
+		if (len > 0 && !(len == 1 && *rest == '.')) {
+			if (used + 1 + len >= PATH_MAX)
+				return false;
+			out[used++] = '/';
+			memcpy(out + used, rest, len);
+			used += len;
+			out[used] = '\0';
+		}
+		rest += len + (rest[len] == '/');
+	}
+	return true;
+}
+
 enum err place_real(const char *path, char out[PATH_MAX], struct error *why)
 {
 	char head[PATH_MAX], real[PATH_MAX];
-	const char *rest = "";
 	size_t len = strlen(path);
-	int n;
 
 	if (path[0] != '/')
 		return error_set(why, ERR_CONFIG, "\"%s\" is no absolute path", path);
@@ -30,39 +52,21 @@ enum err place_real(const char *path, char out[PATH_MAX], struct error *why)
 		return error_set(why, ERR_CONFIG, "a path with a newline cannot be configured: %s",
 				 path);
 	memcpy(head, path, len + 1);
-	while (len > 1 && head[len - 1] == '/')
-		head[--len] = '\0';
 	/* What exists is resolved, what does not is appended. */
-	for (;;) {
-		char *slash;
-
-		if (realpath(head, real) != NULL)
-			break;
+	while (realpath(head, real) == NULL) {
 		if (errno != ENOENT)
 			return error_set_os(why, error_kind_of_os(errno), errno, "\"%s\"", head);
-		slash = strrchr(head, '/');
-		len = (size_t)(slash - head);
-		if (slash == head) {
-			memcpy(real, "/", 2);
-			break;
-		}
-		*slash = '\0';
+		while (len > 1 && head[len - 1] == '/')
+			len--;
+		while (len > 1 && head[len - 1] != '/')
+			len--;
+		head[len] = '\0';
 	}
-	rest = path + len;
-	while (*rest == '/')
-		rest++;
-	n = snprintf(out, PATH_MAX, "%s%s%s", real,
-		     *rest != '\0' && strcmp(real, "/") != 0 ? "/" : "", rest);
-	if (n < 0 || n >= PATH_MAX)
-		return error_set(why, ERR_CONFIG, "a path is too long: %.100s...", path);
-	for (len = (size_t)n; len > 1 && out[len - 1] == '/'; len--)
-		out[len - 1] = '\0';
-	/* "new/../old" would be resolved by nobody. */
-	if (*rest != '\0' && (strncmp(rest, "../", 3) == 0 || strcmp(rest, "..") == 0 ||
-			      strstr(rest, "/../") != NULL ||
-			      (strlen(rest) > 3 && strcmp(rest + strlen(rest) - 3, "/..") == 0)))
-		return error_set(why, ERR_CONFIG, "\"%s\" goes up from a directory that is missing",
+	if (!append_parts(real, path + len))
+		return error_set(why, ERR_CONFIG,
+				 "\"%s\" goes up from a directory that is missing, or is too long",
 				 path);
+	memcpy(out, real, strlen(real) + 1);
 	return ERR_NONE;
 }
 

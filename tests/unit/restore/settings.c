@@ -1,5 +1,5 @@
 /* What is written into the configuration of a restored server. */
-#include <criterion/criterion.h>
+#include "golden.h"
 
 #include "restore/restore_internal.h"
 
@@ -13,9 +13,8 @@ struct scene {
 
 static struct scene *scene(enum target_kind kind)
 {
-	struct scene *s = calloc(1, sizeof(*s));
+	struct scene *s = (struct scene *)(void *)golden_new(sizeof(*s));
 
-	cr_assert_not_null(s);
 	s->request = (struct restore_request){
 		.directory = "/r", .kind = kind, .archive_get = "/usr/bin/pgagent archive-get"};
 	s->plan = (struct restore_plan){.kind = kind,
@@ -32,6 +31,17 @@ static struct scene *scene(enum target_kind kind)
 	return s;
 }
 
+/* Its memory stays: each test is a process of its own. */
+static const char *text_of(struct writer *w)
+{
+	char *text = (char *)golden_new(w->len + 1);
+
+	cr_assert_not(w->bad);
+	memcpy(text, w->data, w->len);
+	writer_release(w);
+	return text;
+}
+
 static const char *written(struct scene *s)
 {
 	struct writer w;
@@ -40,9 +50,7 @@ static const char *written(struct scene *s)
 	writer_init(&w, 1 << 16);
 	e = settings_auto_conf(&s->in, &w, &s->why);
 	cr_assert_eq(e, ERR_NONE, "%s", s->why.text);
-	writer_u8(&w, 0);
-	cr_assert_not(w.bad);
-	return (const char *)w.data; /* each test is a process of its own */
+	return text_of(&w);
 }
 
 #define HAS(text, part) cr_assert_not_null(strstr(text, part), "no %s in\n%s", part, text)
@@ -244,8 +252,7 @@ Test(settings, a_configuration_of_its_own_names_only_the_copy)
 						       "external_pid_file /run/x\n"),
 					 &w, &s->why),
 		     ERR_NONE, "%s", s->why.text);
-	writer_u8(&w, 0);
-	text = (const char *)w.data;
+	text = text_of(&w);
 	HAS(text, "data_directory = '/r/it''s'\n");
 	HAS(text, "hba_file = '/r/it''s/pgagent-start.hba'\n");
 	HAS(text, "ident_file = '/r/it''s/pgagent-start.ident'\n");

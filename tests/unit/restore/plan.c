@@ -1,0 +1,395 @@
+/* Plans over WAL that PostgreSQL 15 wrote: what can be reached, and what is said when it cannot. */
+#include "scratch.h"
+#include "small_backup.h"
+#include "wal_shelf.h"
+
+#include "restore/restore_internal.h"
+
+/* Timeline 2 leaves 1 at 0/F000A0; its last record is at 0/1100028 (tests/unit/wal/reach.c). */
+enum { START = 0xB00028, STOP = 0xB00100, FORK = 0xF000A0, LAST = 0x1100028 };
+
+struct scene {
+	struct scratch scratch;
+	struct repo_world repo;
+	struct wal_archive archive;
+	struct restore_request request;
+	struct restore_plan plan;
+	struct listener heard;
+	struct env env;
+	struct error why;
+	char directory[128];
+};
+
+static void add_backup(struct scene *s, unsigned number, uint64_t start, uint64_t stop)
+{
+	struct small_backup b;
+	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
+
+	small_backup_begin(&b, &s->repo, number);
+	b.manifest->summary.start = lsn_of(start);
+	b.manifest->summary.stop = lsn_of(stop);
+	b.manifest->summary.wal_segment_bytes = SHELF_SEGMENT;
+	b.manifest->summary.finished_us = INT64_C(1700000000000000) + number * INT64_C(1000000);
+	small_backup_file(&b, "global/pg_control", golden_view(control));
+	small_backup_commit(&b);
+}
+
+static struct scene *scene(enum target_kind kind)
+{
+	struct scene *s = calloc(1, sizeof(*s));
+
+	cr_assert_not_null(s);
+	s->scratch = scratch_open();
+	shelf_world(&s->repo, NULL);
+	for (unsigned segno = 0xB; segno <= 0xE; segno++)
+		shelf_put_golden(&s->repo, 1, segno);
+	for (unsigned segno = 0xF; segno <= 0x11; segno++)
+		shelf_put_golden(&s->repo, 2, segno);
+	shelf_put_text(&s->repo, "00000002.history", "1\t0/F000A0\tno recovery target\n");
+	s->archive = (struct wal_archive){.cluster = {s->repo.cluster}, .count = 1};
+	listener_init(&s->heard);
+	s->env = s->repo.env;
+	s->env.observer = &s->heard.observer;
+	(void)snprintf(s->directory, sizeof(s->directory), "%s/r", s->scratch.path);
+	s->request = (struct restore_request){
+		.directory = s->directory, .kind = kind, .archive_get = "x", .jobs = 1};
+	return s;
+}
+
+static struct scene *usual(enum target_kind kind)
+{
+	struct scene *s = scene(kind);
+
+	add_backup(s, 1, START, STOP);
+	return s;
+}
+
+static void plan(struct scene *s)
+{
+	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why), ERR_NONE,
+		     "%s", s->why.text);
+}
+
+static void scene_end(struct scene *s)
+{
+	restore_plan_release(&s->plan);
+	repo_world_release(&s->repo);
+	scratch_close(&s->scratch);
+	free(s);
+}
+
+static void assert_problem(const struct scene *s, const char *code, const char *named, bool target)
+{
+	const struct restore_plan *p = &s->plan;
+
+	cr_assert_not(p->reachable);
+	cr_assert_gt(p->problems, 0);
+	cr_assert_str_eq(p->problem[0].code, code, "%s: %s", p->problem[0].code,
+			 p->problem[0].message);
+	cr_assert_not_null(strstr(p->problem[0].message, named), "%s", p->problem[0].message);
+	cr_assert_neq(p->problem[0].hint[0], '\0');
+	cr_assert_str_eq(p->reason, p->problem[0].message);
+	cr_assert_eq(p->target_unreachable, target);
+}
+
+static void assert_reachable(const struct scene *s)
+{
+	cr_assert(s->plan.reachable, "%s", s->plan.reason);
+	cr_assert_eq(s->plan.problems, 0);
+}
+
+Test(plan, latest_is_frozen_to_the_last_record_of_the_newest_timeline)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.target_lsn.value, LAST);
+	cr_assert_eq(s->plan.timeline, 2);
+	cr_assert(s->plan.target_inclusive);
+	cr_assert_eq(s->plan.action, ACTION_PROMOTE);
+	cr_assert_eq(s->plan.wal_bytes, 7 * SHELF_SEGMENT);
+	cr_assert_gt(s->plan.bytes_free, 0);
+	cr_assert_neq(access(s->directory, F_OK), 0, "a plan changes nothing");
+	cr_assert_eq(keys_below(&s->repo, "pins/"), 0);
+	scene_end(s);
+}
+
+Test(plan, the_old_timeline_ends_where_its_wal_ends)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	s->request.timeline = 1;
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.timeline, 1);
+	cr_assert_lt(s->plan.target_lsn.value, FORK);
+	scene_end(s);
+}
+
+Test(plan, a_timeline_without_history_is_no_way)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	s->request.timeline = 7;
+	plan(s);
+	assert_problem(s, "timeline_unknown", "timeline 7", true);
+	scene_end(s);
+}
+
+Test(plan, the_end_of_a_backup_stays_on_its_timeline)
+{
+	struct scene *s = usual(TARGET_BACKUP_END);
+
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.timeline, 1);
+	cr_assert_eq(s->plan.action, ACTION_PAUSE);
+	cr_assert_eq(s->plan.target_lsn.value, 0);
+	scene_end(s);
+}
+
+Test(plan, lsns_have_bounds_on_both_sides)
+{
+	struct scene *s = usual(TARGET_LSN);
+
+	s->request.lsn = lsn_of(LAST);
+	plan(s);
+	assert_reachable(s);
+	restore_plan_release(&s->plan);
+	s->request.lsn = lsn_of(LAST + 1);
+	plan(s);
+	assert_problem(s, "target_not_archived", "0/1100029", true);
+	cr_assert_not_null(strstr(s->plan.problem[0].hint, "0/1100028"));
+	restore_plan_release(&s->plan);
+	s->request.lsn = lsn_of(STOP - 1);
+	plan(s);
+	assert_problem(s, "target_before_first_backup", "0/B000FF", true);
+	cr_assert_not_null(strstr(s->plan.problem[0].hint, "0/B00100"));
+	scene_end(s);
+}
+
+Test(plan, a_time_before_the_first_end_names_the_earliest)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	s->request.time_us = INT64_C(1700000000000000);
+	plan(s);
+	assert_problem(s, "target_before_first_backup", "2023-11-14T22:13:20.000000Z", true);
+	cr_assert_not_null(strstr(s->plan.problem[0].hint, "2023-11-14T22:13:21.000000Z"));
+	restore_plan_release(&s->plan);
+	s->request.time_us = INT64_C(1700000001000000);
+	plan(s);
+	assert_reachable(s);
+	scene_end(s);
+}
+
+Test(plan, a_time_that_has_not_come_is_no_target)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	s->request.time_us = INT64_C(4102444800000000); /* 2100 */
+	plan(s);
+	assert_problem(s, "target_in_future", "2100-01-01", true);
+	scene_end(s);
+}
+
+Test(plan, the_later_of_two_backups_is_taken_when_it_ends_before_the_target)
+{
+	struct scene *s = usual(TARGET_LSN);
+
+	add_backup(s, 2, 0xC00028, 0xC00100);
+	s->request.lsn = lsn_of(0xD00000);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.backup.start.value, 0xC00028);
+	restore_plan_release(&s->plan);
+	s->request.lsn = lsn_of(0xC000FF);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.backup.start.value, START);
+	scene_end(s);
+}
+
+Test(plan, without_a_backup_nothing_is_reached)
+{
+	struct scene *s = scene(TARGET_LATEST);
+
+	plan(s);
+	assert_problem(s, "no_backup", "main", true);
+	scene_end(s);
+}
+
+Test(plan, an_unknown_backup_is_named)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	s->request.has_backup = true;
+	s->request.backup = attempt_number(5);
+	plan(s);
+	assert_problem(s, "backup_unknown", "20261123T000005Z-0000000000000005", true);
+	scene_end(s);
+}
+
+Test(plan, wal_that_is_missing_before_the_end_of_the_backup_is_a_problem)
+{
+	struct scene *s = scene(TARGET_LATEST);
+
+	add_backup(s, 1, START, 0xD00100);
+	shelf_remove(&s->repo, 1, 0xC);
+	plan(s);
+	assert_problem(s, "wal_missing", "0/D00100", true);
+	restore_plan_release(&s->plan);
+	shelf_remove(&s->repo, 1, 0xB);
+	plan(s);
+	assert_problem(s, "wal_missing", "before its start", true);
+	scene_end(s);
+}
+
+Test(plan, a_hole_ends_the_latest_and_is_said)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	shelf_remove(&s->repo, 2, 0x10);
+	plan(s);
+	assert_reachable(s);
+	cr_assert(s->plan.reach.ends_in_hole);
+	cr_assert_lt(s->plan.target_lsn.value, 0x1000000);
+	cr_assert_not_null(strstr(s->heard.text, "hole"), "%s", s->heard.text);
+	scene_end(s);
+}
+
+Test(plan, a_damaged_first_segment_is_found_before_anything_is_written)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	shelf_damage(&s->repo, 1, 0xB);
+	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why),
+		     ERR_CORRUPT);
+	cr_assert_not_null(strstr(s->why.text, "00000001000000000000000B"), "%s", s->why.text);
+	scene_end(s);
+}
+
+/* ---- the directory ---- */
+
+static void put(const char *directory, const char *name, const char *text)
+{
+	char path[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	cr_assert_geq(fputs(text, f), 0);
+	cr_assert_eq(fclose(f), 0);
+}
+
+Test(plan, a_directory_that_holds_something_is_left_alone)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	cr_assert_eq(mkdir(s->directory, 0700), 0);
+	plan(s);
+	assert_reachable(s);
+	restore_plan_release(&s->plan);
+	put(s->directory, "precious", "mine");
+	plan(s);
+	assert_problem(s, "directory_not_empty", s->directory, false);
+	scene_end(s);
+}
+
+Test(plan, a_marker_of_this_backup_is_resumed_and_of_another_is_not)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	cr_assert_eq(mkdir(s->directory, 0700), 0);
+	put(s->directory, "half", "x");
+	put(s->directory, RESTORE_MARKER,
+	    "pgagent-restore 1\nattempt 20261123T000001Z-0000000000000001\n");
+	plan(s);
+	assert_reachable(s);
+	cr_assert(s->plan.resumes);
+	restore_plan_release(&s->plan);
+	put(s->directory, RESTORE_MARKER,
+	    "pgagent-restore 1\nattempt 20261123T000009Z-0000000000000009\n");
+	plan(s);
+	assert_problem(s, "directory_not_empty", "another backup", false);
+	scene_end(s);
+}
+
+Test(plan, a_directory_with_a_live_server_is_refused_whatever_else_it_holds)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	char pid[256];
+
+	cr_assert_eq(mkdir(s->directory, 0700), 0);
+	put(s->directory, RESTORE_MARKER,
+	    "pgagent-restore 1\nattempt 20261123T000001Z-0000000000000001\n");
+	(void)snprintf(pid, sizeof(pid), "%d\n%s\n1\n5432\n/nowhere\n\n 1 2\nready\n",
+		       (int)getpid(), s->directory);
+	put(s->directory, "postmaster.pid", pid);
+	plan(s);
+	assert_problem(s, "server_running", s->directory, false);
+	scene_end(s);
+}
+
+Test(plan, a_link_to_a_directory_is_resolved_once)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	char real[128];
+
+	(void)snprintf(real, sizeof(real), "%s/real", s->scratch.path);
+	cr_assert_eq(mkdir(real, 0700), 0);
+	cr_assert_eq(symlink(real, s->directory), 0);
+	plan(s);
+	assert_reachable(s);
+	put(real, "precious", "mine");
+	restore_plan_release(&s->plan);
+	plan(s);
+	assert_problem(s, "directory_not_empty", real, false);
+	scene_end(s);
+}
+
+static int no_space(struct files *files, int fd, uint64_t *out)
+{
+	(void)files;
+	(void)fd;
+	*out = 1;
+	return 0;
+}
+
+Test(plan, missing_space_is_said_before_the_first_byte)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	struct files_ops ops = *files_os()->ops;
+	struct files files = {.ops = &ops};
+
+	ops.free_bytes = no_space;
+	s->env.files = &files;
+	plan(s);
+	assert_problem(s, "no_space", s->directory, false);
+	cr_assert_eq(s->plan.bytes_free, 1);
+	scene_end(s);
+}
+
+/* ---- requests that make no sense ---- */
+
+Test(plan, requests_that_make_no_sense_are_errors)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	s->request.directory = "relative";
+	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why),
+		     ERR_CONFIG);
+	s->request.directory = s->directory;
+	s->request.tablespace[0] = (struct restore_tablespace){"nonesuch", "/tmp/x"};
+	s->request.tablespaces = 1;
+	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why),
+		     ERR_CONFIG);
+	cr_assert_not_null(strstr(s->why.text, "nonesuch"));
+	s->request.tablespaces = 0;
+	s->request.kind = TARGET_NAME;
+	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why),
+		     ERR_CONFIG);
+	scene_end(s);
+}
