@@ -12,9 +12,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void say_backups(struct agent *agent, const struct places *places,
-			const struct catalog *catalog)
+/* Everything that list tells. */
+struct listing {
+	const struct places *places;
+	const char *name;
+	struct catalog catalog;
+	struct window *window;
+	size_t windows;
+	bool windows_known;
+};
+
+static bool is_restorable(const struct listing *l, const struct summary *s)
 {
+	return !l->windows_known ||
+	       windows_hold(l->window, l->windows, s->system_identifier, s->timeline, s->stop);
+}
+
+static void say_flags(struct report *r, const struct listing *l, const struct catalog_entry *entry)
+{
+	const struct summary *s = &entry->summary;
+	char where[256];
+
+	if (entry->keep)
+		report_text(r, " [keep]");
+	if (s->checksum_failures > 0)
+		report_text(r, " [damaged in the server]");
+	if (!is_restorable(l, s))
+		report_text(r, " [NOT RESTORABLE: its WAL is missing]");
+	catalog_places(l->places, entry, where, sizeof(where));
+	if (entry->places != (1u << l->places->count) - 1)
+		report_text(r, " [only in %s]", where);
+	report_text(r, "\n");
+}
+
+static void say_backups(struct agent *agent, const struct listing *l)
+{
+	const struct catalog *catalog = &l->catalog;
 	struct report *r = &agent->report;
 	json_t *list = json_array();
 
@@ -32,17 +65,16 @@ static void say_backups(struct agent *agent, const struct places *places,
 		backup_time_to_text(s->finished_us, finished);
 		text_of_size(s->bytes_cluster, size);
 		text_of_size(s->bytes_stored, stored);
-		catalog_places(places, entry, where, sizeof(where));
-		report_text(r, "%-33s  %-19s  %8s  %8s  %2" PRIu32 "  %s%s%s", id, finished, size,
-			    stored, s->timeline, s->label, entry->keep ? " [keep]" : "",
-			    s->checksum_failures > 0 ? " [damaged in the server]" : "");
-		if (entry->places != (1u << places->count) - 1)
-			report_text(r, " [only in %s]", where);
-		report_text(r, "\n");
+		report_text(r, "%-33s  %-19s  %8s  %8s  %2" PRIu32 "  %s", id, finished, size,
+			    stored, s->timeline, s->label);
+		say_flags(r, l, entry);
+		catalog_places(l->places, entry, where, sizeof(where));
 		backup_report_json(object, s);
 		report_put(object, "keep", json_boolean(entry->keep));
 		report_put(object, "hidden", json_boolean(entry->hidden));
 		report_put(object, "repositories", report_json_text(where));
+		report_put(object, "restorable",
+			   l->windows_known ? json_boolean(is_restorable(l, s)) : json_null());
 		(void)json_array_append_new(list, object); /* without memory the dump fails */
 	}
 	report_put(agent->report.root, "backups", list);
@@ -106,40 +138,57 @@ static void say_window(struct agent *agent, const struct window *w)
 }
 
 /* The windows of every system identifier that the backups have, oldest first. */
-static enum err say_windows(struct agent *agent, const struct places *places, const char *name,
-			    const struct catalog *catalog, struct error *why)
+static enum err find_windows(struct agent *agent, struct listing *l, struct error *why)
 {
-	struct window *window = calloc(WINDOWS_MAX, sizeof(*window));
-	json_t *list = json_array();
+	const struct catalog *catalog = &l->catalog;
 	uint64_t done[WINDOWS_MAX];
 	size_t systems = 0;
 	enum err e = ERR_NONE;
 
-	if (window == NULL)
-		e = error_set(why, ERR_MEMORY, "no memory to look for windows");
+	/* Each call may fill WINDOWS_MAX; what would be beyond that many in all is left out. */
+	l->window = calloc(2 * WINDOWS_MAX, sizeof(*l->window));
+	if (l->window == NULL)
+		return error_set(why, ERR_MEMORY, "no memory to look for windows");
 	for (size_t i = 0; i < catalog->count && e == ERR_NONE; i++) {
 		uint64_t system = catalog->entry[i].summary.system_identifier;
-		struct wal_archive archive = {.count = places->count};
+		struct wal_archive archive = {.count = l->places->count};
 		size_t count = 0;
 		bool seen = false;
 
 		for (size_t j = 0; j < systems; j++)
 			seen = seen || done[j] == system;
-		if (seen || systems == WINDOWS_MAX)
+		if (seen || systems == WINDOWS_MAX || l->windows >= WINDOWS_MAX)
 			continue;
 		done[systems++] = system;
-		for (size_t j = 0; j < places->count; j++)
-			cluster_init(&archive.cluster[j], places->place[j].repository, name,
+		for (size_t j = 0; j < l->places->count; j++)
+			cluster_init(&archive.cluster[j], l->places->place[j].repository, l->name,
 				     system);
-		e = windows_read(&agent->env, &archive, catalog, system, window, &count, why);
-		for (size_t j = 0; j < count && e == ERR_NONE; j++) {
-			say_window(agent, &window[j]);
-			put_window(list, &window[j]);
-		}
+		e = windows_read(&agent->env, &archive, catalog, system, l->window + l->windows,
+				 &count, why);
+		l->windows += count;
 	}
-	report_put(agent->report.root, "windows", list);
-	free(window);
+	l->windows_known = e == ERR_NONE;
 	return e;
+}
+
+static void say_windows(struct agent *agent, const struct listing *l)
+{
+	json_t *list = json_array();
+
+	report_text(&agent->report, "\n");
+	for (size_t i = 0; i < l->windows; i++) {
+		say_window(agent, &l->window[i]);
+		put_window(list, &l->window[i]);
+	}
+	if (l->windows_known && l->windows == 0)
+		report_text(&agent->report,
+			    "NOTHING can be restored: the WAL that the backups need "
+			    "is missing; take a new one: pgagent backup\n");
+	report_text(
+		&agent->report,
+		"not proven by this list: that every byte can be read (pgagent verify) and that "
+		"it starts (pgagent restore)\n");
+	report_put(agent->report.root, "windows", list);
 }
 
 static void say_nothing_there(struct agent *agent, const char *name)
@@ -150,10 +199,11 @@ static void say_nothing_there(struct agent *agent, const char *name)
 	report_put(agent->report.root, "windows", json_array());
 }
 
+/* `code`: what list exits with although it told what it could. */
 static enum err list(struct agent *agent, const struct places *places,
-		     const struct config_cluster *config, struct error *why)
+		     const struct config_cluster *config, int *code, struct error *why)
 {
-	struct catalog catalog = {.entry = NULL};
+	struct listing l = {.places = places};
 	struct subject subject;
 	enum err e = subject_of_stored(agent, places, config, &subject, why);
 
@@ -165,23 +215,28 @@ static enum err list(struct agent *agent, const struct places *places,
 							  : NULL);
 		return ERR_NONE;
 	}
+	l.name = subject.name;
 	if (e == ERR_NONE)
-		e = catalog_read(places, subject.name, &catalog, why);
-	if (e == ERR_NONE && catalog.count == 0) {
-		say_nothing_there(agent, subject.name);
-	} else if (e == ERR_NONE) {
-		report_text(&agent->report, "cluster %s\n\n", subject.name);
-		report_put(agent->report.root, "cluster", report_json_text(subject.name));
-		say_backups(agent, places, &catalog);
-		report_text(&agent->report, "\n");
-		e = say_windows(agent, places, subject.name, &catalog, why);
+		e = catalog_read(places, l.name, &l.catalog, why);
+	if (e != ERR_NONE)
+		return e;
+	report_put(agent->report.root, "cluster", report_json_text(l.name));
+	if (l.catalog.count == 0) {
+		say_nothing_there(agent, l.name);
+		goto out;
 	}
-	if (e == ERR_NONE && catalog.count > 0)
-		report_text(&agent->report,
-			    "not proven by this list: that every byte can be read (pgagent verify) "
-			    "and that it starts (pgagent restore)\n");
-	catalog_release(&catalog);
-	return e;
+	/* Unreadable WAL is no reason to hide the backups from somebody in need of one. */
+	if (find_windows(agent, &l, why) != ERR_NONE) {
+		report_warning(&agent->report, "what can be restored is not known: %s", why->text);
+		*code = report_exit_code(EXITS_USUAL, why->kind, *agent->env.cancelled);
+	}
+	report_text(&agent->report, "cluster %s\n\n", l.name);
+	say_backups(agent, &l);
+	say_windows(agent, &l);
+out:
+	free(l.window);
+	catalog_release(&l.catalog);
+	return ERR_NONE;
 }
 
 int command_list(struct agent *agent)
@@ -195,7 +250,7 @@ int command_list(struct agent *agent)
 	if (e == ERR_NONE)
 		e = places_open_to_read(agent, config, &places, &why);
 	if (e == ERR_NONE)
-		e = list(agent, &places, config, &why);
+		e = list(agent, &places, config, &code, &why);
 	if (e != ERR_NONE)
 		code = agent_fail(agent, &why);
 	places_close(&places);

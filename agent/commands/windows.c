@@ -43,6 +43,24 @@ void window_merge(uint32_t timeline, const struct window_entry *entry, size_t co
 	}
 }
 
+bool windows_hold(const struct window *window, size_t count, uint64_t system_identifier,
+		  uint32_t timeline, struct lsn at)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct window *w = &window[i];
+		bool in_gap = false;
+
+		if (w->system_identifier != system_identifier || w->timeline != timeline)
+			continue;
+		for (size_t j = 0; j < w->gaps; j++)
+			in_gap = in_gap ||
+				 (at.value > w->gap[j].from.value && at.value < w->gap[j].to.value);
+		if (!in_gap && at.value >= w->from.value && at.value <= w->to.value)
+			return true;
+	}
+	return false;
+}
+
 /* What one timeline is looked at with. */
 struct look {
 	const struct env *env;

@@ -36,8 +36,12 @@ struct window_entry {
 /* Pure: one window out of the entries of one timeline; count >= 1 and entry[0].reached. */
 void window_merge(uint32_t timeline, const struct window_entry *, size_t count, struct window *out);
 
-/* The windows of one system's part of a cluster, by timeline.  Backups whose WAL is not there at all
- * give a window that ends at their start.  `out` has room for WINDOWS_MAX. */
+/* Pure: whether the position lies in a window of that system and timeline, and in none of its gaps. */
+bool windows_hold(const struct window *, size_t count, uint64_t system_identifier,
+		  uint32_t timeline, struct lsn);
+
+/* The windows of one system's part of a cluster, by timeline.  Backups whose own WAL is not there
+ * are in no window.  `out` has room for WINDOWS_MAX. */
 enum err windows_read(const struct env *, const struct wal_archive *, const struct catalog *,
 		      uint64_t system_identifier, struct window *out, size_t *count,
 		      struct error *why) MUST_CHECK;

@@ -80,3 +80,20 @@ Test(windows, gaps_beyond_the_bound_are_left_out)
 	cr_expect_eq(w.gaps, WINDOW_GAPS_MAX);
 	cr_expect_eq(w.to.value, 100 * (WINDOW_GAPS_MAX + 4) + 150);
 }
+
+Test(windows, hold_what_is_in_them_and_in_no_gap)
+{
+	struct window_entry e[] = {entry(100, 390, 400, 500), entry(600, 900, 0, 0)};
+	struct window w;
+
+	window_merge(1, e, 2, &w);
+	w.system_identifier = 7;
+	cr_expect(windows_hold(&w, 1, 7, 1, lsn_of(101)));
+	cr_expect(windows_hold(&w, 1, 7, 1, lsn_of(601)), "the end of the second backup");
+	cr_expect(windows_hold(&w, 1, 7, 1, lsn_of(900)));
+	cr_expect_not(windows_hold(&w, 1, 7, 1, lsn_of(450)));
+	cr_expect_not(windows_hold(&w, 1, 7, 1, lsn_of(100)));
+	cr_expect_not(windows_hold(&w, 1, 7, 1, lsn_of(901)));
+	cr_expect_not(windows_hold(&w, 1, 7, 2, lsn_of(601)), "another timeline");
+	cr_expect_not(windows_hold(&w, 1, 8, 1, lsn_of(601)), "another system");
+}
