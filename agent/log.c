@@ -61,18 +61,22 @@ static void on_event(struct observer *observer, enum level level, const char *te
 	if (level > log->level)
 		return;
 	len = log_line(log, level, clock_now_us(log->clock), text, line);
+	(void)pthread_mutex_lock(&log->mutex); /* default mutex: cannot fail here */
 	if (log->progress != NULL)
 		progress_erase(log->progress);
 	(void)fwrite(line, 1, len, log->err); /* a log that can't be written has no reader */
 	(void)fflush(log->err);
+	(void)pthread_mutex_unlock(&log->mutex);
 }
 
 static void on_progress(struct observer *observer, const struct progress *progress)
 {
 	struct log *log = (struct log *)observer;
 
+	(void)pthread_mutex_lock(&log->mutex); /* default mutex: cannot fail here */
 	if (log->progress != NULL)
 		progress_show(log->progress, progress);
+	(void)pthread_mutex_unlock(&log->mutex);
 }
 
 void log_init(struct log *log, struct clock *clock, FILE *err, enum level level, bool json,
@@ -80,7 +84,7 @@ void log_init(struct log *log, struct clock *clock, FILE *err, enum level level,
 {
 	static const struct observer_ops ops = {on_event, on_progress};
 
-	*log = (struct log){{&ops}, clock, progress, err, level, json};
+	*log = (struct log){{&ops}, clock, progress, err, level, json, PTHREAD_MUTEX_INITIALIZER};
 	tzset();
 }
 

@@ -11,6 +11,7 @@
 #include "base/observer.h"
 #include "progress.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 struct log {
@@ -20,6 +21,8 @@ struct log {
 	FILE *err;
 	enum level level; /* events above it are not written */
 	bool json;
+	pthread_mutex_t
+		mutex; /* one line at a time: heartbeats and streams have their own threads */
 };
 
 void log_init(struct log *, struct clock *, FILE *err, enum level level, bool json,

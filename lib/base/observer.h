@@ -1,7 +1,7 @@
 /* base/observer.h - how a run in lib/ tells its caller what happens; lib/ itself never logs.
  *
- * Calls may come from any thread of the run, one at a time.  They must not block for long and
- * must not call back into the run.
+ * Calls may come from several threads of the run at once; the observer keeps them apart.  They
+ * must not block for long and must not call back into the run.
  */
 #ifndef BASE_OBSERVER_H
 #define BASE_OBSERVER_H

@@ -1,0 +1,96 @@
+/* Facts about waiting for the archive to bring a backup's WAL, on a clock that a test moves. */
+#include "backup/backup_internal.h"
+#include "wal_shelf.h"
+
+/* Sleeping puts the next segment into the repository, up to `last`. */
+struct slow_archive {
+	struct clock clock;
+	struct repo_world *w;
+	int64_t now_us;
+	unsigned next, last;
+	volatile int cancelled;
+	unsigned cancel_after; /* sleeps; 0 = never */
+	unsigned sleeps;
+};
+
+static int64_t now(struct clock *c)
+{
+	return ((struct slow_archive *)c)->now_us;
+}
+
+static void sleep_us(struct clock *c, int64_t us)
+{
+	struct slow_archive *s = (struct slow_archive *)c;
+
+	s->now_us += us;
+	s->sleeps++;
+	if (s->next <= s->last)
+		shelf_put_golden(s->w, 1, s->next++);
+	if (s->sleeps == s->cancel_after)
+		s->cancelled = 1;
+}
+
+static enum err wait_for(struct slow_archive *s, struct repo_world *w, int64_t us,
+			 struct error *why)
+{
+	static const struct clock_ops ops = {now, now, sleep_us};
+	struct env env = w->env;
+
+	s->clock.ops = &ops;
+	s->w = w;
+	env.clock = &s->clock;
+	env.cancelled = &s->cancelled;
+	return wal_wait(&env, &w->cluster, 1, lsn_of(0xB00028), lsn_of(0xD00100), 1, SHELF_SEGMENT,
+			us, why);
+}
+
+Test(wal_wait, ends_when_the_last_segment_has_come)
+{
+	struct slow_archive s = {.next = 0xB, .last = 0xE};
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	OK(wait_for(&s, &w, 60 * 1000 * 1000, &why));
+	cr_assert_eq(s.sleeps, 3);
+	repo_world_release(&w);
+}
+
+Test(wal_wait, names_the_segment_that_did_not_come_in_time)
+{
+	struct slow_archive s = {.next = 0xB, .last = 0xC};
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	cr_assert_eq(wait_for(&s, &w, 10 * 1000 * 1000, &why), ERR_MISSING);
+	cr_assert_not_null(strstr(why.text, "00000001000000000000000D"), "%s", why.text);
+	cr_assert_not_null(strstr(why.hint, "pg_stat_archiver"), "%s", why.hint);
+	cr_assert_geq(s.now_us, 10 * 1000 * 1000);
+	repo_world_release(&w);
+}
+
+Test(wal_wait, a_stop_at_the_end_of_a_segment_needs_not_the_next)
+{
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	shelf_put_golden(&w, 1, 0xB);
+	OK(wal_wait(&w.env, &w.cluster, 1, lsn_of(0xB00028), lsn_of(0xC00000), 1, SHELF_SEGMENT, 0,
+		    &why));
+	repo_world_release(&w);
+}
+
+Test(wal_wait, stops_on_request_and_on_a_store_that_fails)
+{
+	struct slow_archive s = {.next = 1, .last = 0, .cancel_after = 2};
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	cr_assert_eq(wait_for(&s, &w, 60 * 1000 * 1000, &why), ERR_CANCELLED);
+	repo_world_fail(&w, FAULT_FAIL, 1, ERR_DENIED);
+	cr_assert_eq(wait_for(&s, &w, 60 * 1000 * 1000, &why), ERR_DENIED);
+	repo_world_release(&w);
+}
