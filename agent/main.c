@@ -2,6 +2,7 @@
 #include "agent.h"
 #include "commands/commands.h"
 #include "help.h"
+#include "programs.h"
 #include "root.h"
 
 #include <signal.h>
@@ -134,7 +135,6 @@ int main(int argc, char **argv)
 	enum err err;
 
 	set_up_process();
-	set_up_signals();
 	agent.env = env_os();
 	agent.env.cancelled = &cancelled;
 	agent.program = argc > 0 ? argv[0] : "pgagent";
@@ -146,6 +146,9 @@ int main(int argc, char **argv)
 	err = options_parse(&agent.options, &input, &why);
 	if (err == ERR_NONE)
 		err = choose_command(&agent, specs, input.commands_count, &why);
+	if (err == ERR_NONE && command_of_name(agent.options.command->name)->run == NULL)
+		err = programs_run_whole(argv, &why);
+	set_up_signals();
 	if (agent.options.command != NULL && agent.options.command->exits != EXITS_USUAL &&
 	    agent.options.command->exits != EXITS_TARGET)
 		interrupted_code =

@@ -1,6 +1,7 @@
 /* commands/command_line.c - one's own command line, written out for another caller. */
 #include "commands/command_line.h"
 #include "escape.h"
+#include "programs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,14 +10,7 @@
 
 enum err command_line_program(char out[PATH_MAX], struct error *why)
 {
-	char path[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	if (len < 0)
-		return error_set(why, ERR_IO, "the program's own path can't be found out");
-	path[len] = '\0';
-	memcpy(out, path, (size_t)len + 1);
-	return ERR_NONE;
+	return programs_front(out, why);
 }
 
 enum err command_line_absolute(const char *path, char out[PATH_MAX], struct error *why)

@@ -4,15 +4,22 @@
 #include <assert.h>
 #include <string.h>
 
+/* What needs libraries that archive-push shall not load is left out of the small program. */
+#ifdef PGAGENT_FRONT
+#define WHOLE_ONLY(run) NULL
+#else
+#define WHOLE_ONLY(run) (run)
+#endif
+
 const struct command commands[] = {
-	{&spec_init, command_init},
-	{&spec_check, command_check},
-	{&spec_backup, command_backup},
+	{&spec_init, WHOLE_ONLY(command_init)},
+	{&spec_check, WHOLE_ONLY(command_check)},
+	{&spec_backup, WHOLE_ONLY(command_backup)},
 	{&spec_list, command_list},
 	{&spec_show, command_show},
 	{&spec_archive_push, command_archive_push},
 	{&spec_archive_get, command_archive_get},
-	{&spec_restore, command_restore},
+	{&spec_restore, WHOLE_ONLY(command_restore)},
 	{&spec_verify, command_verify},
 	{&spec_key, command_key},
 	{&spec_config, command_config},

@@ -17,7 +17,7 @@ extern const struct command_spec spec_archive_get, spec_archive_push, spec_backu
 
 struct command {
 	const struct command_spec *spec;
-	int (*run)(struct agent *);
+	int (*run)(struct agent *); /* NULL: only pgagent-whole has it (programs.h) */
 };
 
 /* What this program can do, in the order in which help shows it. */

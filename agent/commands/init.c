@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "places.h"
 #include "postgres/replication.h"
+#include "programs.h"
 #include "repo/admit.h"
 
 #include <errno.h>
@@ -227,11 +228,12 @@ static enum err say_archive_command(struct init_run *r, struct error *why)
 {
 	struct agent *agent = r->agent;
 	char program[PATH_TEXT_MAX], config[PATH_TEXT_MAX], line[3 * PATH_TEXT_MAX];
-	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	enum err e = programs_front(program, why);
 
-	if (len < 0 || realpath(agent_config_path(agent), config) == NULL)
-		return error_set(why, ERR_IO, "the program's own path can't be found out");
-	program[len] = '\0';
+	if (e != ERR_NONE)
+		return e;
+	if (realpath(agent_config_path(agent), config) == NULL)
+		return error_set(why, ERR_IO, "the configuration's own path can't be found out");
 	(void)snprintf(line, sizeof(line), "%s archive-push --config %s --cluster %s %%p", program,
 		       config, r->config->section.name); /* three paths fit */
 	report_text(&agent->report,
