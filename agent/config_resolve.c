@@ -112,11 +112,35 @@ static const struct config_repo *repo_of_name(const struct config *config, const
 	return NULL;
 }
 
+/* Where `key` of the cluster stands: there a problem with its value is mended. */
+static struct config_section line_of(const struct config *config,
+				     const struct config_cluster *cluster, const char *key)
+{
+	struct config_section at = {.file = cluster->section.file, .line = cluster->section.line};
+	size_t count;
+	const struct config_key *keys = config_keys(CONFIG_CLUSTER, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct config_value *value = &cluster->section.value[i];
+
+		if (strcmp(keys[i].name, key) != 0)
+			continue;
+		if (value->text == NULL)
+			value = &config->cluster_defaults.value[i];
+		if (value->text != NULL) {
+			at.file = value->file;
+			at.line = value->line;
+		}
+	}
+	return at;
+}
+
 static void unknown_repo(struct config *config, const struct config_cluster *cluster,
 			 const char *name, size_t len)
 {
 	const char *names[64], *near;
 	char text[CONFIG_NAME_MAX], hint[128];
+	struct config_section at = line_of(config, cluster, "repos");
 	size_t n = 0;
 
 	(void)snprintf(text, sizeof(text), "%.*s", (int)len, name); /* cut is still a name */
@@ -125,14 +149,15 @@ static void unknown_repo(struct config *config, const struct config_cluster *clu
 	near = nearest_name(text, names, n);
 	(void)snprintf(hint, sizeof(hint), near != NULL ? "Did you mean \"%s\"?" : "%s",
 		       near != NULL ? near : "");
-	complain(config, &cluster->section, false, hint,
-		 "[cluster:%s]: repos: there is no section [repo:%s]", cluster->section.name, text);
+	complain(config, &at, false, hint, "[cluster:%s]: repos: there is no section [repo:%s]",
+		 cluster->section.name, text);
 }
 
 /* The names of `repos`, or all repositories when there is none. */
 static enum err link_repos(struct config *config, struct config_cluster *cluster, struct error *why)
 {
 	const char *at = cluster->repos_text;
+	struct config_section line = line_of(config, cluster, "repos");
 
 	free(cluster->repos);
 	cluster->repos_count = 0;
@@ -152,7 +177,7 @@ static enum err link_repos(struct config *config, struct config_cluster *cluster
 		if (repo == NULL)
 			unknown_repo(config, cluster, at, len);
 		else if (twice)
-			complain(config, &cluster->section, false, NULL,
+			complain(config, &line, false, NULL,
 				 "[cluster:%s]: repos: %s is named twice", cluster->section.name,
 				 repo->section.name);
 		else
@@ -164,24 +189,29 @@ static enum err link_repos(struct config *config, struct config_cluster *cluster
 
 static void check_cluster(struct config *config, const struct config_cluster *cluster)
 {
+	static const char *const keys[] = {"conninfo", "backup_conninfo"};
 	const char *conninfos[] = {cluster->conninfo, cluster->backup_conninfo};
 	char masked[512];
 	size_t sync = 0;
 
 	for (size_t i = 0; i < cluster->repos_count; i++)
 		sync += cluster->repos[i]->mode == CONFIG_MODE_SYNC;
-	if (cluster->repos_count == 0)
+	/* Names that do not exist have been complained about. */
+	if (cluster->repos_count == 0 &&
+	    cluster->repos_text[strspn(cluster->repos_text, ", \t")] == '\0')
 		complain(config, &cluster->section, false,
 			 "Add a section [repo:local] with path and key_file.",
 			 "[cluster:%s]: no repository", cluster->section.name);
-	else if (sync == 0)
+	else if (cluster->repos_count > 0 && sync == 0)
 		complain(config, &cluster->section, false, "Set mode = sync for one of them.",
 			 "[cluster:%s]: every repository is async, and nothing to ship from",
 			 cluster->section.name);
 	for (size_t i = 0; i < 2; i++) {
+		struct config_section at = line_of(config, cluster, keys[i]);
+
 		config_mask(conninfos[i], masked, sizeof(masked));
 		if (strlen(conninfos[i]) < sizeof(masked) && strcmp(masked, conninfos[i]) != 0)
-			complain(config, &cluster->section, true,
+			complain(config, &at, true,
 				 "Put it into ~/.pgpass (database replication) instead.",
 				 "[cluster:%s]: a password in a connection string",
 				 cluster->section.name);

@@ -210,7 +210,7 @@ Test(config, keys_of_the_other_type_are_refused)
 
 Test(config, a_cluster_names_repositories_that_exist)
 {
-	refused("[repo:local]\npath = /r\nkey_file = /k\n[cluster:main]\nrepos = locl\n", 4,
+	refused("[repo:local]\npath = /r\nkey_file = /k\n[cluster:main]\nrepos = locl\n", 5,
 		"locl");
 	cr_expect_not_null(strstr(why.hint, "local"), "%s", why.hint);
 	refused("[cluster:main]\n", 1, "no repository");
