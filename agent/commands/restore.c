@@ -187,8 +187,8 @@ static int carry_out(struct restoring *r)
 		report_warning(&agent->report,
 			       "in place the service manager starts the server, not pgagent");
 	} else if (option_given(&agent->options, OPTION_START)) {
-		enum err e = restore_start(&agent->env, &r->asked.request, &r->plan, NULL,
-					   &r->started, &why);
+		enum err e =
+			restore_start(&agent->env, &r->asked.request, &r->plan, &r->started, &why);
 
 		if (e != ERR_NONE)
 			return e == ERR_MISSING ? agent_fail_as(agent, EXIT_FAILED, &why)

@@ -276,5 +276,7 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	r->keep_archiving = archiving != NULL && strcmp(archiving, "keep") == 0;
 	r->jobs = (unsigned)option_number(o, OPTION_JOBS, processors());
 	r->port = (int)option_number(o, OPTION_PORT, 0);
+	r->start = option_given(o, OPTION_START);
+	r->search_path = getenv("PATH");
 	return e;
 }

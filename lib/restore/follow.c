@@ -128,6 +128,18 @@ static void log_tail(const struct follow *f, char out[LOG_TAIL_BYTES + 1])
 	out[got > 0 ? got : 0] = '\0';
 }
 
+/* What the server answered those who asked too early, us above all, is no reason of anything. */
+static bool is_refusal(const char *line, size_t len)
+{
+	static const char *const refusals[] = {
+		"the database system is ", "Consistent recovery state has not been yet reached"};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+		if (memmem(line, len, refusals[i], strlen(refusals[i])) != NULL)
+			return true;
+	return false;
+}
+
 /* The last lines of the server's log that say why, joined by "; ". */
 static void log_reason(const char *log, char *out, size_t out_len)
 {
@@ -141,7 +153,7 @@ static void log_reason(const char *log, char *out, size_t out_len)
 		for (size_t i = 0; i < sizeof(telling) / sizeof(telling[0]); i++) {
 			const char *hit = memmem(at, len, telling[i], strlen(telling[i]));
 
-			if (hit != NULL) {
+			if (hit != NULL && !is_refusal(at, len)) {
 				line[n++ % LINES_KEPT] = hit;
 				break;
 			}
@@ -448,14 +460,14 @@ static void conninfo_value(struct writer *w, const char *keyword, const char *va
 	writer_text(w, "' ");
 }
 
-static enum err prepare(struct follow *f, const char *bin_directory)
+static enum err prepare(struct follow *f)
 {
 	unsigned major = (unsigned)(f->plan->backup.server_version / 10000);
 	const char *asked = settings_asked(f->request, "port");
 	char how[256], hba[PATH_MAX];
 	struct writer conninfo;
 	struct stat st;
-	enum err e = start_find_binaries(f->env, major, bin_directory, f->binaries, f->why);
+	enum err e = start_find_binaries(major, f->request->search_path, f->binaries, f->why);
 
 	if (e == ERR_NONE)
 		e = place_real(f->request->directory, f->directory, f->why);
@@ -524,8 +536,8 @@ static enum err start(struct follow *f)
 }
 
 enum err restore_start(const struct env *env, const struct restore_request *request,
-		       const struct restore_plan *plan, const char *bin_directory,
-		       struct restore_started *out, struct error *why)
+		       const struct restore_plan *plan, struct restore_started *out,
+		       struct error *why)
 {
 	struct restore_started started = {.port = 0};
 	struct follow *f = calloc(1, sizeof(*f));
@@ -540,7 +552,7 @@ enum err restore_start(const struct env *env, const struct restore_request *requ
 			     .plan = plan,
 			     .why = why != NULL ? why : &unheard,
 			     .out = &started};
-	e = prepare(f, bin_directory);
+	e = prepare(f);
 	if (e == ERR_NONE)
 		e = start(f);
 	while (e == ERR_NONE && !done) {

@@ -55,7 +55,10 @@ struct restore_request {
 	const char *archive_get;
 	const char *program; /* absolute path of pgagent, for hints */
 	int port;            /* --port; 0 = choose a free one at start */
-	bool standby;        /* leave a standby: not yet, must be false */
+	bool start;          /* restore_start follows: that it can is part of the plan */
+	/* Where the server's programs may be beside the usual places, as in PATH; NULL = nowhere. */
+	const char *search_path;
+	bool standby; /* leave a standby: not yet, must be false */
 };
 
 struct restore_problem {
@@ -69,10 +72,12 @@ struct restore_plan {
 	bool target_unreachable; /* exit 3; else a problem is the directory, space, configuration */
 	char reason[512];        /* the first problem, or "" */
 	struct summary backup;   /* owned */
-	bool side;               /* a side copy; false = the recorded data directory */
+	/* A side copy; false = the recorded data directory.  The caller may change it before the
+	 * run (--side, --in-place). */
+	bool side;
 	enum target_kind kind;
 	enum target_action action; /* resolved */
-	struct lsn target_lsn;     /* resolved; 0 = not an LSN target */
+	struct lsn target_lsn;     /* resolved, of latest and LSN targets; else 0 */
 	bool target_inclusive;
 	uint32_t timeline; /* the number written */
 	struct wal_reach reach;
@@ -118,12 +123,13 @@ struct restore_started {
 	int64_t duration_us;
 	char log_file[1200];
 };
-/* Starts the server with pg_ctl of the right major (`bin_directory` NULL: looked for in the usual
- * places), follows the replay through the observer, waits until it is paused, promoted or gone.
- * After promotion the recovery settings are reset (ALTER SYSTEM).  ERR_PEER with the server's own
- * log lines when it gave up. */
+/* Starts the server with pg_ctl of the right major, follows the replay through the observer, waits until it is paused, promoted or gone.
+ * After promotion the recovery settings are reset (ALTER SYSTEM).  ERR_MISSING: the server says that
+ * the target was not reached, and stopped; ERR_PEER with its own log lines when it gave up for
+ * another reason; ERR_TRANSIENT: nothing moved for ten minutes, it is left running; ERR_CANCELLED:
+ * it was stopped.  The directory stays as it is. */
 enum err restore_start(const struct env *, const struct restore_request *,
-		       const struct restore_plan *, const char *bin_directory,
-		       struct restore_started *out, struct error *why) MUST_CHECK;
+		       const struct restore_plan *, struct restore_started *out,
+		       struct error *why) MUST_CHECK;
 
 #endif

@@ -202,8 +202,10 @@ extern const char *const settings_of_recovery[];
 
 /* The text as one word of a shell. */
 void shell_word(struct writer *, const char *text);
-enum err start_find_binaries(const struct env *, unsigned major, const char *given,
-			     char out[PATH_MAX], struct error *why) MUST_CHECK;
+/* The directory of pg_ctl and postgres: the usual places of that major, then `search_path`, which
+ * may be NULL.  ERR_CONFIG when they are nowhere. */
+enum err start_find_binaries(unsigned major, const char *search_path, char out[PATH_MAX],
+			     struct error *why) MUST_CHECK;
 /* A private directory for the socket of a server in `directory`: inside, or below /tmp when the
  * path would be too long. */
 enum err start_socket_directory(const struct env *, const char *directory, char out[256],

@@ -52,20 +52,30 @@ static bool has_programs(const char *directory)
 	return true;
 }
 
-enum err start_find_binaries(const struct env *env, unsigned major, const char *given,
-			     char out[PATH_MAX], struct error *why)
+/* The first directory of a list as in PATH that holds them; what is not absolute would depend on
+ * where the agent was started. */
+static bool search(const char *list, char out[PATH_MAX])
+{
+	while (*list != '\0') {
+		size_t len = strcspn(list, ":");
+
+		if (list[0] == '/' && len < PATH_MAX) {
+			memcpy(out, list, len);
+			out[len] = '\0';
+			if (has_programs(out))
+				return true;
+		}
+		list += len + (list[len] == ':');
+	}
+	return false;
+}
+
+enum err start_find_binaries(unsigned major, const char *search_path, char out[PATH_MAX],
+			     struct error *why)
 {
 	static const char *const usual[] = {"/usr/lib/postgresql/%u/bin", "/usr/pgsql-%u/bin",
 					    "/usr/local/pgsql/bin", "/opt/postgresql/%u/bin"};
 
-	(void)env;
-	if (given != NULL) {
-		if (!has_programs(given))
-			return error_set(why, ERR_CONFIG,
-					 "\"%s\" does not hold pg_ctl and postgres", given);
-		(void)snprintf(out, PATH_MAX, "%s", given);
-		return ERR_NONE;
-	}
 	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
 		const char *number = strstr(usual[i], "%u");
 		char path[PATH_MAX];
@@ -80,13 +90,15 @@ enum err start_find_binaries(const struct env *env, unsigned major, const char *
 		memcpy(out, path, strlen(path) + 1);
 		return ERR_NONE;
 	}
+	if (search_path != NULL && search(search_path, out))
+		return ERR_NONE;
 	(void)error_set(why, ERR_CONFIG,
-			"the programs of PostgreSQL %u are not in the usual places "
-			"(/usr/lib/postgresql/%u/bin)",
+			"pg_ctl and postgres of PostgreSQL %u are neither in the usual places "
+			"(/usr/lib/postgresql/%u/bin) nor on PATH",
 			major, major);
 	error_hint(why,
-		   "install postgresql-%u, or name the directory of its pg_ctl with bin_dir or "
-		   "PATH",
+		   "install postgresql-%u, put the directory of its pg_ctl on PATH, or restore "
+		   "without --start",
 		   major);
 	return ERR_CONFIG;
 }
