@@ -91,14 +91,30 @@ static enum err ensure_dir(struct posix *p, const char *dir, struct error *why)
 	return err;
 }
 
+static int stop_at_object(void *ctx, const char *name, mode_t type)
+{
+	(void)ctx;
+	return S_ISREG(type) && store_is_key(name) ? 1 : 0;
+}
+
+/* Whoever published an object in `dir` had passed step 1 before. */
+static bool holds_object(struct posix *p, const char *dir)
+{
+	return p->files->ops->list(p->files, p->root, dir, stop_at_object, NULL) == 1;
+}
+
 /* 1: every directory above `key`, made and durable. */
 static enum err ensure_dirs(struct posix *p, const char *dir, struct error *why)
 {
 	char part[STORE_KEY_MAX + 1];
 	size_t len = strlen(dir);
 
-	if (strcmp(dir, ".") == 0)
+	if (strcmp(dir, ".") == 0 || is_durable(p, dir))
 		return ERR_NONE;
+	if (holds_object(p, dir)) {
+		set_durable(p, dir);
+		return ERR_NONE;
+	}
 	for (size_t i = 1; i <= len; i++) {
 		enum err err;
 

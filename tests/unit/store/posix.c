@@ -5,10 +5,12 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 struct place {
 	struct env env;
@@ -403,6 +405,37 @@ Test(store_posix, directories_found_are_synced_once_per_handle)
 	cr_assert_eq(p.faults.calls[FAULT_FSYNC], 4);
 	cr_assert_eq(put(&p, "a/b/2", NULL), ERR_NONE);
 	cr_assert_eq(p.faults.calls[FAULT_FSYNC], 6);
+	place_close(&p);
+}
+
+/* Who published it had synced the directories above before. */
+Test(store_posix, an_object_proves_that_its_directories_are_durable)
+{
+	struct place p;
+
+	place_open(&p);
+	cr_assert_eq(put(&p, "a/b/1", NULL), ERR_NONE);
+	store_close(p.store);
+	cr_assert_eq(store_posix_open(&p.env, p.scratch.path, false, &p.store, NULL), ERR_NONE);
+	p.faults.calls[FAULT_FSYNC] = 0;
+	cr_assert_eq(put(&p, "a/b/2", NULL), ERR_NONE);
+	cr_assert_eq(p.faults.calls[FAULT_FSYNC], 2); /* the object and its name */
+	place_close(&p);
+}
+
+Test(store_posix, a_temporary_or_a_directory_proves_nothing_about_its_directories)
+{
+	struct place p;
+	int fd;
+
+	place_open(&p);
+	cr_assert_eq(mkdirat(p.scratch.dir, "a", 0700), 0);
+	cr_assert_eq(mkdirat(p.scratch.dir, "a/b", 0700), 0);
+	fd = openat(p.scratch.dir, "a/.tmp-1-0123456789abcdef", O_CREAT | O_WRONLY, 0600);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(close(fd), 0);
+	cr_assert_eq(put(&p, "a/1", NULL), ERR_NONE);
+	cr_assert_eq(p.faults.calls[FAULT_FSYNC], 3);
 	place_close(&p);
 }
 
