@@ -111,6 +111,9 @@ static enum err collect(struct planning *p)
 			e = ERR_NONE;
 		}
 	}
+	if (e == ERR_CORRUPT && !p->request->has_backup)
+		error_hint(p->why, "pgagent verify shows what is damaged; a whole backup can be "
+				   "restored by name: --backup ID");
 	if (e == ERR_NONE && p->count > 0)
 		qsort(p->list, p->count, sizeof(*p->list), by_attempt);
 	return e;
