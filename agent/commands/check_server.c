@@ -167,24 +167,14 @@ bool check_first_word(const char *command, char *out, size_t size)
 /* ALTER SYSTEM with the command line of this program. */
 static bool archive_command_hint(const struct check *c, char *out, size_t size)
 {
-	char line[COMMAND_LINE_MAX], doubled[COMMAND_LINE_MAX];
-	size_t len = 0;
+	char value[COMMAND_LINE_MAX];
 	struct error why;
 
-	if (command_line_for(c->agent, "archive-push", NULL, c->config->section.name, line, &why) !=
-	    ERR_NONE)
-		return false;
-	/* The server expands %, and SQL reads a doubled quote as one. */
-	for (const char *at = line; *at != '\0' && len + 2 < sizeof(doubled); at++) {
-		if (*at == '%' || *at == '\'')
-			doubled[len++] = *at;
-		doubled[len++] = *at;
-	}
-	doubled[len] = '\0';
-	return snprintf(
-		       out, size,
-		       "ALTER SYSTEM SET archive_command = '%s \"%%p\"';\nSELECT pg_reload_conf();",
-		       doubled) < (int)size;
+	return command_line_archive_command(c->agent, c->config->section.name, value, &why) ==
+		       ERR_NONE &&
+	       snprintf(out, size,
+			"ALTER SYSTEM SET archive_command = '%s';\nSELECT pg_reload_conf();",
+			value) < (int)size;
 }
 
 static void check_foreign(struct server *s, const char *what, const char *value)

@@ -133,3 +133,25 @@ enum err command_line_for(const struct agent *agent, const char *verb, const str
 		return error_set(why, ERR_LIMIT, "the command line for %s is too long", verb);
 	return ERR_NONE;
 }
+
+enum err command_line_archive_command(const struct agent *agent, const char *cluster,
+				      char out[COMMAND_LINE_MAX], struct error *why)
+{
+	static const char file[] = " \"%p\"";
+	char line[COMMAND_LINE_MAX];
+	size_t len = 0;
+	enum err e = command_line_for(agent, "archive-push", NULL, cluster, line, why);
+
+	if (e != ERR_NONE)
+		return e;
+	/* The server expands %, and SQL reads a doubled quote as one. */
+	for (const char *at = line; *at != '\0'; at++) {
+		if (len + 2 + sizeof(file) > COMMAND_LINE_MAX)
+			return error_set(why, ERR_LIMIT, "the archive_command is too long");
+		if (*at == '%' || *at == '\'')
+			out[len++] = *at;
+		out[len++] = *at;
+	}
+	memcpy(out + len, file, sizeof(file));
+	return ERR_NONE;
+}

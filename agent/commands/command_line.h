@@ -27,4 +27,9 @@ enum err command_line_for(const struct agent *, const char *verb, const struct p
 			  const char *cluster, char out[COMMAND_LINE_MAX],
 			  struct error *why) MUST_CHECK;
 
+/* The value of archive_command, between the quotes of postgresql.conf or ALTER SYSTEM: percent signs
+ * and single quotes doubled, "%p" at the end. */
+enum err command_line_archive_command(const struct agent *, const char *cluster,
+				      char out[COMMAND_LINE_MAX], struct error *why) MUST_CHECK;
+
 #endif

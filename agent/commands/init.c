@@ -7,11 +7,11 @@
  */
 #include "agent.h"
 #include "base/file.h"
+#include "commands/command_line.h"
 #include "commands/commands.h"
 #include "lock.h"
 #include "places.h"
 #include "postgres/replication.h"
-#include "programs.h"
 #include "repo/admit.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_TEXT_MAX = 1024, PATH_TEXT_MAX = 4096 };
+enum { KEY_TEXT_MAX = 1024 };
 
 struct init_run {
 	struct agent *agent;
@@ -227,15 +227,11 @@ static enum err learn_server(struct init_run *r, uint64_t *system, struct error 
 static enum err say_archive_command(struct init_run *r, struct error *why)
 {
 	struct agent *agent = r->agent;
-	char program[PATH_TEXT_MAX], config[PATH_TEXT_MAX], line[3 * PATH_TEXT_MAX];
-	enum err e = programs_front(program, why);
+	char line[COMMAND_LINE_MAX];
+	enum err e = command_line_archive_command(agent, r->config->section.name, line, why);
 
 	if (e != ERR_NONE)
 		return e;
-	if (realpath(agent_config_path(agent), config) == NULL)
-		return error_set(why, ERR_IO, "the configuration's own path can't be found out");
-	(void)snprintf(line, sizeof(line), "%s archive-push --config %s --cluster %s %%p", program,
-		       config, r->config->section.name); /* three paths fit */
 	report_text(&agent->report,
 		    "\nin postgresql.conf, or with ALTER SYSTEM SET:\n"
 		    "  archive_mode = on            # needs a restart\n"
