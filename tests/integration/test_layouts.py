@@ -1,10 +1,12 @@
 """Clusters that are not laid out as a test would like, and clones that must not touch the world."""
 
+import subprocess
+
 import pytest
 
 from harness import judges
 from harness.load import fill
-from harness.postgres import DEBIAN_BIN, run
+from harness.postgres import clean_environment
 from harness.wait import until
 
 
@@ -39,9 +41,15 @@ def test_two_tablespaces_go_where_they_are_told(lab, major):
     mapping = [f"--tablespace={name}={place}" for name, place in new.items()]
 
     unstarted = lab.place("r")
-    elsewhere = [f"--tablespace={name}={lab.place('ts')}" for name in old]
-    agent.restore(unstarted, "--to-backup-end", *elsewhere)
-    judges.verifybackup(unstarted, major, lab.root)
+    elsewhere = {name: lab.place("ts") for name in old}
+    agent.restore(unstarted, "--to-backup-end",
+                  *[f"--tablespace={name}={place}" for name, place in elsewhere.items()])
+    judges.verifybackup(unstarted, major, lab.root, changed=["tablespace_map"])
+    # Recovery makes the links anew from the map: an old path there would be the original's.
+    lines = (unstarted / "tablespace_map").read_text(encoding="utf-8").splitlines()
+    linked = {link.name: str(link.readlink()) for link in (unstarted / "pg_tblspc").iterdir()}
+    assert dict(line.split(" ", 1) for line in lines) == linked
+    assert sorted(linked.values()) == sorted(str(place) for place in elsewhere.values())
 
     clone, _ = promoted(lab, agent, server, "--to-latest", *mapping)
     judges.same_rows(expected, judges.fingerprint(clone))
@@ -122,7 +130,7 @@ def test_configuration_outside_the_data_directory_is_never_used_for_the_copy(lab
     server.archive_all()
     expected = judges.fingerprint(server)
     pid = server.pid()
-    clone, _ = promoted(lab, agent, server, "--to-latest")
+    clone, document = promoted(lab, agent, server, "--to-latest")
     assert (clone.data / "pgagent-start.conf").is_file()
     assert clone.sql("SHOW data_directory") == str(clone.data)
     for setting in ("config_file", "hba_file", "ident_file"):
@@ -133,6 +141,19 @@ def test_configuration_outside_the_data_directory_is_never_used_for_the_copy(lab
     assert server.pid() == pid and server.answers()
     clone.sql("CREATE TABLE only_here (i int)")
     judges.same_rows(expected, judges.fingerprint(server))
+    # Stopped, and started as the last lines say: still itself, while the original is down.
+    clone.stop()
+    server.stop()
+    assert "pgagent-start.conf" in document["start_command"]
+    log = lab.place("log")
+    with open(log, "w", encoding="utf-8") as out:
+        subprocess.run(["sh", "-c", document["start_command"]], stdin=subprocess.DEVNULL,
+                       stdout=out, stderr=out, env=clean_environment(), timeout=90, check=True)
+    again = lab.attach(clone.data, server)
+    until("the copy to answer", again.answers)
+    assert again.sql("SHOW data_directory") == str(clone.data)
+    assert again.sql("SELECT count(*) FROM only_here") == "0"
+    assert server.pid() is None
 
 
 def test_a_clone_leaves_the_subscription_to_its_owner(lab, major):
@@ -161,6 +182,9 @@ def test_a_clone_leaves_the_subscription_to_its_owner(lab, major):
     assert clone.sql("SELECT count(*) FROM pg_stat_activity "
                      "WHERE backend_type LIKE 'logical replication%worker'") == "0"
     assert walsender() == before, "the clone took over the slot of production"
+    assert publisher.sql("SELECT string_agg(slot_name, ',') FROM pg_replication_slots") == "s"
+    assert judges.fingerprint(publisher)["postgres.public.news"] == \
+        judges.fingerprint(subscriber)["postgres.public.news"], "production lost rows"
 
 
 def test_a_clone_waits_for_no_standby_and_contacts_nobody(lab, major):
@@ -177,52 +201,3 @@ def test_a_clone_waits_for_no_standby_and_contacts_nobody(lab, major):
         assert clone.sql(f"SHOW {name}") == "", name
     assert clone.sql("SHOW archive_mode") == "off"
     assert str(clone.sockets) != str(server.sockets)
-
-
-def test_recovery_settings_do_not_outlive_recovery(lab, major):
-    server, agent = lab.protected(major, scale=1)
-    agent.backup()
-    server.archive_all()
-    clone, _ = promoted(lab, agent, server, "--to-latest")
-    left = clone.rows("SELECT name, setting FROM pg_file_settings WHERE applied AND "
-                      "name LIKE 'recovery\\_target%' AND setting <> ''")
-    assert left == []
-
-
-def test_asked_for_settings_reach_the_clone(lab, major):
-    server, agent = lab.protected(major, scale=1)
-    agent.backup()
-    port = lab.port()
-    target = lab.place("r")
-    agent.restore(target, "--to-backup-end", "--action", "promote", "--start", "--port", port,
-                  "--set", "work_mem=9MB")
-    clone = lab.attach(target, server)
-    until("promotion", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
-    assert clone.port == port
-    assert clone.sql("SHOW work_mem") == "9MB"
-
-
-def test_names_with_spaces_and_quotes(lab, major):
-    server, agent = lab.protected(major, scale=1)
-    server.sql("""CREATE DATABASE "it's a ""name\"""")
-    agent.backup()
-    server.archive_all()
-    directory = lab.place("with space ")
-    target = directory / "it's here"
-    directory.mkdir()
-    agent.restore(target, "--to-latest", "--start")
-    clone = lab.attach(target, server)
-    until("promotion", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
-    assert clone.sql("SELECT count(*) FROM pg_database WHERE datname LIKE '%name%'") == "1"
-
-
-@pytest.mark.only(15)
-def test_pg_basebackup_of_the_promoted_clone_is_whole(lab, major):
-    server, agent = lab.protected(major, scale=1)
-    agent.backup()
-    server.archive_all()
-    clone, _ = promoted(lab, agent, server, "--to-latest")
-    copy = lab.place("b")
-    run([DEBIAN_BIN / "pg_basebackup", "-D", copy, "-h", clone.sockets, "-p", clone.port,
-         "-U", "postgres", "-c", "fast", "-X", "stream"])
-    judges.verifybackup(copy, major, lab.root, parse_wal=True)

@@ -76,10 +76,11 @@ def manifest_version_1(manifest):
     return text
 
 
-def verifybackup(data, major, scratch, parse_wal=False):
+def verifybackup(data, major, scratch, parse_wal=False, changed=()):
     """pg_verifybackup of a restored directory that has not been started yet.
 
-    What a restore adds beside the backup's own files is left out by name, and only at the top.
+    What a restore adds beside the backup's own files is left out by name, and only at the top;
+    `changed` names what it has to change (tablespace_map, when tablespaces moved).
     """
     manifest = Path(data) / "backup_manifest"
     assert manifest.is_file(), "the restored directory has no backup_manifest"
@@ -93,6 +94,8 @@ def verifybackup(data, major, scratch, parse_wal=False):
     for added in sorted(Path(data).iterdir()):
         if "pgagent" in added.name:
             command += ["-i", added.name]
+    for name in changed:
+        command += ["-i", name]
     done = run([*command, data])
     assert "successfully verified" in done.stdout, done.stdout
 

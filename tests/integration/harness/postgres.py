@@ -64,11 +64,12 @@ def write_settings(path, settings):
 
 
 def initdb(major, data, segsize=16, checksums=True):
+    """checksums: True, False, or None for what that version does by itself."""
     command = [bindir(major) / "initdb", "-D", data, "-U", "postgres", "-A", "trust",
                "--no-locale", "-E", "UTF8", "--no-sync", f"--wal-segsize={segsize}"]
     if checksums:
         command.append("--data-checksums")
-    elif major >= 18:
+    elif checksums is not None and major >= 18:
         command.append("--no-data-checksums")
     run(command)
 
@@ -78,7 +79,8 @@ def template(root, major, segsize, checksums):
 
     Copies of it share one system identifier, as copies made by a file system snapshot would.
     """
-    place = Path(root) / f"{major}-{segsize}-{'c' if checksums else 'n'}"
+    kind = {True: "c", False: "n", None: "d"}[checksums]
+    place = Path(root) / f"{major}-{segsize}-{kind}"
     place.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{place}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

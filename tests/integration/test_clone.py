@@ -1,0 +1,178 @@
+"""What a restored copy is: started by its own command, free of recovery's settings, whole.
+
+One protected server per major; every test restores from its repository, or from a copy of that.
+"""
+
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from harness import judges
+from harness.load import fill
+from harness.postgres import DEBIAN_BIN, clean_environment, run
+from harness.wait import until
+
+SHARES_SERVER = True
+
+
+@dataclass
+class Scene:
+    lab: object
+    server: object
+    agent: object
+    rows: dict
+    empty: list     # directories of the data directory with nothing in them
+
+    def restore(self, *args, target=None, **kwargs):
+        """(clone, document) of a copy that was started and promoted."""
+        target = target or self.lab.place("r")
+        document = self.agent.restore(target, *args, "--start", **kwargs)
+        clone = self.lab.attach(target, self.server)
+        until("promotion", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+        return clone, document
+
+
+@pytest.fixture(scope="module")
+def scene(shared_lab, major):
+    lab = shared_lab
+    server = lab.server(major)
+    fill(server, 1)
+    server.sql("""
+        CREATE UNLOGGED TABLE fleeting (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text);
+        INSERT INTO fleeting (t) SELECT md5(i::text) FROM generate_series(1, 3000) i""")
+    server.sql("""CREATE DATABASE "it's a ""name\"""")
+    (server.data / "made by hand" / "empty").mkdir(parents=True)
+    agent = lab.agent(server).protect()
+    empty = [p.relative_to(server.data) for p in server.data.rglob("*")
+             if p.is_dir() and not p.is_symlink() and not any(p.iterdir())
+             and p.name != "pgsql_tmp"]     # the one that the server leaves out by name
+    agent.backup()
+    server.archive_all()
+    return Scene(lab, server, agent, judges.fingerprint(server), empty)
+
+
+def start_by_hand(scene, document, target):
+    """Types the start command that restore printed; returns whether pg_ctl was content."""
+    log = scene.lab.place("log")
+    with open(log, "w", encoding="utf-8") as out:
+        code = subprocess.run(["sh", "-c", document["start_command"]], stdin=subprocess.DEVNULL,
+                              stdout=out, stderr=out, env=clean_environment(), timeout=90,
+                              cwd=scene.lab.root).returncode
+    return code == 0, log
+
+
+def test_recovery_settings_do_not_outlive_recovery(scene):
+    clone, document = scene.restore("--to-latest")
+    left = clone.rows("SELECT name, setting FROM pg_file_settings WHERE applied AND setting <> '' "
+                      "AND (name LIKE 'recovery\\_target%' OR name = 'restore_command')")
+    assert left == []
+    assert "recovery_target" not in (clone.data / "postgresql.auto.conf").read_text("utf-8")
+    # The next start is an ordinary one.
+    clone.sql("CREATE TABLE written_here (i int)")
+    clone.stop()
+    good, log = start_by_hand(scene, document, clone.data)
+    assert good, log.read_text(encoding="utf-8")
+    again = scene.lab.attach(clone.data, scene.server)
+    assert again.timeline() == 2
+    assert again.sql("SELECT count(*) FROM written_here") == "0"
+    assert again.sql("SHOW archive_mode") == "off"
+    assert again.sql("SHOW listen_addresses") == ""
+    again.stop()
+
+
+def test_settings_port_and_a_directory_with_spaces_and_quotes(scene):
+    port = scene.lab.port()
+    above = scene.lab.place("with space ")
+    above.mkdir()
+    clone, _ = scene.restore("--to-backup-end", "--action", "promote", "--port", port,
+                             "--set", "work_mem=9MB", "--set", "cluster_name=it's a copy",
+                             target=above / "it's here")
+    assert clone.port == port
+    assert clone.sql("SHOW work_mem") == "9MB"
+    assert clone.sql("SHOW cluster_name") == "it's a copy"
+    assert clone.sql("SELECT count(*) FROM pg_database WHERE datname = 'it''s a \"name'") == "1"
+    clone.stop()
+
+
+def test_unlogged_relations_are_empty_and_empty_directories_are_there(scene):
+    target = scene.lab.place("r")
+    scene.agent.restore(target, "--to-backup-end")
+    missing = [d for d in scene.empty if not (target / d).is_dir()]
+    assert "made by hand/empty" in map(str, scene.empty)
+    assert missing == []
+    judges.verifybackup(target, scene.server.major, scene.lab.root)
+    path = scene.server.sql("SELECT pg_relation_filepath('fleeting')")
+    assert not (target / path).exists() and (target / f"{path}_init").is_file()
+
+    clone, _ = scene.restore("--to-backup-end", "--action", "promote")
+    assert clone.sql("SELECT count(*) FROM fleeting") == "0"
+    assert clone.sql("INSERT INTO fleeting (t) VALUES ('new') RETURNING t") == "new"
+    assert clone.sql("SELECT t FROM fleeting WHERE id > 0") == "new"
+    judges.same_rows(scene.rows, judges.fingerprint(clone))
+    judges.amcheck(clone)
+    clone.stop()
+
+
+def test_shutdown_at_the_target_promotes_nothing(scene):
+    target = scene.lab.place("r")
+    document = scene.agent.restore(target, "--to-backup-end", "--action", "shutdown", "--start")
+    assert document["promoted"] is False
+    assert not (target / "postmaster.pid").exists()
+    assert not list(target.glob("pg_wal/*.history"))
+    assert (target / "recovery.signal").exists(), "it was not promoted"
+    if scene.server.major == 15:
+        state = run([DEBIAN_BIN / "pg_controldata", "-D", target]).stdout
+        assert "shut down in recovery" in state
+
+
+def test_the_start_command_pauses_and_promote_keeps_the_copy(scene):
+    target = scene.lab.place("r")
+    done = scene.agent.run("restore", "-D", target, "--to-backup-end", "--output", "json")
+    good, log = start_by_hand(scene, done.json(), target)
+    assert good, log.read_text(encoding="utf-8")
+    clone = scene.lab.attach(target, scene.server)
+    until("the pause", lambda: clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
+    clone.pg_ctl("-w", "promote")
+    assert clone.timeline() == 2
+    judges.same_rows(scene.rows, judges.fingerprint(clone))
+    clone.stop()
+
+
+def test_an_early_end_of_wal_is_fatal(scene):
+    """What was there when the plan was made and is gone later must not become a promoted copy."""
+    lab = scene.lab
+    repo = lab.place("repo")
+    run(["cp", "-a", scene.agent.repo, repo])
+    target = lab.place("r")
+    document = scene.agent.restore(target, "--to-latest", "--repo", repo, "--key-file",
+                                   scene.agent.key, config=False)
+    last = [p for p in repo.rglob(document["wal"]["last"]) if p.is_file()]
+    assert len(last) == 1, f"{document['wal']}: {last}"
+    last[0].unlink()
+    _, log = start_by_hand(scene, document, target)
+    clone_log = lambda: log.read_text(encoding="utf-8", errors="replace")  # noqa: E731
+    until("the server to give up", lambda: "FATAL" in clone_log() and
+          not (target / "postmaster.pid").exists())
+    assert "recovery ended before configured recovery target was reached" in clone_log()
+    assert not list(target.glob("pg_wal/*.history"))
+    # A plan made now tells how far it reaches.
+    plan = scene.agent.restore(lab.place("r"), "--to-lsn", document["target"]["lsn"], "--plan",
+                               "--repo", repo, "--key-file", scene.agent.key, config=False,
+                               expect=3)
+    assert plan["problems"][0]["hint"]
+
+
+@pytest.mark.only(15)
+def test_pg_basebackup_of_the_restored_server_is_whole_and_starts(scene):
+    lab = scene.lab
+    clone, _ = scene.restore("--to-latest")
+    copy = lab.server(15, start=False)
+    run(["rm", "-rf", copy.data])
+    run([DEBIAN_BIN / "pg_basebackup", "-D", copy.data, "-h", clone.sockets, "-p", clone.port,
+         "-U", "postgres", "-c", "fast", "-X", "stream"])
+    judges.verifybackup(copy.data, 15, lab.root, parse_wal=True)
+    clone.stop()
+    copy.start()
+    judges.same_rows(scene.rows, judges.fingerprint(copy))
+    copy.stop()
