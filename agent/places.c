@@ -86,9 +86,14 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	if (e == ERR_MISSING && place->store != NULL)
 		error_hint(why, "a new repository: pgagent init; else look whether this is the "
 				"right path, and whether its file system is mounted");
+	/* That a backup is missing is an answer; that its repository is, is none. */
+	if (e == ERR_MISSING)
+		e = why->kind = ERR_TRANSIENT;
 	/* What is stored decides: --repo PATH has no section that could say it. */
 	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE)
 		e = place_secret(agent, place->config, &secret, &has, why);
+	if (e == ERR_MISSING)
+		e = why->kind = ERR_CONFIG;
 	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE && !has)
 		e = error_set(why, ERR_CONFIG,
 			      "repository %s is encrypted, its section says encryption = none",

@@ -32,7 +32,8 @@ enum err place_open_store(const struct agent *, const struct config_repo *, bool
 			  struct store **out, struct error *why) MUST_CHECK;
 
 /* Store and repository of every selected one (config_select_repos).  `cluster` may be NULL: all that
- * are configured, or what --repo says.  All or nothing. */
+ * are configured, or what --repo says.  All or nothing.  Never ERR_MISSING: a repository that is not
+ * there is ERR_TRANSIENT, a key file ERR_CONFIG. */
 enum err places_open(struct agent *, const struct config_cluster *cluster, struct places *out,
 		     struct error *why) MUST_CHECK;
 /* The same for reading: what can't be opened is left out with a warning, as another may have what is

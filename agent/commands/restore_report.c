@@ -164,7 +164,8 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 			    plan->tablespace[i].from, plan->tablespace[i].to);
 	text_of_size(plan->bytes_to_write, size);
 	text_of_size(plan->bytes_free, space);
-	report_text(r, "  writes      %s; free there: %s\n", size, space);
+	if (plan->bytes_to_write > 0) /* else no backup was found, and nothing was looked at */
+		report_text(r, "  writes      %s; free there: %s\n", size, space);
 	report_text(r, "  then        %s\n", action_text(plan->action));
 	if (plan->resumes)
 		report_text(r, "  note        the directory holds an interrupted restore of this "

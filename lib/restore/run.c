@@ -366,6 +366,25 @@ static void run_release(struct run *r, bool failed)
 	(void)pthread_mutex_destroy(&r->speaking);
 }
 
+/* What broke off says what; what to do next is the same for most of it. */
+static void run_hint(const struct run *r)
+{
+	char id[ATTEMPT_TEXT_MAX];
+
+	if (r->why->hint[0] != '\0')
+		return;
+	attempt_to_text(&r->plan->backup.attempt, id);
+	if (r->why->kind == ERR_CORRUPT)
+		error_hint(
+			r->why,
+			"all that is wrong with it: pgagent verify %s; from another one: pgagent "
+			"list, then --backup ID",
+			id);
+	else
+		error_hint(r->why, "the directory does not start as it is; when the cause is "
+				   "mended, the same command again restores into it");
+}
+
 enum err restore_run(const struct env *env, const struct wal_archive *archive,
 		     const struct restore_request *request, const struct restore_plan *plan,
 		     struct restore_result *out, struct error *why)
@@ -397,6 +416,8 @@ enum err restore_run(const struct env *env, const struct wal_archive *archive,
 		e = run_write(r);
 	if (e == ERR_NONE)
 		e = run_start_command(r);
+	if (e != ERR_NONE)
+		run_hint(r);
 	run_release(r, e != ERR_NONE);
 	free(r);
 	if (e == ERR_NONE) {

@@ -130,6 +130,37 @@ def test_usage_and_configuration_errors_are_not_absence(lab, archived):
     get(agent, names[0], lab.place("w"), UNCERTAIN)
 
 
+def recovering(lab, server, signal_file):
+    """What archive-get looks at in the data directory of a server in recovery."""
+    place = lab.place("d")
+    (place / "global").mkdir(parents=True)
+    shutil.copy(server.data / "global" / "pg_control", place / "global" / "pg_control")
+    (place / signal_file).touch()
+    return place
+
+
+def test_a_restore_is_patient_and_a_standby_is_answered_at_once(lab, archived):
+    """A standby asks again by itself, and a FATAL would take it down; a restore must not end."""
+    server, agent, names, content = archived
+    standby = recovering(lab, server, "standby.signal")
+    restore = recovering(lab, server, "recovery.signal")
+    away = lab.place("old")
+    agent.repo.rename(away)
+    done = agent.run("archive-get", names[1], lab.place("w"), expect=UNCERTAIN, cwd=restore)
+    assert "trying again" in done.err and str(agent.repo) in done.err, done
+    done = agent.run("archive-get", names[1], lab.place("w"), expect=ABSENT, cwd=standby)
+    assert str(agent.repo) in done.err, done
+    away.rename(agent.repo)
+    agent.stored_segment(names[1]).unlink()
+    done = agent.run("archive-get", names[1], lab.place("w"), expect=UNCERTAIN, cwd=restore)
+    assert "trying again" not in done.err, "a hole does not mend itself"
+    agent.run("archive-get", names[1], lab.place("w"), expect=ABSENT, cwd=standby)
+    for place in (standby, restore):
+        destination = lab.place("w")
+        agent.run("archive-get", names[2], destination, cwd=place)
+        assert destination.read_bytes() == content[names[2]]
+
+
 def test_one_silent_repository_of_two_is_not_absence(lab, major):
     server = lab.server(major)
     home = lab.place("two")
@@ -139,9 +170,13 @@ def test_one_silent_repository_of_two_is_not_absence(lab, major):
     last = server.archive_all()
     absent = segment_after(segment_after(last))
     get(agent, absent, lab.place("w"), ABSENT)
-    (home / "b").rename(home / "away")
-    get(agent, absent, lab.place("w"), UNCERTAIN)
-    get(agent, last, lab.place("w"), 0)
+    for silent in ("b", "a"):
+        (home / silent).rename(home / "away")
+        get(agent, absent, lab.place("w"), UNCERTAIN)
+        done = get(agent, last, lab.place("w"), 0)
+        assert str(home / silent) in done.err, done
+        agent.run("list")
+        (home / "away").rename(home / silent)
 
 
 # --- push -----------------------------------------------------------------------------------

@@ -277,8 +277,11 @@ def test_key_list_and_test(lab, major):
     slots = [o.name for o in agent.objects() if o.parts[0] == "keys"]
     assert any(slot in listed for slot in slots), (slots, listed)
     agent.key.rename(lab.place("away"))
-    done = agent.run("key", "test", expect=(2, 4))
-    assert str(agent.key) in done.err
+    # Elsewhere it is a wrong configuration; whether it opens is what key test is asked.
+    for command, code in ((["key", "test"], 4), (["list"], 2), (["show", "latest"], 2),
+                          (["verify"], 2), (["restore", "-D", lab.place("r")], 2)):
+        done = agent.run(*command, expect=code)
+        assert str(agent.key) in done.err, done
 
 
 def test_the_recovery_code_opens_the_repository(lab, major):
@@ -291,6 +294,15 @@ def test_the_recovery_code_opens_the_repository(lab, major):
                               text=True, capture_output=True, env=agent.environment(), timeout=120)
         assert done.returncode == expected, done
         assert given not in done.stdout + done.stderr
+
+
+def test_a_repository_that_is_gone_is_no_empty_one(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.repo.rename(lab.place("away"))
+    for command in (["list"], ["show", "latest"], ["verify"], ["backup"], ["key", "list"],
+                    ["restore", "-D", lab.place("r"), "--plan"]):
+        done = agent.run(*command, expect=1)
+        assert str(agent.repo) in done.err, done
 
 
 def test_verify_says_what_it_read(lab, major):

@@ -289,7 +289,7 @@ KINDS = {
     "pack": (lambda o: "packs" in o.parts, 4, 4),
     "manifest": (lambda o: "backups" in o.parts, 4, 4),
     "segment": (lambda o: "wal" in o.parts and len(o.name) == 24, 4, 4),
-    "documents": (lambda o: o.parts[0] == "docs", 4, None),
+    "pin": (lambda o: "pins" in o.parts, 4, None),
     "history": (lambda o: o.name.endswith(".history"), 4, None),
     "backup history": (lambda o: o.name.endswith(".backup"), 4, None),
 }
@@ -332,6 +332,7 @@ def test_one_flipped_byte_in_every_kind_of_object_is_found(lab, major):
     backup = agent.backup()
     place_history(lab, agent, server)
     server.archive_all()
+    agent.restore(lab.place("r"), "--to-backup-end")  # its pin stays until recovery ends it
     agent.run("verify", "--all")
     for kind, (matches, verify_code, restore_code) in KINDS.items():
         name = damageable(agent, backup, matches)
