@@ -51,12 +51,22 @@ static void say_result(struct agent *agent, const struct backup_result *result)
 
 static void say_damage(struct agent *agent, const struct summary *s)
 {
+	json_t *bad = json_array();
+
 	report_warning(&agent->report,
 		       "the server found pages with wrong checksums in %" PRIu64
 		       " file(s); the backup is kept and marked",
 		       s->checksum_failures);
-	for (size_t i = 0; i < s->bad_files; i++)
-		report_warning(&agent->report, "damaged in the server: %s", s->bad_file[i]);
+	for (size_t i = 0; i < s->bad_files; i++) {
+		char text[BAD_FILE_TEXT_MAX];
+
+		backup_bad_file_text(s->bad_file[i], text, sizeof(text));
+		report_warning(&agent->report, "damaged in the server: %s", text);
+		(void)json_array_append_new(
+			bad,
+			backup_bad_file_json(s->bad_file[i])); /* without memory the dump fails */
+	}
+	report_put(agent->report.root, "bad_files", bad);
 	report_warning(&agent->report, "look at the disk and the kernel log of the server now, run "
 				       "pg_amcheck, and keep the older backups: pgagent list");
 }

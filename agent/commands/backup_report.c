@@ -54,3 +54,26 @@ void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX])
 	text[strlen("2026-11-23")] = ' ';
 	(void)snprintf(out, BACKUP_TIME_MAX, "%s", text); /* fits */
 }
+
+void backup_bad_file_text(const char *bad_file, char *out, size_t size)
+{
+	const char *tab = strchr(bad_file, '\t');
+
+	if (tab == NULL)
+		(void)snprintf(out, size, "%s", bad_file);
+	else
+		(void)snprintf(out, size, "%.*s (%s)", (int)(tab - bad_file), bad_file, tab + 1);
+}
+
+json_t *backup_bad_file_json(const char *bad_file)
+{
+	const char *tab = strchr(bad_file, '\t');
+	json_t *object = json_object();
+	char path[FILE_PATH_MAX + 1];
+
+	(void)snprintf(path, sizeof(path), "%.*s",
+		       tab != NULL ? (int)(tab - bad_file) : FILE_PATH_MAX, bad_file);
+	report_put(object, "path", report_json_text(path));
+	report_put(object, "relation", report_json_text(tab != NULL ? tab + 1 : NULL));
+	return object;
+}

@@ -12,4 +12,10 @@ enum { BACKUP_TIME_MAX = 40 };
 /* "2026-11-23 14:05:00", in UTC; "-" for 0. */
 void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX]);
 
+enum { BAD_FILE_TEXT_MAX = 1536 };
+/* "base/5/16384 (shop.public.orders)" of a summary's bad_file; cut is still text. */
+void backup_bad_file_text(const char *bad_file, char *out, size_t size);
+/* {"path", "relation"}: the relation is null when its name is not known. */
+json_t *backup_bad_file_json(const char *bad_file);
+
 #endif

@@ -68,8 +68,12 @@ static void say_backup(struct agent *agent, const struct summary *s,
 	}
 	report_text(r, "%-16s %" PRIu64 " file(s) with wrong pages in the server\n", "checksums",
 		    s->checksum_failures);
-	for (size_t i = 0; i < s->bad_files; i++)
-		report_text(r, "%-16s %s\n", "", s->bad_file[i]);
+	for (size_t i = 0; i < s->bad_files; i++) {
+		char text[BAD_FILE_TEXT_MAX];
+
+		backup_bad_file_text(s->bad_file[i], text, sizeof(text));
+		report_text(r, "%-16s %s\n", "", text);
+	}
 }
 
 static void put_backup(json_t *root, const struct summary *s, const struct catalog_entry *entry,
@@ -86,7 +90,8 @@ static void put_backup(json_t *root, const struct summary *s, const struct catal
 					    object); /* without memory the dump fails */
 	}
 	for (size_t i = 0; i < s->bad_files; i++)
-		(void)json_array_append_new(bad, report_json_text(s->bad_file[i])); /* as above */
+		(void)json_array_append_new(bad,
+					    backup_bad_file_json(s->bad_file[i])); /* as above */
 	backup_report_json(root, s);
 	report_put(root, "keep", json_boolean(entry->keep));
 	report_put(root, "hidden", json_boolean(entry->hidden));

@@ -5,6 +5,8 @@
  * a backup, and an event says what is missing and which GRANT adds it.
  */
 #include "backup/backup_internal.h"
+#include "base/text.h"
+#include "pgformat/page.h"
 #include "repo/lines.h"
 
 #include <inttypes.h>
@@ -99,8 +101,8 @@ static enum err collect_file(const struct env *env, struct session *session,
 }
 
 /* Their names, so that a restore can be told where each goes in the words of its owner. */
-static enum err collect_tablespaces(struct session *session, struct pack_writer *packs,
-				    struct error *why)
+static enum err collect_tablespaces(const struct env *env, struct session *session,
+				    struct pack_writer *packs, struct error *why)
 {
 	struct rows *rows = NULL;
 	struct writer line;
@@ -110,6 +112,8 @@ static enum err collect_tablespaces(struct session *session, struct pack_writer 
 			      "NOT IN ('pg_default', 'pg_global') ORDER BY oid",
 			      &rows, why);
 
+	if (e != ERR_NONE)
+		return not_kept(env, "names of tablespaces", e, why);
 	writer_init(&line, RELATION_LINE_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
 		writer_reset(&line);
@@ -126,12 +130,41 @@ static enum err collect_tablespaces(struct session *session, struct pack_writer 
 
 static const char relations_sql[] =
 	"SELECT c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relkind, c.reltablespace, "
-	"n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-	"ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'i', 't', 'S', 'm', 'p', 'I')";
+	"n.nspname, c.relname, CASE WHEN c.relisshared THEN 0 ELSE d.oid END FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+	"ON n.oid = c.relnamespace CROSS JOIN pg_catalog.pg_database d WHERE d.datname = "
+	"pg_catalog.current_database() AND c.relkind IN ('r', 'i', 't', 'S', 'm', 'p', 'I')";
+
+/* Gives the files with wrong checksums that belong to this relation its name, so that a person is
+ * told of a table and not of a number. */
+static enum err name_bad_files(struct summary *summary, const char *database,
+			       const struct rows *rows, int row, struct error *why)
+{
+	uint64_t number, owner;
+
+	if (summary->bad_files == 0 || rows_value(rows, row, 1) == NULL ||
+	    !text_to_u64(bytes_of_text(rows_value(rows, row, 1)), &number) ||
+	    !text_to_u64(bytes_of_text(rows_value(rows, row, 6)), &owner))
+		return ERR_NONE;
+	for (size_t i = 0; i < summary->bad_files; i++) {
+		struct relation_file file;
+		char *named;
+
+		/* What has a name already is no path any more. */
+		if (!relation_file_from_path(summary->bad_file[i], &file) ||
+		    file.number != number || file.database != owner)
+			continue;
+		if (asprintf(&named, "%s\t%s.%s.%s", summary->bad_file[i], database,
+			     rows_value(rows, row, 4), rows_value(rows, row, 5)) < 0)
+			return error_set(why, ERR_MEMORY, "names of damaged files: out of memory");
+		free(summary->bad_file[i]);
+		summary->bad_file[i] = named;
+	}
+	return ERR_NONE;
+}
 
 static enum err collect_relations(const struct env *env, struct session *session,
 				  const char *database, struct pack_writer *packs,
-				  struct error *why)
+				  struct summary *summary, struct error *why)
 {
 	struct rows *rows = NULL;
 	struct writer line, value;
@@ -156,6 +189,8 @@ static enum err collect_relations(const struct env *env, struct session *session
 			e = error_set(why, ERR_MEMORY, "list of relations: out of memory");
 		else
 			e = pack_section_add(packs, SECTION_RELATIONS, writer_view(&line), why);
+		if (e == ERR_NONE)
+			e = name_bad_files(summary, database, rows, i, why);
 	}
 	writer_release(&value);
 	writer_release(&line);
@@ -175,7 +210,7 @@ static enum err open_sql(const struct env *env, const char *conninfo, const char
 
 static enum err collect_databases(const struct env *env, const char *conninfo,
 				  struct session *session, struct pack_writer *packs,
-				  struct error *why)
+				  struct summary *summary, struct error *why)
 {
 	struct rows *rows = NULL;
 	enum err e = session_query(session,
@@ -198,7 +233,7 @@ static enum err collect_databases(const struct env *env, const char *conninfo,
 				       "names of relations in database \"%s\" not kept: %s",
 				       database, denied.text);
 		else
-			e = collect_relations(env, there, database, packs, why);
+			e = collect_relations(env, there, database, packs, summary, why);
 		session_close(there);
 	}
 	rows_free(rows);
@@ -235,9 +270,9 @@ enum err about_collect(const struct env *env, const char *conninfo, struct pack_
 	if (e == ERR_NONE)
 		e = collect_file(env, session, packs, "conf", summary->config_file, why);
 	if (e == ERR_NONE)
-		e = collect_tablespaces(session, packs, why);
+		e = collect_tablespaces(env, session, packs, why);
 	if (e == ERR_NONE)
-		e = collect_databases(env, conninfo, session, packs, why);
+		e = collect_databases(env, conninfo, session, packs, summary, why);
 	session_close(session);
 	return e;
 }

@@ -44,7 +44,7 @@ struct summary {
 		char path[1024];
 	} * tablespace; /* owned */
 	size_t tablespaces;
-	char **bad_file; /* owned; at most 1000 */
+	char **bad_file; /* owned; at most 1000: PATH, or PATH TAB DATABASE.SCHEMA.RELATION */
 	size_t bad_files;
 };
 void summary_release(struct summary *);
