@@ -267,9 +267,9 @@ void file_temp_abandon(struct file_temp *t)
 
 /* 3 and 4.  Neither is tried twice: after a failed fsync the kernel may have dropped the pages and
  * called them clean, so that a second one would lie. */
-static enum err temp_sync(struct file_temp *t, struct error *why)
+static enum err temp_close(struct file_temp *t, bool sync, struct error *why)
 {
-	int synced = t->files->ops->fsync(t->files, t->fd);
+	int synced = sync ? t->files->ops->fsync(t->files, t->fd) : 0;
 	int closed = t->files->ops->close(t->files, t->fd);
 
 	t->fd = -1;
@@ -333,7 +333,7 @@ enum err file_temp_publish(struct file_temp *t, const char *path, struct error *
 
 	err = file_parent(path, parent, why);
 	if (err == ERR_NONE)
-		err = temp_sync(t, why);
+		err = temp_close(t, true, why);
 	if (err != ERR_NONE)
 		goto out;
 	shown = temp_show(t, path, &ours);
@@ -378,31 +378,55 @@ enum err file_publish(struct files *f, struct random *random, int dir, const cha
 	return file_temp_publish(&t, path, why);
 }
 
-enum err file_replace(struct files *f, struct random *random, int dir, const char *path,
-		      struct bytes in, mode_t mode, struct error *why)
-{
-	char parent[PATH_MAX];
-	struct file_temp t;
-	enum err err = file_parent(path, parent, why);
-	int renamed;
+struct replacing {
+	int dir;
+	const char *path;
+	mode_t mode;
+	bool sync; /* before the rename */
+};
 
-	if (err == ERR_NONE)
-		err = file_temp_begin(&t, f, random, dir, path, mode, why);
+/* Steps 1 to 5, with rename. */
+static enum err replace(struct files *f, struct random *random, const struct replacing *r,
+			struct bytes in, struct error *why)
+{
+	struct file_temp t;
+	int renamed;
+	enum err err = file_temp_begin(&t, f, random, r->dir, r->path, r->mode, why);
+
 	if (err != ERR_NONE)
 		return err;
 	err = file_temp_append(&t, in, why);
 	if (err == ERR_NONE)
-		err = temp_sync(&t, why);
+		err = temp_close(&t, r->sync, why);
 	if (err != ERR_NONE) {
 		file_temp_abandon(&t);
 		return err;
 	}
-	renamed = f->ops->rename(f, dir, t.path, path);
+	renamed = f->ops->rename(f, r->dir, t.path, r->path);
 	if (renamed < 0) {
 		file_temp_abandon(&t);
 		return error_set_os(why, error_kind_of_os(-renamed), -renamed, "cannot replace %s",
-				    path);
+				    r->path);
 	}
+	return ERR_NONE;
+}
+
+enum err file_replace_unsynced(struct files *f, struct random *random, int dir, const char *path,
+			       struct bytes in, mode_t mode, struct error *why)
+{
+	return replace(f, random, &(struct replacing){dir, path, mode, false}, in, why);
+}
+
+enum err file_replace(struct files *f, struct random *random, int dir, const char *path,
+		      struct bytes in, mode_t mode, struct error *why)
+{
+	char parent[PATH_MAX];
+	enum err err = file_parent(path, parent, why);
+
+	if (err == ERR_NONE)
+		err = replace(f, random, &(struct replacing){dir, path, mode, true}, in, why);
+	if (err != ERR_NONE)
+		return err;
 	err = file_sync_dir(f, dir, parent, why);
 	if (err != ERR_NONE) {
 		/* What was there before is gone, so this cannot be taken back. */

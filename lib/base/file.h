@@ -72,4 +72,9 @@ enum err file_publish(struct files *, struct random *, int dir, const char *path
 enum err file_replace(struct files *, struct random *, int dir, const char *path, struct bytes in,
 		      mode_t mode, struct error *why) MUST_CHECK;
 
+/* The same without any fsync: nobody sees half of it, but a power cut may leave the old file, or
+ * the new one cut short.  For a reader that syncs what it keeps. */
+enum err file_replace_unsynced(struct files *, struct random *, int dir, const char *path,
+			       struct bytes in, mode_t mode, struct error *why) MUST_CHECK;
+
 #endif

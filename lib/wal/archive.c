@@ -301,10 +301,11 @@ enum err wal_archive_get(const struct env *env, const struct wal_archive *archiv
 			return error_set(why, ERR_MISSING,
 					 "%s is not in the archive, nor is anything later", text);
 	}
-	/* Written beside it, then renamed: PostgreSQL never sees half a file. */
+	/* Renamed into place: PostgreSQL never sees half a file.  It syncs what it keeps
+	 * (durable_rename), and fetches again after a crash. */
 	if (e == ERR_NONE)
-		e = file_replace(env->files, env->random, dir, dest, bytes_of(data, len), 0600,
-				 why);
+		e = file_replace_unsynced(env->files, env->random, dir, dest, bytes_of(data, len),
+					  0600, why);
 	/* The answer "missing" is about the archive, never about a directory of this machine. */
 	if (e == ERR_MISSING)
 		e = why->kind = ERR_CONFIG;

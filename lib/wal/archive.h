@@ -27,7 +27,7 @@ struct wal_push_result {
 enum err wal_archive_push(const struct env *, const struct wal_archive *, int dir, const char *path,
 			  int level, struct wal_push_result *result, struct error *why) MUST_CHECK;
 
-/* Delivers `name` to `dest` (relative to `dir`): written beside it, fsynced, renamed into place.
+/* Delivers `name` to `dest` (relative to `dir`): written beside it, renamed into place, not synced.
  * The first repository that has it whole serves it; a damaged copy is reported to the observer and
  * the next repository is tried.  A segment that exists only as slices from byte 0 on, and nothing
  * later on that timeline exists, is delivered joined and padded.

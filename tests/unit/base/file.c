@@ -252,6 +252,29 @@ Test(file, replacing_puts_the_new_in_place_of_the_old)
 	scratch_close(&s);
 }
 
+Test(file, replacing_unsynced_is_whole_and_costs_no_sync)
+{
+	for (unsigned nth = 1;; nth++) {
+		struct scratch s = scratch_open();
+		struct fault_files faults;
+		struct error why;
+		enum err err;
+
+		cr_assert_eq(publish(files_os(), &s, "name", "old", NULL), ERR_NONE);
+		fault_files_init(&faults, files_os());
+		fault_files_fail(&faults, FAULT_ANY, nth, EIO, false);
+		err = file_replace_unsynced(&faults.files, random_os(), s.dir, "name",
+					    bytes_of_text("new"), 0600, &why);
+		expect_content(&s, "name", err == ERR_NONE ? "new" : "old");
+		cr_assert_eq(entries(&s), 1, "call %u left something", nth);
+		cr_assert_eq(faults.calls[FAULT_FSYNC], 0);
+		scratch_close(&s);
+		if (!faults.fired)
+			return;
+		cr_assert_neq(err, ERR_NONE, "call %u was not heeded", nth);
+	}
+}
+
 Test(file, a_failed_replacing_leaves_the_old_or_is_unsure_with_the_new)
 {
 	for (unsigned nth = 1;; nth++) {
