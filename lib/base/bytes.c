@@ -4,6 +4,22 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+uint8_t *bytes_new_large(size_t len)
+{
+	void *out = NULL;
+
+	if (len < HUGE_PAGE_BYTES)
+		return malloc(len == 0 ? 1 : len);
+	if (posix_memalign(&out, HUGE_PAGE_BYTES, len) != 0)
+		return NULL;
+	/* Advice only; the rest at the end is no huge page's, so that it takes no 2 MiB. */
+	(void)madvise(out, len - len % HUGE_PAGE_BYTES, MADV_HUGEPAGE);
+	return out;
+}
 
 struct bytes reader_take(struct reader *r, size_t len)
 {

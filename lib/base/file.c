@@ -25,7 +25,7 @@ static int read_to_end(struct files *f, int fd, size_t expected, size_t max, uin
 	ssize_t got = 0;
 
 	/* One byte more shows that the file has grown; another one is for the NUL. */
-	data = malloc(capacity + 2);
+	data = bytes_new_large(capacity + 2);
 	while (data != NULL) {
 		got = f->ops->pread(f, fd, data + used, capacity + 1 - used, (off_t)used);
 		if (got <= 0)

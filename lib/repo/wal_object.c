@@ -311,7 +311,7 @@ enum err wal_read(struct object_reader *reader, const char *key, enum object_cla
 		e = object_directory(reader, &entry, &count, &size, why);
 	if (e != ERR_NONE)
 		return e;
-	data = malloc(bytes == 0 ? 1 : bytes);
+	data = bytes_new_large(bytes);
 	if (data == NULL)
 		return error_set(why, ERR_MEMORY, "%s: no memory for %" PRIu64 " bytes", key,
 				 bytes);

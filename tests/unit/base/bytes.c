@@ -1,6 +1,7 @@
 #include "base/bytes.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 Test(bytes, what_a_writer_puts_a_reader_takes)
 {
@@ -96,5 +97,19 @@ Test(bytes, zero_is_seen_at_every_place_and_length)
 		in[i] = 1;
 		cr_assert_not(bytes_are_zero(bytes_of(in, sizeof(in))), "byte %zu", i);
 		in[i] = 0;
+	}
+}
+
+Test(bytes, large_memory_is_whole_at_every_size)
+{
+	static const size_t sizes[] = {0, 1, (2 << 20) - 1, 2 << 20, (2 << 20) + 1, (16 << 20) + 2};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint8_t *data = bytes_new_large(sizes[i]);
+
+		cr_assert_not_null(data, "%zu bytes", sizes[i]);
+		memset(data, 0xa5, sizes[i]);
+		cr_assert(sizes[i] == 0 || data[sizes[i] - 1] == 0xa5);
+		free(data);
 	}
 }
