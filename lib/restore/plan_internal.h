@@ -1,0 +1,41 @@
+/* restore/plan_internal.h - what the files that make a plan share. */
+#ifndef RESTORE_PLAN_INTERNAL_H
+#define RESTORE_PLAN_INTERNAL_H
+
+#include "restore/restore_internal.h"
+
+struct planning {
+	const struct env *env;
+	const struct wal_archive *archive;
+	const struct restore_request *request;
+	struct restore_plan *plan;
+	struct error *why;
+	struct candidate *list; /* sorted by attempt */
+	size_t count, max;
+	struct history path; /* of the timeline to follow */
+	struct manifest *manifest;
+};
+
+/* ---- backups, plan_backup.c ---- */
+
+/* 1: the backups of every repository, or the one that is asked for. */
+enum err plan_collect(struct planning *) MUST_CHECK;
+/* 2: the number of the timeline and its history; *known = false with a problem when it has none. */
+enum err plan_timeline(struct planning *, bool *known) MUST_CHECK;
+/* 3: the manifest of the backup to start from; *found = false with a problem. */
+enum err plan_choose(struct planning *, bool *found) MUST_CHECK;
+/* That every pack of it is there. */
+enum err plan_check_packs(struct planning *) MUST_CHECK;
+/* The target for messages: "the target LSN 0/3000028". */
+void plan_describe(const struct planning *, char out[128]);
+/* The problem added last says that the target can't be reached. */
+void plan_unreachable(struct planning *);
+
+/* ---- the WAL and the target in it, plan_reach.c ---- */
+
+/* 4: *reaches = false with a problem when not even the backup's own end is there. */
+enum err plan_reach(struct planning *, bool *reaches) MUST_CHECK;
+/* 5: holds the target against that. */
+void plan_freeze(struct planning *);
+
+#endif

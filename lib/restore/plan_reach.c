@@ -1,0 +1,115 @@
+/* restore/plan_reach.c - steps 4 and 5 of a plan: how far the WAL reaches, and the target in it. */
+#include "repo/wal_object.h"
+#include "restore/plan_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- 4: the WAL ---- */
+
+/* The first segment holds the checkpoint that everything starts from.  Read whole, since a damaged
+ * one would be found only after all files were written. */
+static enum err prove_first_segment(struct planning *p)
+{
+	const struct summary *s = &p->plan->backup;
+	struct error first = {.kind = ERR_NONE};
+	struct wal_name name;
+	enum err e = ERR_NONE;
+
+	wal_segment_name(s->timeline, wal_segno(s->start, s->wal_segment_bytes),
+			 s->wal_segment_bytes, &name);
+	for (size_t i = 0; i < p->archive->count; i++) {
+		uint8_t *data = NULL;
+		size_t len;
+
+		e = wal_get(&p->archive->cluster[i], &name, &data, &len, p->why);
+		free(data);
+		if (e == ERR_NONE)
+			return ERR_NONE;
+		if (e != ERR_MISSING && first.kind == ERR_NONE)
+			first = *p->why;
+	}
+	/* One that was never whole is in slices; that is wal_archive_reach's to judge. */
+	if (first.kind == ERR_NONE)
+		return ERR_NONE;
+	*p->why = first;
+	return first.kind;
+}
+
+enum err plan_reach(struct planning *p, bool *reaches)
+{
+	struct restore_plan *plan = p->plan;
+	const struct summary *s = &plan->backup;
+	struct lsn until = p->request->kind == TARGET_BACKUP_END ? s->stop : lsn_of(0);
+	char id[ATTEMPT_TEXT_MAX], end[LSN_TEXT_MAX], stop[LSN_TEXT_MAX];
+	enum err e = prove_first_segment(p);
+
+	*reaches = false;
+	if (e == ERR_NONE)
+		e = wal_archive_reach(p->env, p->archive, s->start, s->timeline, plan->timeline,
+				      s->wal_segment_bytes, until, &plan->reach, p->why);
+	if (e != ERR_NONE && e != ERR_MISSING)
+		return e;
+	plan->wal_bytes = plan->reach.segments * s->wal_segment_bytes;
+	attempt_to_text(&s->attempt, id);
+	lsn_to_text(s->stop, stop);
+	if (e == ERR_MISSING || plan->reach.end.value < s->stop.value) {
+		lsn_to_text(plan->reach.end, end);
+		problem_add(plan, "wal_missing",
+			    "backup %s needs WAL up to %s, but the archive has it only up to %s",
+			    id, stop, e == ERR_MISSING ? "before its start" : end);
+		problem_hint(plan, "push what is missing from a copy of pg_wal (pgagent "
+				   "archive-push), or start from another backup (--backup)");
+		plan_unreachable(p);
+		return ERR_NONE;
+	}
+	*reaches = true;
+	return ERR_NONE;
+}
+
+/* ---- 5: the target ---- */
+
+static void problem_too_late(struct planning *p)
+{
+	char target[128], end[LSN_TEXT_MAX], last[LSN_TEXT_MAX];
+
+	plan_describe(p, target);
+	lsn_to_text(p->plan->reach.end, end);
+	lsn_to_text(p->plan->reach.last_record, last);
+	problem_add(p->plan, "target_not_archived",
+		    "%s is behind what the archive holds of timeline %" PRIu32 ": it ends at %s%s",
+		    target, p->plan->timeline, end,
+		    p->plan->reach.ends_in_hole ? ", where a segment is missing" : "");
+	problem_hint(p->plan, "the latest that can be reached: --to-latest (%s)", last);
+	plan_unreachable(p);
+}
+
+void plan_freeze(struct planning *p)
+{
+	struct restore_plan *plan = p->plan;
+	const struct restore_request *r = p->request;
+	char at[LSN_TEXT_MAX];
+
+	switch (r->kind) {
+	case TARGET_LATEST:
+		plan->target_lsn = plan->reach.last_record;
+		if (plan->reach.ends_in_hole) {
+			lsn_to_text(plan->reach.hole, at);
+			observer_event(p->env->observer, LEVEL_WARNING,
+				       "the archive has a hole at %s: the latest is what lies "
+				       "before it, although there is more behind",
+				       at);
+		}
+		break;
+	case TARGET_LSN:
+		/* PostgreSQL stops at the first record that starts at the LSN or behind it. */
+		if (r->lsn.value > plan->reach.last_record.value)
+			problem_too_late(p);
+		break;
+	case TARGET_BACKUP_END:
+	case TARGET_NAME:
+	case TARGET_TIME:
+	case TARGET_XID:
+		break;
+	}
+}
