@@ -3,7 +3,7 @@
 #
 #   tests/bench/run.sh [--scale N] [--runs N] [--program FILE] [--keep]
 #
-#   --scale N       pgbench's scale; 100 (the default) makes about 2.9 GB, 35 about 1 GB
+#   --scale N       pgbench's scale; 100 (the default) makes about 2.7 GB, 35 about 0.9 GB
 #   --runs N        pairs of runs per row (default 5; the short archive commands: four times that)
 #   --program FILE  measure this pgagent, and the pgagent-whole beside it, instead of building
 #   --keep          leave data, repositories and logs in place, and say where
