@@ -18,6 +18,8 @@ static enum err segment_there(const struct cluster *cluster, size_t clusters,
 
 		wal_key(&cluster[i], name, key);
 		e = store_stat(cluster[i].repository->store, key, &object, why);
+		if (e == ERR_NONE) /* archive-push may be about to sync it */
+			e = store_confirm(cluster[i].repository->store, key, why);
 		if (e != ERR_NONE)
 			return e;
 	}

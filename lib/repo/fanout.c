@@ -102,6 +102,11 @@ static enum err fanout_stat(struct store *store, const char *key, struct store_o
 	return store_stat(fanout_of(store)->part[0], key, out, why);
 }
 
+static enum err fanout_confirm(struct store *store, const char *key, struct error *why)
+{
+	return store_confirm(fanout_of(store)->part[0], key, why);
+}
+
 static enum err fanout_list(struct store *store, const char *prefix, store_visit *visit, void *ctx,
 			    struct error *why)
 {
@@ -140,6 +145,7 @@ static const struct store_ops fanout_ops = {
 	.abandon = fanout_abandon,
 	.read = fanout_read,
 	.stat = fanout_stat,
+	.confirm = fanout_confirm,
 	.list = fanout_list,
 	.parts = fanout_parts,
 	.remove = fanout_remove,

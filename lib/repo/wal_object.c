@@ -215,8 +215,11 @@ static enum err settle_taken(const struct put *p, enum wal_put_result *result, s
 	if (e != ERR_NONE)
 		return e;
 	if (bytes == p->content.len && crypto_same(digest, p->digest, sizeof(digest))) {
-		*result = WAL_PUT_SAME;
-		return ERR_NONE;
+		/* The push that stored it may have been killed before its last sync. */
+		e = store_confirm(p->cluster->repository->store, p->key, why);
+		if (e == ERR_NONE)
+			*result = WAL_PUT_SAME;
+		return e;
 	}
 	(void)error_set(why, ERR_EXISTS,
 			"%s is stored in %s with other content; nothing was overwritten", p->key,

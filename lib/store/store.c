@@ -85,6 +85,13 @@ enum err store_stat(struct store *s, const char *key, struct store_object *out, 
 	return err != ERR_NONE ? err : s->ops->stat(s, key, out, why);
 }
 
+enum err store_confirm(struct store *s, const char *key, struct error *why)
+{
+	enum err err = check_key(s, key, why);
+
+	return err != ERR_NONE || s->ops->confirm == NULL ? err : s->ops->confirm(s, key, why);
+}
+
 enum err store_list(struct store *s, const char *prefix, store_visit *visit, void *ctx,
 		    struct error *why)
 {

@@ -69,6 +69,9 @@ struct store_ops {
 	 * objects; neither is told.  An error from `visit` ends the walk and is returned. */
 	enum err (*parts)(struct store *, const char *prefix, store_part_visit *, void *ctx,
 			  struct error *why);
+	/* An object that was found stays found: whoever put it may not have come to its last sync.
+	 * May be NULL where what is visible is durable. */
+	enum err (*confirm)(struct store *, const char *key, struct error *why);
 	/* Durable when it succeeds.  Removing an absent key succeeds, so that a repeated removal
 	 * cannot fail. */
 	enum err (*remove)(struct store *, const char *key, struct error *why);
@@ -99,6 +102,8 @@ enum err store_read(struct store *, const char *key, uint64_t offset, void *out,
 		    struct error *why) MUST_CHECK;
 enum err store_stat(struct store *, const char *key, struct store_object *out,
 		    struct error *why) MUST_CHECK;
+/* Before what another process stored is called durable. */
+enum err store_confirm(struct store *, const char *key, struct error *why) MUST_CHECK;
 enum err store_list(struct store *, const char *prefix, store_visit *, void *ctx,
 		    struct error *why) MUST_CHECK;
 enum err store_parts(struct store *, const char *prefix, store_part_visit *, void *ctx,

@@ -1,7 +1,7 @@
 /* support/fault_store.h - a store whose nth answer is a failure, around any other store.
  *
- * Calls are counted from 1: begin, append, commit, read, stat, list, parts, remove.  Faults come in three
- * ways: nothing happened; or (FAULT_LOST) a commit happened and its answer was lost.
+ * Calls are counted from 1: begin, append, commit, read, stat, confirm, list, parts,
+ * remove.  Faults come in three ways: nothing happened; or (FAULT_LOST) a commit happened and its answer was lost.
  */
 #ifndef SUPPORT_FAULT_STORE_H
 #define SUPPORT_FAULT_STORE_H
@@ -23,6 +23,7 @@ struct fault_store {
 	struct store *inner; /* borrowed */
 	enum fault_mode mode;
 	unsigned at, calls;
+	unsigned confirms; /* never reset */
 	enum err kind;
 };
 
@@ -118,6 +119,14 @@ static inline enum err fault_stat(struct store *s, const char *key, struct store
 	return fault_hits(f) ? fault_answer(f, why) : store_stat(f->inner, key, out, why);
 }
 
+static inline enum err fault_confirm(struct store *s, const char *key, struct error *why)
+{
+	struct fault_store *f = (struct fault_store *)s;
+
+	f->confirms++;
+	return fault_hits(f) ? fault_answer(f, why) : store_confirm(f->inner, key, why);
+}
+
 static inline enum err fault_list(struct store *s, const char *prefix, store_visit *visit,
 				  void *ctx, struct error *why)
 {
@@ -157,6 +166,7 @@ static inline void fault_store_init(struct fault_store *f, struct store *inner)
 		.abandon = fault_abandon,
 		.read = fault_read,
 		.stat = fault_stat,
+		.confirm = fault_confirm,
 		.list = fault_list,
 		.parts = fault_parts,
 		.remove = fault_remove,

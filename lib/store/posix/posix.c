@@ -53,6 +53,20 @@ static enum err posix_stat(struct store *s, const char *key, struct store_object
 	return ERR_NONE;
 }
 
+/* Its content was synced before it had its name, and the directories above before that. */
+static enum err posix_confirm(struct store *s, const char *key, struct error *why)
+{
+	struct posix *p = posix_of(s);
+	char parent[PATH_MAX];
+	enum err err = file_parent(key, parent, why);
+
+	if (err == ERR_NONE)
+		err = file_sync_dir(p->files, p->root, parent, why);
+	if (err != ERR_NONE)
+		(void)error_add(why, "%s is in %s, perhaps not durably", key, s->label);
+	return err;
+}
+
 static enum err posix_remove(struct store *s, const char *key, struct error *why)
 {
 	struct posix *p = posix_of(s);
@@ -96,6 +110,7 @@ static const struct store_ops posix_ops = {
 	.abandon = posix_abandon,
 	.read = posix_read,
 	.stat = posix_stat,
+	.confirm = posix_confirm,
 	.list = posix_list,
 	.parts = posix_parts,
 	.remove = posix_remove,

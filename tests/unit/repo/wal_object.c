@@ -144,8 +144,31 @@ Test(wal_object, the_same_again_is_success_and_only_looks)
 	repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
 	OK(put(&w, &name, g, &result, &why));
 	cr_assert_eq(result, WAL_PUT_SAME);
-	/* A stat, then the head of what is there: nothing is begun, appended or committed. */
-	cr_assert_leq(w.fault.calls, 4, "%u calls, the first put had %u", w.fault.calls, first);
+	/* A stat, the head of what is there, a sync: nothing is begun, appended or committed. */
+	cr_assert_leq(w.fault.calls, 5, "%u calls, the first put had %u", w.fault.calls, first);
+	repo_world_release(&w);
+}
+
+Test(wal_object, the_same_again_is_success_only_when_it_is_durable)
+{
+	struct golden g = shelf_golden(1, 0xC);
+	struct wal_name name = shelf_name(1, 0xC);
+	enum wal_put_result result = WAL_PUT_NEW;
+	struct repo_world w;
+	struct error why;
+	unsigned calls;
+
+	shelf_world(&w, NULL);
+	shelf_put(&w, 1, 0xC, g);
+	repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
+	OK(put(&w, &name, g, &result, &why));
+	calls = w.fault.calls;
+	cr_assert_eq(w.fault.confirms, 1);
+	/* The last call is the sync that the one who stored it may have died before. */
+	result = WAL_PUT_NEW;
+	repo_world_fail(&w, FAULT_FAIL, calls, ERR_IO);
+	cr_assert_eq(put(&w, &name, g, &result, &why), ERR_IO);
+	cr_assert_eq(result, WAL_PUT_NEW);
 	repo_world_release(&w);
 }
 

@@ -333,6 +333,22 @@ Test(store_posix, nothing_outside_is_reached_through_links)
 	place_close(&p);
 }
 
+Test(store_posix, confirming_an_object_syncs_its_directory)
+{
+	struct error why = {0};
+	struct place p;
+
+	place_open(&p);
+	cr_assert_eq(put(&p, "dir/name", NULL), ERR_NONE);
+	fault_files_fail(&p.faults, FAULT_FSYNC, 1, EIO, false);
+	cr_assert_eq(store_confirm(p.store, "dir/name", &why), ERR_IO);
+	cr_assert_not_null(strstr(why.text, "dir/name"), "%s", why.text);
+	fault_files_clear(&p.faults);
+	cr_assert_eq(store_confirm(p.store, "dir/name", &why), ERR_NONE, "%s", why.text);
+	cr_assert_eq(p.faults.calls[FAULT_FSYNC], 1);
+	place_close(&p);
+}
+
 Test(store_posix, an_object_removed_by_another_process_is_missing_at_once)
 {
 	struct place p;
