@@ -258,8 +258,8 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 			    "it: pg_dump -h %s -p %d\n",
 			    sockets, c->started->port);
 	else
-		report_text(r, "to keep it:       %s promote -D %s, or pg_dump what you need\n",
-			    control, directory);
+		report_text(r, "to keep it:       %s%s promote -D %s, or pg_dump what you need\n",
+			    c->started != NULL ? "" : "once it runs, ", control, directory);
 	report_text(r, "to try another:   ");
 	/* In place it may be the production server by now, which is nothing to be stopped lightly. */
 	if (c->plan->side)

@@ -65,17 +65,46 @@ static enum err check_stall(struct follow *f, struct lsn before)
 	return ERR_TRANSIENT;
 }
 
+/* Shut down at the target, as it was asked to. */
+static bool is_shut_down(struct follow *f)
+{
+	struct control control;
+
+	if (f->plan->action != ACTION_SHUTDOWN || !follow_control(f, &control) ||
+	    control.state != CONTROL_SHUTDOWNED_IN_RECOVERY)
+		return false;
+	f->out->reached = control.min_recovery;
+	return true;
+}
+
+/* What to do when the target was not there.  A time is over for PostgreSQL only when a transaction
+ * behind it ended, so the last one that it saw is what the next try has to know. */
+static void hint_not_reached(struct follow *f, const char *log)
+{
+	static const char last[] = "last completed transaction was at log time ";
+	const char *at = strstr(log, last);
+
+	if (f->plan->kind == TARGET_TIME && at != NULL) {
+		at += strlen(last);
+		error_hint(f->why,
+			   "the last transaction that is archived ended at %.*s: an earlier "
+			   "--to-time stops before it, --to-latest takes it too; each with an "
+			   "empty directory",
+			   (int)strcspn(at, "\n"), at);
+		return;
+	}
+	error_hint(f->why, "pgagent list shows what can be reached; for an earlier start "
+			   "name a backup with --backup, for all there is --to-latest, "
+			   "each with an empty directory");
+}
+
 /* The process has ended: as it was asked to, or not. */
 static enum err judge_end(struct follow *f)
 {
 	char log[LOG_TAIL_BYTES + 1], reason[700];
-	struct control control;
 
-	if (f->plan->action == ACTION_SHUTDOWN && follow_control(f, &control) &&
-	    control.state == CONTROL_SHUTDOWNED_IN_RECOVERY) {
-		f->out->reached = control.min_recovery;
+	if (is_shut_down(f))
 		return ERR_NONE;
-	}
 	follow_log_tail(f, log);
 	follow_log_reason(log, reason, sizeof(reason));
 	if (strstr(log, "recovery ended before configured recovery target was reached") != NULL ||
@@ -85,9 +114,7 @@ static enum err judge_end(struct follow *f)
 				"the target was not reached, and the server in \"%s\" stopped "
 				"instead of being promoted: %s",
 				f->directory, reason);
-		error_hint(f->why, "pgagent list shows what can be reached; for an earlier start "
-				   "name a backup with --backup, for all there is --to-latest, "
-				   "each with an empty directory");
+		hint_not_reached(f, log);
 		return ERR_MISSING;
 	}
 	(void)error_set(f->why, ERR_PEER, "the server in \"%s\" stopped: %s", f->directory,
@@ -149,7 +176,8 @@ static enum err look(struct follow *f, bool *done)
 		char log[LOG_TAIL_BYTES + 1];
 
 		follow_log_tail(f, log);
-		if (f->seen_alive || waited > APPEAR_US || strstr(log, "FATAL:") != NULL)
+		if (f->seen_alive || waited > APPEAR_US || strstr(log, "FATAL:") != NULL ||
+		    is_shut_down(f))
 			return judge_end(f);
 		*done = false;
 		return ERR_NONE;

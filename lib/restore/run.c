@@ -335,6 +335,10 @@ static enum err run_start_command(struct run *r)
 	writer_reset(&options);
 	start_options(&options, r->plan, r->target.path, sockets, port,
 		      r->out->outside_configuration, false);
+	/* It shuts down in the course of this restore; who starts it later wants to look. */
+	if (r->plan->action == ACTION_SHUTDOWN && r->request->start)
+		writer_text(&options, "%s-c recovery_target_action=pause",
+			    options.len > 0 ? " " : "");
 	if (options.len > 0) {
 		writer_u8(&options, 0);
 		writer_text(&command, " -o ");

@@ -11,7 +11,7 @@ import pytest
 from harness import judges
 from harness.load import fill
 from harness.postgres import DEBIAN_BIN, clean_environment, run
-from harness.wait import until
+from harness.wait import PATIENCE, until
 
 SHARES_SERVER = True
 
@@ -118,12 +118,19 @@ def test_shutdown_at_the_target_promotes_nothing(scene):
     target = scene.lab.place("r")
     document = scene.agent.restore(target, "--to-backup-end", "--action", "shutdown", "--start")
     assert document["promoted"] is False
+    assert document["replay_seconds"] < 25 * PATIENCE, "nothing was waited for"
     assert not (target / "postmaster.pid").exists()
     assert not list(target.glob("pg_wal/*.history"))
     assert (target / "recovery.signal").exists(), "it was not promoted"
     if scene.server.major == 15:
         state = run([DEBIAN_BIN / "pg_controldata", "-D", target]).stdout
         assert "shut down in recovery" in state
+    # Started again to look at, it stays.
+    good, log = start_by_hand(scene, document, target)
+    assert good, log.read_text(encoding="utf-8")
+    clone = scene.lab.attach(target, scene.server)
+    until("the pause", lambda: clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
+    clone.stop()
 
 
 def test_the_start_command_pauses_and_promote_keeps_the_copy(scene):
