@@ -111,19 +111,21 @@ static void put_window(json_t *list, const struct window *w)
 static void say_window(struct agent *agent, const struct window *w)
 {
 	struct report *r = &agent->report;
-	char from[BACKUP_TIME_MAX], to[BACKUP_TIME_MAX], a[LSN_TEXT_MAX], b[LSN_TEXT_MAX];
+	char from[TIME_TEXT_MAX], to[TIME_TEXT_MAX], a[LSN_TEXT_MAX], b[LSN_TEXT_MAX];
 
 	lsn_to_text(w->from, a);
 	lsn_to_text(w->to, b);
-	backup_time_to_text(w->from_us, from);
-	backup_time_to_text(w->latest_commit_us, to);
+	/* To the microsecond, since people type them: a second cut short would leave out the last
+	 * commits, or lie before the first backup. */
+	time_to_text(w->from_us, from);
+	time_to_text(w->latest_commit_us, to);
 	report_text(r, "restorable on timeline %" PRIu32 ": from ", w->timeline);
 	if (w->from_us != 0)
-		report_text(r, "%s UTC (%s)", from, a);
+		report_text(r, "%s (%s)", from, a);
 	else
 		report_text(r, "where it begins (%s)", a);
 	if (w->latest_commit_us != 0)
-		report_text(r, " to %s UTC, its last commit (%s)\n", to, b);
+		report_text(r, " to %s, its last commit (%s)\n", to, b);
 	else
 		report_text(r, " to %s\n", b);
 	for (size_t i = 0; i < w->gaps; i++) {

@@ -80,6 +80,7 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "reason", report_json_text(*plan->reason != '\0' ? plan->reason : NULL));
 	report_put(object, "backup", report_json_text(has_backup(plan) ? id : NULL));
 	report_put(object, "side", json_boolean(plan->side));
+	report_put(object, "note", report_json_text(*plan->note != '\0' ? plan->note : NULL));
 	report_put(object, "target", target_json(request, plan));
 	report_put(object, "wal", wal_json(plan));
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
@@ -149,6 +150,8 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 				    : "");
 	}
 	target_text(r, request, plan);
+	if (plan->note[0] != '\0')
+		report_text(r, "  note        %s\n", plan->note);
 	if (plan->timeline != 0)
 		report_text(r, "  timeline    %" PRIu32 "\n", plan->timeline);
 	if (segment_text(plan, false, first) && segment_text(plan, true, last)) {

@@ -1,6 +1,7 @@
 /* commands/windows.c - which moments can be restored, as far as looking (not reading) can tell. */
 #include "commands/windows.h"
-#include "wal/walk.h"
+#include "pgformat/history.h"
+#include "wal/tail.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -214,83 +215,24 @@ static enum err gather(struct look *l, struct error *why)
 
 /* ---- the last commit ---- */
 
-struct segments {
-	const struct wal_archive *archive;
-	uint32_t segment_bytes;
-	uint8_t *data; /* of the segment that is borrowed now */
-	int64_t commit_us;
-};
-
-static enum err read_segment(void *ctx, uint32_t timeline, uint64_t segno, struct bytes *out,
-			     struct error *why)
-{
-	struct segments *s = ctx;
-	struct wal_name name;
-	enum err e = ERR_MISSING;
-
-	free(s->data);
-	s->data = NULL;
-	wal_segment_name(timeline, segno, s->segment_bytes, &name);
-	for (size_t i = 0; i < s->archive->count && e == ERR_MISSING; i++) {
-		size_t len = 0;
-		uint32_t valid = 0;
-
-		e = wal_get(&s->archive->cluster[i], &name, &s->data, &len, why);
-		if (e == ERR_NONE) {
-			*out = bytes_of(s->data, len);
-		} else if (e == ERR_MISSING) {
-			e = wal_get_sliced(&s->archive->cluster[i], &name, s->segment_bytes,
-					   &s->data, &valid, why);
-			if (e == ERR_NONE)
-				*out = bytes_of(s->data, valid);
-		}
-	}
-	return e;
-}
-
-static enum err see_record(void *ctx, const struct wal_record *record, struct error *why)
-{
-	struct segments *s = ctx;
-	enum wal_record_kind kind = wal_record_kind(record);
-	int64_t us;
-
-	(void)why; /* nothing here can fail */
-	if ((kind == WAL_RECORD_COMMIT || kind == WAL_RECORD_COMMIT_PREPARED) &&
-	    wal_record_time(record, &us))
-		s->commit_us = us;
-	return ERR_NONE;
-}
-
 /* Looks through the last segments, the last one first.  What can't be read leaves the time unknown:
  * it is verify's part to complain. */
 static int64_t last_commit(const struct look *l, const struct window *w, uint32_t segment_bytes)
 {
-	struct segments s = {.archive = l->archive, .segment_bytes = segment_bytes};
-	struct lsn until = w->to;
+	struct wal_tail_search search = {
+		.path = &l->history,
+		.segment_bytes = segment_bytes,
+		.from = w->from,
+		.end = w->to,
+		.after_us = INT64_MIN,
+		.bytes_max = (uint64_t)COMMIT_SEGMENTS_MAX * segment_bytes,
+	};
+	struct wal_tail tail;
+	struct error ignored;
 
-	if (!wal_is_segment_bytes(segment_bytes) || w->to.value == 0)
+	if (wal_archive_tail(l->env, l->archive, &search, &tail, &ignored) != ERR_NONE)
 		return 0;
-	for (int i = 0; i < COMMIT_SEGMENTS_MAX && s.commit_us == 0; i++) {
-		uint64_t segno = wal_segno(lsn_of(until.value - 1), segment_bytes);
-		struct wal_walk walk = {
-			.source = {&s, read_segment},
-			.visitor = {&s, see_record},
-			.path = &l->history,
-			.segment_bytes = segment_bytes,
-			.system_identifier = l->system,
-			.start = wal_segment_start(segno, segment_bytes),
-			.until = until,
-		};
-		struct wal_walk_end end;
-
-		if (segno == 0 || wal_walk(&walk, &end, NULL) != ERR_NONE)
-			break;
-		until = walk.start;
-		if (until.value <= w->from.value)
-			break;
-	}
-	free(s.data);
-	return s.commit_us;
+	return tail.commit_us;
 }
 
 static uint32_t segment_bytes_of(const struct look *l)

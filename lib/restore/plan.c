@@ -97,7 +97,7 @@ static enum err plan_backup(struct planning *p)
 		return e;
 	e = plan_reach(p, &go_on);
 	if (e == ERR_NONE && go_on)
-		plan_freeze(p);
+		e = plan_freeze(p);
 	plan->bytes_to_write = plan->backup.bytes_cluster;
 	if (e == ERR_NONE)
 		e = decide_side(p);

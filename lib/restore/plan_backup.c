@@ -199,13 +199,10 @@ static void problem_too_early(struct planning *p, const struct candidate *first)
 	problem_add(p->plan, "target_before_first_backup",
 		    "%s is before the end of %s backup %s (%s, %s)", target,
 		    any ? "the" : "the first", id, time, lsn);
-	if (p->request->kind == TARGET_TIME)
-		problem_hint(p->plan, "the earliest that can be reached%s: --to-time \"%s\"",
-			     any ? " from it" : "", time);
-	else
-		problem_hint(p->plan,
-			     "the earliest that can be reached%s: --to-backup-end --backup %s (%s)",
-			     any ? " from it" : "", id, lsn);
+	/* Not --to-time with that time: PostgreSQL ends it with FATAL when no transaction follows. */
+	problem_hint(p->plan,
+		     "the earliest that can be reached%s: --to-backup-end --backup %s (%s)",
+		     any ? " from it" : "", id, p->request->kind == TARGET_TIME ? time : lsn);
 	plan_unreachable(p);
 }
 

@@ -35,7 +35,7 @@ void plan_unreachable(struct planning *);
 
 /* 4: *reaches = false with a problem when not even the backup's own end is there. */
 enum err plan_reach(struct planning *, bool *reaches) MUST_CHECK;
-/* 5: holds the target against that. */
-void plan_freeze(struct planning *);
+/* 5: holds the target against that; what it is resolved to goes into the plan. */
+enum err plan_freeze(struct planning *) MUST_CHECK;
 
 #endif

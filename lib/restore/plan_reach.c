@@ -1,9 +1,15 @@
 /* restore/plan_reach.c - steps 4 and 5 of a plan: how far the WAL reaches, and the target in it. */
 #include "repo/wal_object.h"
 #include "restore/plan_internal.h"
+#include "wal/tail.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* How far back a time target looks for the last commits: in bytes, so that a few huge segments
+ * take no longer than many small ones. */
+enum { TAIL_SEGMENTS_MAX = 16, TAIL_SEGMENT_BYTES = 16 << 20 };
 
 /* ---- 4: the WAL ---- */
 
@@ -84,7 +90,81 @@ static void problem_too_late(struct planning *p)
 	plan_unreachable(p);
 }
 
-void plan_freeze(struct planning *p)
+/* What recovery_target_time cannot do: PostgreSQL stops at a time only when it meets a commit or an
+ * abort behind it, and ends with FATAL when there is none. */
+static void problem_after_last(struct planning *p, const struct wal_tail *tail)
+{
+	const struct restore_plan *plan = p->plan;
+	char target[128], last[TIME_TEXT_MAX], end[LSN_TEXT_MAX], id[ATTEMPT_TEXT_MAX];
+	const char *newer = plan->reach.ends_in_hole
+				    ? "what lies behind needs the missing segment"
+				    : "newer WAL may not be archived yet: SELECT pg_switch_wal() "
+				      "on the server, then try again";
+
+	plan_describe(p, target);
+	time_to_text(tail->latest_us, last);
+	lsn_to_text(plan->reach.end, end);
+	attempt_to_text(&plan->backup.attempt, id);
+	problem_add(p->plan, "target_not_archived",
+		    "no commit after %s is archived; %s is later, and timeline %" PRIu32
+		    " ends at %s%s",
+		    tail->latest_us != 0 ? last : "the start of the backup", target, plan->timeline,
+		    end, plan->reach.ends_in_hole ? ", where a segment is missing" : "");
+	if (tail->latest_us >= plan->backup.finished_us)
+		problem_hint(p->plan,
+			     "the latest that can be reached: --to-time '%s', or all of it: "
+			     "--to-latest; %s",
+			     last, newer);
+	else
+		problem_hint(p->plan, "what can be reached: --to-latest, or --to-backup-end; %s",
+			     newer);
+	plan_unreachable(p);
+}
+
+/* The last commits decide whether there is one to stop at, by PostgreSQL's own rule: the first
+ * record in the order of the WAL whose time is greater than the target's (exclusive: or equal).  A
+ * time equal to the greatest one is the end of the archive, which an LSN can name. */
+static enum err freeze_time(struct planning *p)
+{
+	struct restore_plan *plan = p->plan;
+	int64_t time_us = p->request->time_us;
+	struct wal_tail_search search = {
+		.path = &p->path,
+		.segment_bytes = plan->backup.wal_segment_bytes,
+		.from = plan->backup.start,
+		.end = plan->reach.end,
+		.after_us = plan->target_inclusive ? time_us : time_us - 1,
+		.bytes_max = (uint64_t)TAIL_SEGMENTS_MAX * TAIL_SEGMENT_BYTES,
+	};
+	struct wal_tail tail;
+	char last[TIME_TEXT_MAX];
+	enum err e;
+
+	if (plan->target_unreachable)
+		return ERR_NONE;
+	e = wal_archive_tail(p->env, p->archive, &search, &tail, p->why);
+	if (e != ERR_NONE || tail.latest_us > search.after_us)
+		return e;
+	if (tail.latest_us == 0 && !tail.whole) {
+		observer_event(p->env->observer, LEVEL_WARNING,
+			       "the last WAL in the archive holds no commit; if none follows the "
+			       "target, PostgreSQL stops with FATAL, and --to-latest is the state "
+			       "at that time");
+		return ERR_NONE;
+	}
+	if (tail.latest_us != time_us || !plan->target_inclusive) {
+		problem_after_last(p, &tail);
+		return ERR_NONE;
+	}
+	plan->kind = TARGET_LSN;
+	plan->target_lsn = plan->reach.last_record;
+	time_to_text(time_us, last);
+	(void)snprintf(plan->note, sizeof(plan->note),
+		       "the state at %s is the end of the archive: no later commit is there", last);
+	return ERR_NONE;
+}
+
+enum err plan_freeze(struct planning *p)
 {
 	struct restore_plan *plan = p->plan;
 	const struct restore_request *r = p->request;
@@ -106,10 +186,12 @@ void plan_freeze(struct planning *p)
 		if (r->lsn.value > plan->reach.last_record.value)
 			problem_too_late(p);
 		break;
+	case TARGET_TIME:
+		return freeze_time(p);
 	case TARGET_BACKUP_END:
 	case TARGET_NAME:
-	case TARGET_TIME:
 	case TARGET_XID:
 		break;
 	}
+	return ERR_NONE;
 }

@@ -75,6 +75,9 @@ struct restore_plan {
 	/* A side copy; false = the recorded data directory.  The caller may change it before the
 	 * run (--side, --in-place). */
 	bool side;
+	char note[256]; /* what to know about the target, or "" */
+	/* As it is written: TARGET_LSN for a time that is the end of the archive, for which there is
+	 * no later commit to stop at. */
 	enum target_kind kind;
 	enum target_action action; /* resolved */
 	struct lsn target_lsn;     /* resolved, of latest and LSN targets; else 0 */

@@ -20,7 +20,8 @@ struct scene {
 	char directory[128];
 };
 
-static void add_backup(struct scene *s, unsigned number, uint64_t start, uint64_t stop)
+static void add_backup_of(struct scene *s, unsigned number, uint64_t start, uint64_t stop,
+			  int64_t finished_us)
 {
 	struct small_backup b;
 	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
@@ -29,9 +30,15 @@ static void add_backup(struct scene *s, unsigned number, uint64_t start, uint64_
 	b.manifest->summary.start = lsn_of(start);
 	b.manifest->summary.stop = lsn_of(stop);
 	b.manifest->summary.wal_segment_bytes = SHELF_SEGMENT;
-	b.manifest->summary.finished_us = INT64_C(1700000000000000) + number * INT64_C(1000000);
+	b.manifest->summary.finished_us = finished_us;
 	small_backup_file(&b, "global/pg_control", golden_view(control));
 	small_backup_commit(&b);
+}
+
+static void add_backup(struct scene *s, unsigned number, uint64_t start, uint64_t stop)
+{
+	add_backup_of(s, number, start, stop,
+		      INT64_C(1700000000000000) + number * INT64_C(1000000));
 }
 
 static struct scene *scene(enum target_kind kind)
@@ -191,6 +198,117 @@ Test(plan, a_time_that_has_not_come_is_no_target)
 	s->request.time_us = INT64_C(4102444800000000); /* 2100 */
 	plan(s);
 	assert_problem(s, "target_in_future", "2100-01-01", true);
+	scene_end(s);
+}
+
+/* The last commit of the golden WAL, 2026-11-23 12:57:09.838227 UTC. */
+#define LAST_COMMIT INT64_C(1795438629838227)
+
+static void at_time(struct scene *s, int64_t time_us, bool exclusive)
+{
+	restore_plan_release(&s->plan);
+	s->request.time_us = time_us;
+	s->request.exclusive = exclusive;
+	plan(s);
+}
+
+Test(plan, the_time_of_the_last_commit_is_the_end_of_the_archive)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	at_time(s, LAST_COMMIT, false);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_LSN);
+	cr_assert_eq(s->plan.target_lsn.value, LAST);
+	cr_assert(s->plan.target_inclusive);
+	cr_assert_eq(s->plan.action, ACTION_PAUSE, "a time is looked at, not promoted");
+	cr_assert_not_null(strstr(s->plan.note, "2026-11-23T12:57:09.838227Z"), "%s", s->plan.note);
+	scene_end(s);
+}
+
+Test(plan, a_time_with_a_later_commit_is_left_to_the_server)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	at_time(s, LAST_COMMIT - 1, false);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_TIME);
+	cr_assert_eq(s->plan.target_lsn.value, 0);
+	cr_assert_str_eq(s->plan.note, "");
+	at_time(s, LAST_COMMIT, true); /* it stops before the commit itself */
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_TIME);
+	cr_assert_not(s->plan.target_inclusive);
+	scene_end(s);
+}
+
+Test(plan, a_time_after_the_last_commit_is_refused_with_the_last_one)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	for (int exclusive = 0; exclusive < 2; exclusive++) {
+		at_time(s, LAST_COMMIT + 1, exclusive);
+		assert_problem(s, "target_not_archived", "2026-11-23T12:57:09.838227Z", true);
+		cr_assert_not_null(
+			strstr(s->plan.problem[0].hint, "--to-time '2026-11-23T12:57:09.838227Z'"),
+			"%s", s->plan.problem[0].hint);
+		cr_assert_not_null(strstr(s->plan.problem[0].hint, "--to-latest"));
+		cr_assert_not_null(strstr(s->plan.problem[0].hint, "pg_switch_wal"));
+	}
+	scene_end(s);
+}
+
+Test(plan, behind_a_hole_no_newer_wal_is_promised)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	shelf_remove(&s->repo, 2, 0x10);
+	at_time(s, LAST_COMMIT, false);
+	assert_problem(s, "target_not_archived", "segment is missing", true);
+	cr_assert_not_null(strstr(s->plan.problem[0].message, "12:57:09.694859Z"), "%s",
+			   s->plan.problem[0].message);
+	cr_assert_null(strstr(s->plan.problem[0].hint, "pg_switch_wal"));
+	scene_end(s);
+}
+
+Test(plan, a_time_on_an_idle_server_names_what_can_be_reached)
+{
+	struct scene *s = scene(TARGET_TIME);
+
+	/* It begins and ends behind the last commit of timeline 1. */
+	add_backup_of(s, 1, 0xE00148, 0xE00150, LAST_COMMIT);
+	s->request.timeline = 1;
+	at_time(s, LAST_COMMIT + 1, false);
+	assert_problem(s, "target_not_archived", "12:57:09.339274Z", true);
+	cr_assert_not_null(strstr(s->plan.problem[0].hint, "--to-backup-end"));
+	cr_assert_null(strstr(s->plan.problem[0].hint, "--to-time"));
+	scene_end(s);
+}
+
+/* The archive's last commit turned into a record that ends no transaction. */
+static struct golden without_commit(void)
+{
+	struct golden g = shelf_golden(2, 0x10);
+	uint8_t *record = g.data + 0x68;
+
+	record[16] = 0x50; /* an assignment of subtransactions */
+	put_u32(record + 20, crc32c_more(crc32c(bytes_of(record + 24, get_u32(record) - 24)),
+					 bytes_of(record, 20)));
+	return g;
+}
+
+Test(plan, where_no_commit_is_seen_nothing_is_guessed)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	shelf_remove(&s->repo, 2, 0x10);
+	shelf_put(&s->repo, 2, 0x10, without_commit());
+	shelf_damage(&s->repo, 2, 0xF); /* so that nothing further back can be looked at */
+	at_time(s, LAST_COMMIT, false);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_TIME);
+	cr_assert_eq(s->plan.reach.last_record.value, LAST);
+	cr_assert_not_null(strstr(s->heard.text, "no commit"), "%s", s->heard.text);
 	scene_end(s);
 }
 
