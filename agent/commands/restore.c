@@ -187,12 +187,10 @@ static int carry_out(struct restoring *r)
 		report_warning(&agent->report,
 			       "in place the service manager starts the server, not pgagent");
 	} else if (option_given(&agent->options, OPTION_START)) {
-		enum err e =
-			restore_start(&agent->env, &r->asked.request, &r->plan, &r->started, &why);
-
-		if (e != ERR_NONE)
-			return e == ERR_MISSING ? agent_fail_as(agent, EXIT_FAILED, &why)
-						: agent_fail(agent, &why);
+		/* Missing is what PostgreSQL found out about the target: it can't be reached. */
+		if (restore_start(&agent->env, &r->asked.request, &r->plan, &r->started, &why) !=
+		    ERR_NONE)
+			return agent_fail(agent, &why);
 		r->is_started = true;
 		say_started(r);
 	}
