@@ -221,6 +221,8 @@ enum stage follow_ask(struct follow *f)
 	return stage;
 }
 
+/* No reload: none of them matters to a server that is promoted, and the postmaster would complain
+ * that those which only a start can change were changed. */
 void follow_reset_settings(struct follow *f)
 {
 	struct error cause;
@@ -241,7 +243,4 @@ void follow_reset_settings(struct follow *f)
 		rows_free(rows);
 		rows = NULL;
 	}
-	if (session_query(f->session, "SELECT pg_catalog.pg_reload_conf()", &rows, &cause) ==
-	    ERR_NONE)
-		rows_free(rows);
 }
