@@ -75,14 +75,19 @@ enum err target_check(const struct env *, const struct wal_archive *, const stru
 		      struct error *why) MUST_CHECK;
 enum directory_state {
 	DIRECTORY_ABSENT,
-	DIRECTORY_EMPTY,
+	DIRECTORY_EMPTY,  /* or a marker of another one and nothing else */
 	DIRECTORY_OURS,   /* holds the marker of an interrupted restore of this backup */
 	DIRECTORY_OTHERS, /* the marker of another one */
 	DIRECTORY_FOREIGN,
 	DIRECTORY_NONE /* there is something else of that name */
 };
+/* `target` is the data directory that the marker of a tablespace must name; NULL for a data directory,
+ * which may have been moved since. */
 enum err directory_look(const struct env *, const char *path, const struct attempt *,
-			enum directory_state *out, struct error *why) MUST_CHECK;
+			const char *target, enum directory_state *out,
+			struct error *why) MUST_CHECK;
+enum { MARKER_BYTES_MAX = 8192 };
+bool marker_is_ours(struct bytes text, const struct attempt *, const char *target);
 /* True when a server seems to run in `path`: process, shared memory or socket of postmaster.pid. */
 bool directory_is_in_use(const struct env *, const char *path, char *how, size_t how_len);
 

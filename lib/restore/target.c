@@ -169,23 +169,41 @@ enum err target_sync_dir(const struct target *t, int dir, const char *root, stru
 	return answer < 0 ? target_failed(why, answer, "fsync of", root, ".") : ERR_NONE;
 }
 
+/* What is there is kept when it is this restore's: at no moment may files lie there without one. */
+static bool has_marker(const struct target *t, int dir, const struct restore_plan *plan)
+{
+	uint8_t *text;
+	size_t len;
+	bool ours;
+
+	if (file_read_all(t->env->files, dir, RESTORE_MARKER, MARKER_BYTES_MAX, &text, &len,
+			  NULL) != ERR_NONE)
+		return false;
+	ours = marker_is_ours(bytes_of(text, len), &plan->backup.attempt,
+			      dir != t->dir ? t->path : NULL);
+	free(text);
+	return ours;
+}
+
 static enum err put_marker(const struct target *t, int dir, const char *root,
 			   const struct restore_plan *plan, struct error *why)
 {
-	char text[512], attempt[ATTEMPT_TEXT_MAX], now[TIME_TEXT_MAX];
-	struct stat st;
+	char text[PATH_MAX + 512], attempt[ATTEMPT_TEXT_MAX], now[TIME_TEXT_MAX];
 	enum err e;
-	int len;
+	int len, answer;
 
-	if (t->env->files->ops->stat(t->env->files, dir, RESTORE_MARKER, AT_SYMLINK_NOFOLLOW,
-				     &st) >= 0)
+	if (has_marker(t, dir, plan))
 		return ERR_NONE;
+	answer = t->env->files->ops->unlink(t->env->files, dir, RESTORE_MARKER, 0);
+	if (answer < 0 && answer != -ENOENT)
+		return target_failed(why, answer, "removing", root, RESTORE_MARKER);
 	attempt_to_text(&plan->backup.attempt, attempt);
 	time_to_text(clock_now_us(t->env->clock), now);
+	/* The directory is the last line, since a path may hold anything. */
 	len = snprintf(text, sizeof(text),
 		       "pgagent-restore 1\nattempt %s\ncluster %s\nsystem-identifier %" PRIu64
-		       "\nstarted %s\n",
-		       attempt, plan->backup.cluster, plan->backup.system_identifier, now);
+		       "\nstarted %s\ndirectory %s\n",
+		       attempt, plan->backup.cluster, plan->backup.system_identifier, now, t->path);
 	e = put_file(t, dir, root, RESTORE_MARKER, bytes_of(text, (size_t)len), 0600, why);
 	return e == ERR_NONE ? target_sync_dir(t, dir, root, why) : e;
 }
@@ -211,19 +229,22 @@ static enum err open_dir(const struct env *env, const char *path, int *out, stru
 	return ERR_NONE;
 }
 
-/* Nothing but our marker may be in a directory that is going to be emptied or written. */
+/* Nothing but what an interrupted run left may be in a directory that is going to be written; the
+ * target, looked at first, says whether one was interrupted. */
 static enum err check_dir(const struct target *t, const char *path, const struct attempt *attempt,
 			  bool *ours, struct error *why)
 {
+	bool is_target = path == t->path;
 	enum directory_state state;
-	enum err e = directory_look(t->env, path, attempt, &state, why);
+	enum err e = directory_look(t->env, path, attempt, is_target ? NULL : t->path, &state, why);
 
 	if (e != ERR_NONE)
 		return e;
-	if (state != DIRECTORY_EMPTY && state != DIRECTORY_OURS)
+	if (state != DIRECTORY_EMPTY && (state != DIRECTORY_OURS || (!is_target && !*ours)))
 		return error_set(why, ERR_CONFIG, "\"%s\" is not empty any more; nothing was done",
 				 path);
-	*ours = *ours || state == DIRECTORY_OURS;
+	if (is_target)
+		*ours = state == DIRECTORY_OURS;
 	return ERR_NONE;
 }
 
@@ -285,13 +306,12 @@ enum err target_remove_markers(const struct target *t, const struct restore_plan
 			       struct error *why)
 {
 	struct error ignored;
-	enum err e = ERR_NONE;
+	enum err e = remove_marker(t, t->dir, t->path, why);
 
-	/* The target's own goes last: while it is there, a second run may empty everything. */
+	/* The target's own decides: with it gone the restore is whole, and a tablespace's marker that
+	 * is left lets nobody empty anything. */
 	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
 		e = remove_marker(t, t->place[i].dir, t->place[i].path, why);
-	if (e == ERR_NONE)
-		e = remove_marker(t, t->dir, t->path, why);
 	if (e == ERR_NONE)
 		return ERR_NONE;
 	/* So that the second run is let in; where this fails too, it refuses, which is safe. */

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 enum {
-	MARKER_BYTES_MAX = 4096,
 	PID_FILE_BYTES_MAX = 8192,
 	WAL_SLACK_SEGMENTS = 8 /* what recovery keeps in pg_wal at a time, as a rule */
 };
@@ -51,7 +50,7 @@ void problem_hint(struct restore_plan *plan, const char *format, ...)
 }
 
 struct listing {
-	bool any, marker;
+	bool others, marker;
 };
 
 static int see_name(void *ctx, const char *name, mode_t type)
@@ -59,27 +58,34 @@ static int see_name(void *ctx, const char *name, mode_t type)
 	struct listing *seen = ctx;
 
 	(void)type;
-	seen->any = true;
 	if (strcmp(name, RESTORE_MARKER) == 0)
 		seen->marker = true;
+	else
+		seen->others = true;
 	return 0;
 }
 
-/* The marker's line "attempt ..." against the backup. */
-static bool marker_names(struct bytes text, const struct attempt *attempt)
+bool marker_is_ours(struct bytes text, const struct attempt *attempt, const char *target)
 {
-	char line[ATTEMPT_TEXT_MAX + 16], id[ATTEMPT_TEXT_MAX];
+	char line[PATH_MAX + 16], id[ATTEMPT_TEXT_MAX];
+	size_t len;
 
 	attempt_to_text(attempt, id);
 	(void)snprintf(line, sizeof(line), "\nattempt %s\n", id);
-	return memmem(text.data, text.len, line, strlen(line)) != NULL;
+	if (memmem(text.data, text.len, line, strlen(line)) == NULL)
+		return false;
+	if (target == NULL)
+		return true;
+	(void)snprintf(line, sizeof(line), "\ndirectory %s\n", target);
+	len = strlen(line);
+	return text.len >= len && memcmp(text.data + text.len - len, line, len) == 0;
 }
 
 enum err directory_look(const struct env *env, const char *path, const struct attempt *attempt,
-			enum directory_state *out, struct error *why)
+			const char *target, enum directory_state *out, struct error *why)
 {
 	char marker[PATH_MAX];
-	struct listing seen = {.any = false};
+	struct listing seen = {.others = false};
 	struct stat st;
 	uint8_t *text;
 	size_t len;
@@ -99,16 +105,17 @@ enum err directory_look(const struct env *env, const char *path, const struct at
 	if (answer < 0)
 		return error_set_os(why, error_kind_of_os(-answer), -answer, "listing \"%s\"",
 				    path);
-	*out = seen.any ? DIRECTORY_FOREIGN : DIRECTORY_EMPTY;
+	*out = seen.others ? DIRECTORY_FOREIGN : DIRECTORY_EMPTY;
 	if (!seen.marker ||
 	    snprintf(marker, sizeof(marker), "%s/" RESTORE_MARKER, path) >= (int)sizeof(marker))
 		return ERR_NONE;
 	e = file_read_all(env->files, AT_FDCWD, marker, MARKER_BYTES_MAX, &text, &len, why);
 	if (e != ERR_NONE)
 		return e;
-	/* An empty one was cut off by a crash before anything else was written. */
-	*out = len == 0 || marker_names(bytes_of(text, len), attempt) ? DIRECTORY_OURS
-								      : DIRECTORY_OTHERS;
+	/* One that is alone was cut off by a crash, or has nothing left to guard. */
+	*out = marker_is_ours(bytes_of(text, len), attempt, target) ? DIRECTORY_OURS
+	       : seen.others                                        ? DIRECTORY_OTHERS
+								    : DIRECTORY_EMPTY;
 	free(text);
 	return ERR_NONE;
 }
@@ -200,12 +207,14 @@ static void existing_part(const struct env *env, const char *path, char out[PATH
 	}
 }
 
+/* `target` is the data directory of a tablespace, NULL for the data directory itself, which is
+ * looked at first: whether there is something to resume is its marker's to say. */
 static enum err check_directory(const struct env *env, const char *what, const char *path,
-				struct restore_plan *plan, struct error *why)
+				const char *target, struct restore_plan *plan, struct error *why)
 {
 	enum directory_state state;
 	char how[256], there[PATH_MAX];
-	enum err e = directory_look(env, path, &plan->backup.attempt, &state, why);
+	enum err e = directory_look(env, path, &plan->backup.attempt, target, &state, why);
 
 	if (e == ERR_DENIED) {
 		problem_add(plan, "directory_not_readable", "%s: %s", what, why->text);
@@ -221,9 +230,13 @@ static enum err check_directory(const struct env *env, const char *what, const c
 				   "move its directory away, and run the same command again");
 		return ERR_NONE;
 	}
+	if (state == DIRECTORY_OURS && target != NULL && !plan->resumes)
+		state = DIRECTORY_OTHERS;
 	if (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS || state == DIRECTORY_NONE) {
 		problem_add(plan, "directory_not_empty",
-			    state == DIRECTORY_FOREIGN  ? "%s \"%s\" is not empty"
+			    state == DIRECTORY_FOREIGN ? "%s \"%s\" is not empty"
+			    : state == DIRECTORY_OTHERS && target != NULL
+				    ? "%s \"%s\" holds another restore"
 			    : state == DIRECTORY_OTHERS ? "%s \"%s\" holds an interrupted restore "
 							  "of another backup"
 							: "%s \"%s\" is no directory",
@@ -416,14 +429,14 @@ enum err target_check(const struct env *env, const struct wal_archive *archive,
 	enum err e = place_real(request->directory, directory, why);
 
 	if (e == ERR_NONE)
-		e = check_directory(env, "directory", directory, plan, why);
+		e = check_directory(env, "directory", directory, NULL, plan, why);
 	for (size_t i = 0; e == ERR_NONE && i < plan->tablespaces; i++) {
 		char what[64];
 		size_t before = plan->problems;
 
 		(void)snprintf(what, sizeof(what), "directory of tablespace %" PRIu32,
 			       plan->tablespace[i].oid);
-		e = check_directory(env, what, plan->tablespace[i].to, plan, why);
+		e = check_directory(env, what, plan->tablespace[i].to, directory, plan, why);
 		if (plan->problems > before)
 			problem_hint(plan,
 				     "--tablespace %" PRIu32 "=DIR, or --tablespace-dir DIR for "
