@@ -74,6 +74,13 @@ enum err place_open_store(const struct agent *agent, const struct config_repo *r
 	return e;
 }
 
+static bool wants_key(const struct config_repo *repo)
+{
+	return repo->encryption != CONFIG_ENCRYPTION_NONE &&
+	       (*repo->key_file != '\0' || *repo->passphrase_file != '\0' ||
+		*repo->passphrase_command != '\0');
+}
+
 static enum err place_open(struct agent *agent, struct place *place, struct error *why)
 {
 	struct repository_format format;
@@ -89,6 +96,16 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	/* That a backup is missing is an answer; that its repository is, is none. */
 	if (e == ERR_MISSING)
 		e = why->kind = ERR_TRANSIENT;
+	/* Else whoever can write there could put an open repository in the place of a sealed one, and
+	 * would be given the next backup in the clear. */
+	if (e == ERR_NONE && format.encryption == ENCRYPTION_NONE && wants_key(place->config)) {
+		(void)error_set(why, ERR_CONFIG,
+				"repository %s is not encrypted, but a key is configured for it",
+				place_name(place));
+		error_hint(why, "if it is meant to be so: encryption = none in its section, and no "
+				"key; else somebody has put another repository there");
+		e = ERR_CONFIG;
+	}
 	/* What is stored decides: --repo PATH has no section that could say it. */
 	if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE)
 		e = place_secret(agent, place->config, &secret, &has, why);
@@ -153,6 +170,8 @@ enum err places_open_to_read(struct agent *agent, const struct config_cluster *c
 		*why = failed[0];
 		return why->kind;
 	}
+	if (out->silent > 0)
+		out->why_silent = failed[0];
 	for (size_t i = 0; i < out->silent; i++)
 		report_warning(&agent->report, "going on without this repository: %s",
 			       failed[i].text);

@@ -16,7 +16,8 @@ struct place {
 struct places {
 	struct place place[PLACES_MAX];
 	size_t count;
-	size_t silent; /* left out by places_open_to_read, each with a warning */
+	size_t silent;           /* left out by places_open_to_read, each with a warning */
+	struct error why_silent; /* of the first of them */
 };
 
 /* "repository NAME" or the path of one given by --repo; for messages. */
@@ -36,7 +37,7 @@ enum err place_open_store(const struct agent *, const struct config_repo *, bool
  * there is ERR_TRANSIENT, a key file ERR_CONFIG. */
 enum err places_open(struct agent *, const struct config_cluster *cluster, struct places *out,
 		     struct error *why) MUST_CHECK;
-/* The same for reading: what can't be opened is left out with a warning, as another may have what is
+/* What can't be opened is left out with a warning, as another may have what is
  * wanted.  The first failure when none can be opened. */
 enum err places_open_to_read(struct agent *, const struct config_cluster *cluster,
 			     struct places *out, struct error *why) MUST_CHECK;

@@ -173,17 +173,9 @@ static enum err is_known(const struct places *places, const char *name, uint64_t
 	return ERR_NONE;
 }
 
-static enum err open_places(struct agent *agent, enum places_use use,
-			    const struct config_cluster *config, struct places *places,
-			    struct error *why)
-{
-	return use == PLACES_TO_READ ? places_open_to_read(agent, config, places, why)
-				     : places_open(agent, config, places, why);
-}
-
 /* One cluster's repository that does not answer says nothing about the others. */
-static enum err search(struct agent *agent, uint64_t system, enum places_use use,
-		       struct places *places, const struct config_cluster **out, struct error *why)
+static enum err search(struct agent *agent, uint64_t system, struct places *places,
+		       const struct config_cluster **out, struct error *why)
 {
 	const struct config *config = &agent->config;
 	struct error first = {.kind = ERR_NONE};
@@ -191,7 +183,7 @@ static enum err search(struct agent *agent, uint64_t system, enum places_use use
 	for (size_t i = 0; i < config->clusters_count; i++) {
 		const struct config_cluster *cluster = config->clusters[i];
 		bool known = false;
-		enum err e = open_places(agent, use, cluster, places, why);
+		enum err e = places_open_to_read(agent, cluster, places, why);
 
 		if (e == ERR_NONE)
 			e = is_known(places, cluster->section.name, system, &known, why);
@@ -215,8 +207,8 @@ static enum err search(struct agent *agent, uint64_t system, enum places_use use
 	return ERR_CONFIG;
 }
 
-enum err subject_open_of_system(struct agent *agent, uint64_t system, enum places_use use,
-				struct places *places, struct subject *out, struct error *why)
+enum err subject_open_of_system(struct agent *agent, uint64_t system, struct places *places,
+				struct subject *out, struct error *why)
 {
 	const char *repo = option_text(&agent->options, OPTION_REPO);
 	const struct config_cluster *config = NULL;
@@ -224,11 +216,11 @@ enum err subject_open_of_system(struct agent *agent, uint64_t system, enum place
 
 	if (option_text(&agent->options, OPTION_CLUSTER) == NULL &&
 	    agent->config.clusters_count > 1 && (repo == NULL || !config_repo_is_place(repo))) {
-		e = search(agent, system, use, places, &config, why);
+		e = search(agent, system, places, &config, why);
 	} else {
 		e = subject_config(agent, &config, why);
 		if (e == ERR_NONE)
-			e = open_places(agent, use, config, places, why);
+			e = places_open_to_read(agent, config, places, why);
 	}
 	if (e == ERR_NONE)
 		e = subject_of_system(agent, places, config, system, out, why);

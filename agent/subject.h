@@ -29,11 +29,10 @@ enum err subject_of_stored(struct agent *, const struct places *,
 			   struct error *why) MUST_CHECK;
 
 /* All of it for a command that knows the system identifier only: of several configured clusters the
- * one that its repositories know by it, then as above.  ERR_CONFIG when none does.  Close the
- * places in any case. */
-enum places_use { PLACES_ALL /* places_open */, PLACES_TO_READ /* places_open_to_read */ };
-enum err subject_open_of_system(struct agent *, uint64_t system_identifier, enum places_use,
-				struct places *, struct subject *out, struct error *why) MUST_CHECK;
+ * one that its repositories know by it, then as above; those that can't be opened are left out
+ * and counted (places_open_to_read).  ERR_CONFIG when none does.  Close the places in any case. */
+enum err subject_open_of_system(struct agent *, uint64_t system_identifier, struct places *,
+				struct subject *out, struct error *why) MUST_CHECK;
 
 /* The system identifier in global/pg_control below `directory` (a descriptor or AT_FDCWD). */
 enum err subject_read_control(const struct agent *, int directory, uint64_t *system_identifier,

@@ -66,6 +66,7 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 	for (size_t i = 0; i < subject->archive.count; i++) {
 		const struct cluster *cluster = &subject->archive.cluster[i];
 		struct newest_pin newest = {.any = false};
+		int64_t age_us;
 		struct pin pin = {.kind = "recovery"};
 		char prefix[STORE_KEY_MAX];
 		struct error why;
@@ -75,8 +76,9 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 		(void)snprintf(prefix, sizeof(prefix), "%spins/%s/", cluster->prefix,
 			       pin.holder); /* fits */
 		e = store_list(cluster->repository->store, prefix, visit_pin, &newest, &why);
-		if (e == ERR_NONE && newest.any &&
-		    clock_now_us(agent->env.clock) - newest.stored_at_us < heartbeat_every_us)
+		age_us = clock_now_us(agent->env.clock) - newest.stored_at_us;
+		/* Ahead of a clock that was set back it would not be renewed until that caught up. */
+		if (e == ERR_NONE && newest.any && age_us >= 0 && age_us < heartbeat_every_us)
 			continue;
 		if (e == ERR_NONE) {
 			pin.n = newest.any ? (uint32_t)newest.n + 1 : 0;
@@ -98,7 +100,7 @@ static enum err open_subject(struct agent *agent, struct places *places, struct 
 	enum err e = subject_read_control(agent, AT_FDCWD, &system, segment_bytes, why);
 
 	if (e == ERR_NONE) {
-		e = subject_open_of_system(agent, system, PLACES_TO_READ, places, subject, why);
+		e = subject_open_of_system(agent, system, places, subject, why);
 		/* ERR_MISSING means "proven absent"; a repository that is not there proves nothing. */
 		return e == ERR_MISSING ? (why->kind = ERR_TRANSIENT) : e;
 	}

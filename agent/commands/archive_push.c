@@ -54,6 +54,13 @@ static enum err find_system(struct agent *agent, const char *path, uint64_t *sys
 	return ERR_NONE;
 }
 
+/* Is it about this one repository?  Then the file is for the others all the same, and storing it
+ * there tells again. */
+static bool is_of_one_repository(enum err e)
+{
+	return e != ERR_CORRUPT && e != ERR_WRONG_KEY && e != ERR_CONFIG && e != ERR_MEMORY;
+}
+
 /* A first push may come before the first backup: then the data directory says who the server is. */
 static enum err admit(struct agent *agent, const struct subject *subject, struct error *why)
 {
@@ -68,8 +75,10 @@ static enum err admit(struct agent *agent, const struct subject *subject, struct
 		struct identity known;
 
 		e = identity_read(cluster, &known, why);
-		if (e != ERR_MISSING)
+		if (e != ERR_MISSING) {
+			e = is_of_one_repository(e) ? ERR_NONE : e;
 			continue;
+		}
 		e = ERR_NONE;
 		if (data == NULL)
 			e = file_read_all(agent->env.files, AT_FDCWD, "global/pg_control",
@@ -89,6 +98,8 @@ static enum err admit(struct agent *agent, const struct subject *subject, struct
 		identity.block_bytes = control.block_bytes;
 		identity.data_checksums = control.data_checksums != 0;
 		e = identity_admit(cluster, &identity, false, why);
+		if (is_of_one_repository(e))
+			e = ERR_NONE;
 	}
 	free(data);
 	return e;
@@ -111,12 +122,17 @@ int command_archive_push(struct agent *agent)
 	int code = EXIT_DONE;
 
 	if (e == ERR_NONE)
-		e = subject_open_of_system(agent, system, PLACES_ALL, &places, &subject, &why);
+		e = subject_open_of_system(agent, system, &places, &subject, &why);
 	if (e == ERR_NONE)
 		e = admit(agent, &subject, &why);
 	if (e == ERR_NONE)
 		e = wal_archive_push(&agent->env, &subject.archive, AT_FDCWD, path,
 				     level_of(subject.config), &result, &why);
+	/* The others have it now, but 0 would let the server forget it. */
+	if (e == ERR_NONE && places.silent > 0) {
+		why = places.why_silent;
+		e = why.kind;
+	}
 	if (e != ERR_NONE) {
 		code = agent_fail(agent, &why);
 	} else {

@@ -282,6 +282,30 @@ def test_history_backup_and_partial_files_come_back_as_they_went(lab, archived):
     assert refused(done.code), done
 
 
+def test_one_repository_of_two_that_is_down_keeps_no_segment_from_the_other(lab, major):
+    server = lab.server(major)
+    home = lab.place("two")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"} for name in ("a", "b")}
+    agent = lab.agent(server, repos=repos).protect()
+    for down, up in (("a", "b"), ("b", "a")):
+        server.archive_all()
+        server.set(archive_command="false")
+        name = server.switch_segment()
+        until("the archiver to fail", lambda n=name: server.sql(
+            f"SELECT last_failed_wal = '{n}' FROM pg_stat_archiver") == "t")
+        path = server.data / "pg_wal" / name
+        (home / down).rename(home / "away")
+        done = push(agent, path)
+        assert refused(done.code), done
+        assert str(home / down) in done.err, done
+        assert list((home / up).glob(f"**/{name}")), done
+        (home / "away").rename(home / down)
+        push(agent, path, 0)
+        assert list((home / down).glob(f"**/{name}"))
+        server.set(archive_command=agent.archive_command())
+
+
 def test_push_to_an_unreachable_repository_fails_and_the_archiver_goes_on_later(lab, archived):
     server, agent, _, _ = archived
     agent.repo.rename(agent.home / "away")
