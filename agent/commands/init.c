@@ -129,17 +129,39 @@ static enum err make_repository(struct init_run *r, struct place *place,
 	return e;
 }
 
-/* One repository: made, or opened and found good. */
-static enum err init_place(struct init_run *r, struct place *place, struct error *why)
+/* A backup to both would be refused; now is when it can still be mended. */
+static enum err refuse_other_family(const struct repository *one, const struct repository *other,
+				    struct error *why)
 {
-	const struct config_repo *repo = place->config;
-	struct key_secret secret = {.type = SLOT_CLEAR};
-	json_t *json = json_object();
-	bool exists = false, has = false, made_key = false;
-	enum err e = place_open_store(r->agent, repo, true, &place->store, why);
+	if (memcmp(one->id, other->id, REPOSITORY_ID_BYTES) == 0)
+		return ERR_NONE;
+	(void)error_set(why, ERR_CONFIG,
+			"it was made apart from %s: the repositories of a cluster share their keys",
+			one->store->label);
+	error_hint(why, "name another, empty directory for one of the two, and run pgagent init "
+			"again; what is there stays readable with --repo PATH");
+	return ERR_CONFIG;
+}
+
+static enum err find_place(struct init_run *r, struct place *place, bool *exists, struct error *why)
+{
+	enum err e = place_open_store(r->agent, place->config, true, &place->store, why);
 
 	if (e == ERR_NONE)
-		e = repository_exists(place->store, &exists, why);
+		e = repository_exists(place->store, exists, why);
+	return e != ERR_NONE ? error_add(why, "repository %s", place_name(place)) : e;
+}
+
+/* One repository: made, or opened and found good. */
+static enum err init_place(struct init_run *r, struct place *place, bool exists, struct error *why)
+{
+	const struct config_repo *repo = place->config;
+	const struct repository *sibling = family(r);
+	struct key_secret secret = {.type = SLOT_CLEAR};
+	json_t *json = json_object();
+	bool has = false, made_key = false;
+	enum err e = ERR_NONE;
+
 	/* A new key file beside an old repository could not open it: never made then. */
 	if (e == ERR_NONE && !exists && *repo->key_file != '\0')
 		e = ensure_key_file(r, repo, &made_key, why);
@@ -150,6 +172,8 @@ static enum err init_place(struct init_run *r, struct place *place, struct error
 	if (e == ERR_NONE)
 		e = repository_open(&r->agent->env, place->store, has ? &secret : NULL,
 				    &place->repository, why);
+	if (e == ERR_NONE && sibling != NULL)
+		e = refuse_other_family(sibling, place->repository, why);
 	key_secret_release(&secret);
 	if (e != ERR_NONE) {
 		json_decref(json);
@@ -245,6 +269,7 @@ static enum err init(struct init_run *r, struct error *why)
 {
 	const struct config_repo *repos[PLACES_MAX];
 	struct agent *agent = r->agent;
+	bool exists[PLACES_MAX] = {false};
 	uint64_t system = 0;
 	char text[24];
 	enum err e = config_select_repos(&agent->config, r->config, &agent->options, repos,
@@ -253,7 +278,14 @@ static enum err init(struct init_run *r, struct error *why)
 	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
 		r->places.place[i].config = repos[i];
 	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
-		e = init_place(r, &r->places.place[i], why);
+		e = find_place(r, &r->places.place[i], &exists[i], why);
+	/* Those that are there come first: whichever is missing takes over their keys. */
+	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
+		if (exists[i])
+			e = init_place(r, &r->places.place[i], true, why);
+	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
+		if (!exists[i])
+			e = init_place(r, &r->places.place[i], false, why);
 	/* Shown even when what follows fails: the slot exists now. */
 	say_recovery(r);
 	if (e != ERR_NONE)

@@ -331,6 +331,54 @@ def test_repo_by_path_needs_no_configuration_file(lab, major):
     assert plan["backup"] == backup["id"]
 
 
+def two_repositories(lab, server):
+    home = lab.place("two")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"} for name in ("a", "b")}
+    return home, lab.agent(server, repos=repos)
+
+
+@pytest.mark.parametrize("lost", ("a", "b"))
+def test_a_repository_made_again_takes_over_the_keys_of_the_other(lab, major, lost):
+    home, agent = two_repositories(lab, lab.server(major))
+    agent.protect()
+    (home / lost).rename(home / "away")
+    agent.init()
+    backup = agent.backup()
+    for name in ("a", "b"):
+        assert list((home / name).glob(f"main/*/backups/{backup['id']}")), name
+    target = lab.place("r")
+    (home / "b" if lost == "a" else home / "a").rename(home / "gone")
+    agent.restore(target)
+
+
+def test_repositories_made_apart_are_refused_by_init(lab, major):
+    server = lab.server(major)
+    home, agent = two_repositories(lab, server)
+    for name in ("a", "b"):
+        repos = {name: agent.repos[name]}
+        lab.agent(server, repos=repos).init()
+    done = agent.run("init", expect=2)
+    assert str(home / "a") in done.err and "share their keys" in done.err, done
+
+
+def test_an_open_repository_in_the_place_of_a_sealed_one_is_refused(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    other = lab.agent(server, repos={"local": {"path": lab.place("open"), "encryption": "none"}})
+    other.init()
+    agent.repo.rename(agent.home / "away")
+    other.repos["local"]["path"].rename(agent.repo)
+    before = agent.objects()
+    segment = server.switch_segment()
+    path = server.data / "pg_wal" / segment
+    for command, code in ((["backup"], 2), (["list"], 2), (["archive-push", path], 2),
+                          (["archive-get", segment, lab.place("w")], 200)):
+        done = agent.run(*command, expect=code, cwd=server.data)
+        assert "not encrypted" in done.err, done
+    assert agent.objects() == before
+
+
 def test_encryption_none_must_be_said_and_works(lab, major):
     server = lab.server(major)
     home = lab.place("open")
