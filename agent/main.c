@@ -140,8 +140,8 @@ int main(int argc, char **argv)
 	agent.program = argc > 0 ? argv[0] : "pgagent";
 	/* The parser moves arguments; the original order is shown to root. */
 	input.argv = calloc((size_t)argc + 1, sizeof(char *));
-	if (input.argv == NULL)
-		return EXIT_FAILED;
+	if (input.argv == NULL) /* whatever the command: only this one suits archive-get */
+		return EXIT_STOP_RECOVERY;
 	memcpy(input.argv, argv, (size_t)argc * sizeof(char *));
 	err = options_parse(&agent.options, &input, &why);
 	if (err == ERR_NONE)

@@ -445,24 +445,30 @@ static enum err run_commit(struct run *r)
 }
 
 /* Decides a failed attempt wherever it is not decided, so that its packs are garbage at once; where
- * it was committed it stays. */
-static void run_abort(struct run *r)
+ * it was committed it stays.  False where it remains open. */
+static bool run_abort(struct run *r)
 {
 	struct error why;
+	bool decided = true;
 
 	for (size_t i = 0; i < r->clusters; i++) {
 		enum err e = decision_abort(&r->cluster[i], &r->attempt, r->why->text, &why);
 
-		if (e != ERR_NONE && e != ERR_EXISTS)
-			observer_event(r->env->observer, LEVEL_WARNING,
-				       "attempt %s could not be marked as aborted, the next backup "
-				       "does it: %s",
-				       r->attempt_text, why.text);
+		if (e == ERR_NONE || e == ERR_EXISTS)
+			continue;
+		decided = false;
+		observer_event(r->env->observer, LEVEL_WARNING,
+			       "attempt %s could not be marked as aborted, the next backup does "
+			       "it: %s",
+			       r->attempt_text, why.text);
 	}
+	return decided;
 }
 
 static void run_release(struct run *r, bool failed)
 {
+	bool drop = true;
+
 	pipeline_free(r->pipeline);
 	builder_free(r->builder);
 	pack_writer_free(r->packs);
@@ -481,8 +487,8 @@ static void run_release(struct run *r, bool failed)
 	streamer_free(r->streamer);
 	session_close(r->session);
 	if (failed && r->keeper != NULL)
-		run_abort(r);
-	keeper_stop(r->keeper, true); /* W7 */
+		drop = run_abort(r);  /* by its pin the next backup finds what is open */
+	keeper_stop(r->keeper, drop); /* W7 */
 }
 
 enum err backup_run(const struct env *env, const struct backup_request *request,
