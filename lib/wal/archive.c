@@ -297,6 +297,16 @@ enum err wal_archive_get(const struct env *env, const struct wal_archive *archiv
 		e = ERR_MISSING;
 		if (name->kind == WAL_NAME_SEGMENT)
 			e = segment_absent(archive, name, segment_bytes, &data, &len, why);
+		if (e == ERR_CORRUPT) {
+			struct error hole = *why;
+
+			/* It and its successor may have come between the two looks. */
+			e = archive_read(env, archive, name, segment_bytes, &data, &len, why);
+			if (e == ERR_MISSING) {
+				*why = hole;
+				return ERR_CORRUPT;
+			}
+		}
 		if (e == ERR_MISSING)
 			return error_set(why, ERR_MISSING,
 					 "%s is not in the archive, nor is anything later", text);

@@ -24,6 +24,9 @@ struct fault_store {
 	enum fault_mode mode;
 	unsigned at, calls;
 	unsigned confirms; /* never reset */
+	/* Before call `at`, in every mode: what another process does meanwhile.  May be NULL. */
+	void (*meanwhile)(void *ctx);
+	void *ctx;
 	enum err kind;
 };
 
@@ -36,6 +39,8 @@ struct fault_upload {
 static inline bool fault_hits(struct fault_store *f)
 {
 	f->calls++;
+	if (f->meanwhile != NULL && f->calls == f->at)
+		f->meanwhile(f->ctx);
 	return (f->mode == FAULT_FAIL && f->calls == f->at) ||
 	       (f->mode == FAULT_DOWN && f->calls >= f->at);
 }

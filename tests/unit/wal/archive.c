@@ -212,6 +212,37 @@ Test(archive, absence_is_proven_only_when_nothing_later_is_there)
 	world_release(&w);
 }
 
+static void two_more(void *ctx)
+{
+	struct repo_world *w = ctx;
+
+	w->fault.meanwhile = NULL;
+	shelf_put_golden(w, 1, 0xC);
+	shelf_put_golden(w, 1, 0xD);
+}
+
+Test(archive, segments_that_come_during_the_question_are_no_hole)
+{
+	unsigned calls = 2;
+	struct world w;
+
+	for (unsigned at = 1; at <= calls; at++) {
+		world_init(&w, 1);
+		shelf_put_golden(&w.repo[0], 1, 0xB);
+		repo_world_fail(&w.repo[0], FAULT_NONE, 0, ERR_NONE);
+		cr_assert_eq(get(&w, segment_c), ERR_MISSING);
+		calls = w.repo[0].fault.calls;
+		repo_world_fail(&w.repo[0], FAULT_NONE, at, ERR_NONE);
+		w.repo[0].fault.meanwhile = two_more;
+		w.repo[0].fault.ctx = &w.repo[0];
+		/* After the last look at what is later it is as absent as it was. */
+		if (get(&w, segment_c) != ERR_NONE)
+			cr_assert_eq(w.why.kind, ERR_MISSING, "call %u: %s", at, w.why.text);
+		world_release(&w);
+	}
+	cr_assert_gt(calls, 3);
+}
+
 Test(archive, an_empty_or_recreated_repository_proves_nothing)
 {
 	struct world w;
