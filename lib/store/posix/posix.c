@@ -45,9 +45,10 @@ static enum err posix_stat(struct store *s, const char *key, struct store_object
 	if (got < 0)
 		return error_set_os(why, error_kind_of_os(-got), -got, "cannot find %s in %s", key,
 				    s->label);
+	/* Somebody moved the object and left a link: it is not read, but it is not absent either. */
 	if (!S_ISREG(st.st_mode))
-		return error_set(why, ERR_MISSING, "cannot find %s in %s: not a file", key,
-				 s->label);
+		return error_set(why, S_ISLNK(st.st_mode) ? ERR_DENIED : ERR_MISSING,
+				 "cannot find %s in %s: not a file", key, s->label);
 	*out = (struct store_object){
 		.key = key, .size = (uint64_t)st.st_size, .stored_at_us = posix_written_at_us(&st)};
 	return ERR_NONE;

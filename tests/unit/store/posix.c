@@ -318,6 +318,7 @@ Test(store_posix, what_is_not_an_object_is_not_listed)
 Test(store_posix, nothing_outside_is_reached_through_links)
 {
 	struct error why = {0};
+	struct store_object object;
 	char byte;
 	struct place p;
 
@@ -328,6 +329,8 @@ Test(store_posix, nothing_outside_is_reached_through_links)
 	cr_assert_eq(store_read(p.store, "etc/passwd", 0, &byte, 1, &why), ERR_DENIED);
 	cr_assert_eq(store_read(p.store, "passwd", 0, &byte, 1, &why), ERR_DENIED);
 	cr_assert_eq(store_read(p.store, "fifo", 0, &byte, 1, &why), ERR_MISSING);
+	cr_assert_eq(store_stat(p.store, "passwd", &object, &why), ERR_DENIED,
+		     "what hides behind a link is not known to be absent");
 	cr_assert_eq(put(&p, "etc/pgagent-test", &why), ERR_DENIED);
 	cr_assert_eq(faccessat(AT_FDCWD, "/etc/pgagent-test", F_OK, 0), -1);
 	place_close(&p);
