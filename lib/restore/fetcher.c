@@ -156,3 +156,31 @@ enum err source_section(const struct source *s, const char *name, size_t max, ui
 		*why = first;
 	return first.kind;
 }
+
+enum err source_walk(const struct source *s, const char *name, const struct section_visit *visit,
+		     struct error *why)
+{
+	struct error first = {.kind = ERR_NONE}, cause;
+
+	for (size_t i = 0; i < s->archive->count; i++) {
+		enum err e = visit->begin(visit->ctx, why);
+
+		if (e != ERR_NONE)
+			return e;
+		e = section_walk(&s->archive->cluster[i], s->manifest, name, visit->frame,
+				 visit->ctx, &cause);
+		if (e == ERR_NONE)
+			return ERR_NONE;
+		if (first.kind == ERR_NONE || *visit->failed)
+			first = cause;
+		if (*visit->failed)
+			break;
+		if (i + 1 < s->archive->count)
+			say(s, &cause);
+	}
+	if (first.kind == ERR_MISSING)
+		first.kind = ERR_CORRUPT;
+	if (why != NULL)
+		*why = first;
+	return first.kind;
+}

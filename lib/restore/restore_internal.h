@@ -116,6 +116,17 @@ enum err fetcher_file(struct fetcher *, const struct file_record *, size_t max, 
 enum err source_section(const struct source *, const char *name, size_t max, uint8_t **out,
 			size_t *len, struct error *why) MUST_CHECK;
 
+/* The same as a stream of frames, for what may be large: `begin` before the first one of each repository
+ * that is tried.  `failed` says that the visitor itself did, which is no reason to try another. */
+struct section_visit {
+	void *ctx;
+	enum err (*begin)(void *ctx, struct error *why);
+	enum err (*frame)(void *ctx, struct bytes, struct error *why);
+	const bool *failed;
+};
+enum err source_walk(const struct source *, const char *name, const struct section_visit *,
+		     struct error *why) MUST_CHECK;
+
 /* ---- table: the files of the backup ---- */
 
 struct table {
@@ -175,6 +186,18 @@ struct files_totals {
 /* 5 */
 enum err files_write(const struct source *, const struct table *, const struct target *,
 		     unsigned jobs, struct files_totals *, struct error *why) MUST_CHECK;
+
+/* ---- the server's manifest ---- */
+
+struct map_written {
+	bool changed; /* tablespace_map is not what the backup has: */
+	uint64_t size;
+	uint32_t crc;
+};
+/* 7: backup_manifest, fsynced, where the backup has one; its entry of a changed tablespace_map says
+ * what was written. */
+enum err server_manifest_write(const struct source *, const struct target *,
+			       const struct map_written *, struct error *why) MUST_CHECK;
 
 /* ---- settings; pure ---- */
 

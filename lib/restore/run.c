@@ -1,6 +1,7 @@
 /* restore/run.c - carries a plan out.  The order is the README's table; each step's number is in
  * the code.  Before step 9 PostgreSQL refuses to start what is there: it has no pg_control.
  */
+#include "base/crc32c.h"
 #include "base/text.h"
 #include "pgformat/label.h"
 #include "repo/keeper.h"
@@ -12,12 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-	CONF_BYTES_MAX = 8 << 20,
-	SERVER_MANIFEST_MAX = 1 << 30,
-	PRELOAD_MAX = 4096,
-	CONTROL_MODE = 0600
-};
+enum { CONF_BYTES_MAX = 8 << 20, PRELOAD_MAX = 4096, CONTROL_MODE = 0600 };
 
 struct run {
 	const struct env *env;
@@ -38,6 +34,7 @@ struct run {
 	uint8_t *control, *auto_conf, *recorded;
 	size_t control_len, auto_conf_len, recorded_len;
 	struct control decoded;
+	struct map_written map;
 	char preload[PRELOAD_MAX];
 	bool has_preload;
 };
@@ -169,6 +166,10 @@ static enum err run_tablespaces(struct run *r)
 	writer_init(&map, 1 << 20);
 	for (size_t i = 0; i < r->plan->tablespaces; i++)
 		tablespace_map_line(&map, r->plan->tablespace[i].oid, r->plan->tablespace[i].to);
+	if (!map.bad && r->table.map != NULL)
+		r->map = (struct map_written){.size = map.len, .crc = crc32c(writer_view(&map))};
+	r->map.changed = r->table.map != NULL &&
+			 (r->map.size != r->table.map->size || r->map.crc != r->table.map->crc);
 	if (map.bad)
 		e = error_set(r->why, ERR_CONFIG, "tablespace_map: a path cannot be written");
 	else
@@ -236,22 +237,6 @@ static enum err run_settings(struct run *r)
 	return e;
 }
 
-/* The server's own manifest lets pg_verifybackup judge. */
-static enum err run_server_manifest(struct run *r)
-{
-	uint8_t *text = NULL;
-	size_t len;
-	enum err e = source_section(&r->source, "server-manifest", SERVER_MANIFEST_MAX, &text, &len,
-				    r->why);
-
-	if (e == ERR_MISSING)
-		return ERR_NONE;
-	if (e == ERR_NONE)
-		e = target_put(&r->target, "backup_manifest", bytes_of(text, len), 0600, r->why);
-	free(text);
-	return e;
-}
-
 /* 9: from here on it can be started. */
 static enum err run_control(struct run *r)
 {
@@ -289,7 +274,7 @@ static enum err run_write(struct run *r)
 	if (e == ERR_NONE)
 		e = run_settings(r); /* 7 */
 	if (e == ERR_NONE)
-		e = run_server_manifest(r);
+		e = server_manifest_write(&r->source, &r->target, &r->map, r->why);
 	if (e == ERR_NONE && *r->env->cancelled)
 		e = error_set(r->why, ERR_CANCELLED, "restore: stopped on request");
 	if (e == ERR_NONE)
