@@ -54,7 +54,8 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(shared_lab, major):
     lab = shared_lab
-    server = lab.server(major)
+    # The commits of autovacuum are commits too: the last one shall be ours.
+    server = lab.server(major, autovacuum="off")
     fill(server, 1)
     server.sql("CREATE TABLE moments (i int); CREATE EXTENSION pg_walinspect")
     agent = lab.agent(server).protect()
@@ -169,6 +170,7 @@ def test_time_before_the_first_backup_is_refused(scene):
     target = scene.lab.place("r")
     done = scene.agent.run("restore", "-D", target, "--to-time", "2001-01-01 00:00:00Z", expect=3)
     assert "2001" in done.err
+    assert f"--to-backup-end --backup {scene.backup['id']}" in done.err, "the nearest"
     assert not target.exists() or not any(target.iterdir())
 
 
@@ -179,15 +181,27 @@ def test_time_in_the_future_is_refused(scene):
     assert not target.exists()
 
 
-def test_time_that_is_never_reached_stops_the_server_instead_of_promoting_it(scene):
-    """Until the commit index exists such a time is found out by PostgreSQL, with FATAL."""
+def test_time_behind_the_last_commit_is_refused_with_the_latest(scene):
     target = scene.lab.place("r")
-    done = scene.agent.run("restore", "-D", target, "--to-time", scene.after,
-                           "--action", "promote", "--start", expect=(1, 3))
+    done = scene.agent.run("restore", "-D", target, "--to-time", scene.after, "--start", expect=3)
+    last = scene.moments[-1].time.replace(" ", "T")
+    assert f"--to-time '{last}'" in done.err and "--to-latest" in done.err, done
+    assert not target.exists()
+
+
+def test_time_of_the_last_commit_is_reached(scene):
+    """PostgreSQL alone would wait in vain for a later commit, and stop with FATAL."""
+    assert seen(scene, "--to-time", scene.moments[-1].time)[0] == upto(6)
+
+
+def test_target_that_is_never_reached_stops_the_server_instead_of_promoting_it(scene):
+    """Where a name lies is found out by PostgreSQL only."""
+    target = scene.lab.place("r")
+    done = scene.agent.run("restore", "-D", target, "--to-name", "never made",
+                           "--action", "promote", "--start", expect=3)
     assert "recovery ended before configured recovery target was reached" in done.err
     assert "not yet accepting" not in done.err, "what is no reason is not given as one"
-    last = scene.moments[-1].time.split(".", maxsplit=1)[0]
-    assert last in done.err and "--to-latest" in done.err, "the nearest that can be reached"
+    assert "--to-latest" in done.err
     assert not (target / "postmaster.pid").exists()
     assert not list(target.glob("pg_wal/*.history"))
 
@@ -199,11 +213,10 @@ def test_unknown_backup_is_named(scene):
 
 
 def test_in_place_starts_a_timeline_and_both_can_be_restored(lab, major):
-    server, agent = lab.protected(major, scale=1)
+    server, agent = lab.protected(major, scale=1, autovacuum="off")
     server.sql("CREATE TABLE moments (i int); CREATE EXTENSION pg_walinspect")
     agent.backup()
-    # PostgreSQL sees that a time is over by a later commit: the last one is nobody's target.
-    old = [write_moment(server, n) for n in (1, 2, 3, 4)]
+    old = [write_moment(server, n) for n in (1, 2, 3)]
     server.archive_all()
     server.stop()
     server.data.rename(lab.place("old"))
