@@ -411,6 +411,8 @@ static enum err check_arguments(const struct options *o, struct error *why)
 	return ERR_CONFIG;
 }
 
+enum { MISSPELT_MAX = 3 /* letters */ };
+
 /* After a failure: what command and what output were most probably meant. */
 static void guess_rest(struct options *o, const struct options_input *in)
 {
@@ -418,6 +420,14 @@ static void guess_rest(struct options *o, const struct options_input *in)
 
 	for (int i = 1; i < in->argc && o->command == NULL; i++)
 		o->command = find_command(in, in->argv[i]);
+	/* A misspelt archive-get in restore_command: PostgreSQL takes the 2 of a usage error for the
+	 * end of the archive and promotes, so its own exit codes hold for what is near it, too. */
+	for (int i = 1; i < in->argc && o->command == NULL; i++)
+		for (size_t n = 0; n < in->commands_count && o->command == NULL; n++)
+			if (in->commands[n]->exits == EXITS_ARCHIVE_GET &&
+			    text_distance(in->argv[i], in->commands[n]->name, MISSPELT_MAX) <=
+				    MISSPELT_MAX)
+				o->command = in->commands[n];
 	for (int i = 1; i < in->argc && !o->value[OPTION_OUTPUT].given; i++) {
 		if (strcmp(in->argv[i], "--output") == 0 && i + 1 < in->argc)
 			text = in->argv[i + 1];

@@ -268,3 +268,15 @@ Test(options, every_command_of_the_table_is_found_by_its_name)
 		cr_expect_eq(command_of_name(commands[i].spec->name), &commands[i]);
 	cr_expect_null(command_of_name("daemon"), "later work does not exist yet");
 }
+
+Test(options, a_misspelt_archive_get_keeps_its_exit_codes)
+{
+	/* PostgreSQL promotes on the usual code of a usage error. */
+	cr_assert_eq(PARSE("archive-gett", "000000010000000000000001", "pg_wal/RECOVERYXLOG"),
+		     ERR_CONFIG);
+	cr_expect_eq(o.command, &spec_archive_get);
+	cr_assert_eq(PARSE("archiv-get", "000000010000000000000001", "x"), ERR_CONFIG);
+	cr_expect_eq(o.command, &spec_archive_get);
+	cr_assert_eq(PARSE("bakcup"), ERR_CONFIG);
+	cr_expect_null(o.command);
+}
