@@ -257,7 +257,8 @@ static void list_quiet(struct list *list, const struct settings_input *in, char 
 		{"recovery_end_command", ""},
 		{"archive_cleanup_command", ""},
 		{"listen_addresses", ""},
-		{"external_pid_file", ""},
+		/* An empty one is taken for a name that can't be written. */
+		{"external_pid_file", "pgagent-external.pid"},
 	};
 
 	for (size_t i = 0; i < sizeof(quiet) / sizeof(quiet[0]); i++)

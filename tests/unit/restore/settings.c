@@ -88,7 +88,7 @@ Test(settings, a_side_copy_is_this_text)
 		"recovery_end_command = ''\n"
 		"archive_cleanup_command = ''\n"
 		"listen_addresses = ''\n"
-		"external_pid_file = ''\n");
+		"external_pid_file = 'pgagent-external.pid'\n");
 }
 
 /* The one that is set must come behind the empty ones, or the server refuses to start. */
