@@ -158,6 +158,15 @@ static int os_fsync(struct files *f, int fd)
 	return done;
 }
 
+static int os_writeback(struct files *f, int fd)
+{
+	int done;
+
+	(void)f;
+	UNINTERRUPTED(done, sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+	return done;
+}
+
 static int os_allocate(struct files *f, int fd, off_t len)
 {
 	int failed;
@@ -325,12 +334,12 @@ static int os_free_bytes(struct files *f, int fd, uint64_t *out)
 #define OPS(beneath)                                                                               \
 	{                                                                                          \
 		.open = os_open, .open_beneath = (beneath), .close = os_close, .pread = os_pread,  \
-		.pwrite = os_pwrite, .fsync = os_fsync, .allocate = os_allocate,                   \
-		.truncate = os_truncate, .stat = os_stat, .stat_fd = os_stat_fd,                   \
-		.mkdir = os_mkdir, .chmod_fd = os_chmod_fd, .link = os_link, .rename = os_rename,  \
-		.rename_noreplace = os_rename_noreplace, .symlink = os_symlink,                    \
-		.readlink = os_readlink, .unlink = os_unlink, .list = os_list,                     \
-		.free_bytes = os_free_bytes,                                                       \
+		.pwrite = os_pwrite, .fsync = os_fsync, .writeback = os_writeback,                 \
+		.allocate = os_allocate, .truncate = os_truncate, .stat = os_stat,                 \
+		.stat_fd = os_stat_fd, .mkdir = os_mkdir, .chmod_fd = os_chmod_fd,                 \
+		.link = os_link, .rename = os_rename, .rename_noreplace = os_rename_noreplace,     \
+		.symlink = os_symlink, .readlink = os_readlink, .unlink = os_unlink,               \
+		.list = os_list, .free_bytes = os_free_bytes,                                      \
 	}
 
 static const struct files_ops os_ops = OPS(os_open_beneath);

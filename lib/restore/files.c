@@ -2,7 +2,10 @@
  *
  * Work is cut into chunks of about 16 MiB in the order of the file table: neighbours there are
  * neighbours in the packs, so that small files share the frames that one worker has at hand.  A
- * file of several chunks is made first and synced by whoever ends its last piece.
+ * file of several chunks is made first and finished by whoever ends its last piece.
+ *
+ * Nothing is waited for until all is written: an fsync after each small file would cost a commit of the
+ * file system's journal each.  Writing out begins at once, and a second pass syncs everything.
  */
 #include "base/crc32c.h"
 #include "base/file.h"
@@ -160,7 +163,14 @@ static enum err write_shard(struct hand *hand, struct item *item, int fd, struct
 	return ERR_NONE;
 }
 
-/* All of it is written: the whole is what the server's manifest says, and durable. */
+/* Who owns a file but may not read it cannot open it again. */
+static bool is_synced_at_once(const struct file_record *file)
+{
+	return (file->mode & S_IRUSR) == 0;
+}
+
+/* All of it is written: the whole is what the server's manifest says.  It is on its way to the disk,
+ * so that files_sync finds little to wait for. */
 static enum err finish_file(struct job *job, const struct item *first, int fd, struct error *why)
 {
 	const struct file_record *file = &job->table->file[first->file];
@@ -177,6 +187,10 @@ static enum err finish_file(struct job *job, const struct item *first, int fd, s
 	answer = files->ops->chmod_fd(files, fd, file->mode & MODE_BITS);
 	if (answer < 0)
 		return file_failed(why, job, file, answer, "setting the mode of");
+	if (!is_synced_at_once(file)) {
+		(void)files->ops->writeback(files, fd); /* best effort */
+		return ERR_NONE;
+	}
 	answer = files->ops->fsync(files, fd);
 	return answer < 0 ? file_failed(why, job, file, answer, "fsync of") : ERR_NONE;
 }
@@ -339,4 +353,57 @@ enum err files_write(const struct source *source, const struct table *table,
 	free(job.chunk);
 	free(job.left);
 	return e;
+}
+
+/* ---- fsync ---- */
+
+struct syncing {
+	const struct table *table;
+	const struct target *target;
+};
+
+/* Files and directories alike.  The kernel reports a failed write to a descriptor opened after it as long
+ * as nobody has heard of it. */
+static enum err sync_one(void *state, size_t index, struct error *why)
+{
+	struct syncing *s = state;
+	struct job job = {.target = s->target};
+	const struct file_record *file = &s->table->file[index];
+	struct files *files = s->target->env->files;
+	bool is_directory = file->kind == FILE_DIRECTORY && !table_is_apart(file);
+	char path[FILE_PATH_MAX];
+	int dir, fd, answer;
+	enum err e;
+
+	if (*s->target->env->cancelled)
+		return error_set(why, ERR_CANCELLED, "restore: stopped on request");
+	if (!is_directory && (!is_ours(file) || is_synced_at_once(file)))
+		return ERR_NONE;
+	e = target_route(s->target, file->path, &dir, path, why);
+	if (e != ERR_NONE || path[0] == '\0') /* a tablespace's own directory: target_sync_dirs */
+		return e;
+	fd = files->ops->open_beneath(files, dir, path,
+				      O_RDONLY | O_NOFOLLOW | (is_directory ? O_DIRECTORY : 0), 0);
+	if (fd < 0)
+		return file_failed(why, &job, file, fd, "opening");
+	answer = files->ops->fsync(files, fd);
+	(void)files->ops->close(files, fd); /* only synced */
+	return answer < 0 ? file_failed(why, &job, file, answer, "fsync of") : ERR_NONE;
+}
+
+enum err files_sync(const struct table *table, const struct target *target, unsigned jobs,
+		    struct error *why)
+{
+	struct syncing syncing = {.table = table, .target = target};
+	void *state[PIPELINE_WORKERS_MAX];
+	struct progress progress = {.phase = "fsync"};
+
+	if (jobs == 0)
+		jobs = 1;
+	if (jobs > PIPELINE_WORKERS_MAX)
+		jobs = PIPELINE_WORKERS_MAX;
+	for (unsigned i = 0; i < jobs; i++)
+		state[i] = &syncing;
+	observer_progress(target->env->observer, &progress);
+	return table->files > 0 ? parallel_for(jobs, state, table->files, sync_one, why) : ERR_NONE;
 }

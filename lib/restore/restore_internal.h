@@ -166,9 +166,11 @@ enum err target_route(const struct target *, struct bytes path, int *dir, char r
 /* 4: every directory of the table, and those that files need. */
 enum err target_make_dirs(const struct target *, const struct table *,
 			  struct error *why) MUST_CHECK;
-/* 8: modes as recorded and fsync, bottom-up. */
-enum err target_sync_dirs(const struct target *, const struct table *,
+/* 8: modes of directories as recorded. */
+enum err target_set_modes(const struct target *, const struct table *,
 			  struct error *why) MUST_CHECK;
+/* 8: fsync of the target, the tablespaces' directories and the target's parent. */
+enum err target_sync_roots(const struct target *, struct error *why) MUST_CHECK;
 /* A whole new file of ours, fsynced; `path` is below the target. */
 enum err target_put(const struct target *, const char *path, struct bytes, mode_t mode,
 		    struct error *why) MUST_CHECK;
@@ -183,9 +185,12 @@ enum err target_remove_markers(const struct target *, const struct restore_plan 
 struct files_totals {
 	uint64_t bytes, files;
 };
-/* 5 */
+/* 5: nothing is durable afterwards. */
 enum err files_write(const struct source *, const struct table *, const struct target *,
 		     unsigned jobs, struct files_totals *, struct error *why) MUST_CHECK;
+/* 8: fsync of every file and directory of the table, in parallel. */
+enum err files_sync(const struct table *, const struct target *, unsigned jobs,
+		    struct error *why) MUST_CHECK;
 
 /* ---- the server's manifest ---- */
 

@@ -278,7 +278,11 @@ static enum err run_write(struct run *r)
 	if (e == ERR_NONE && *r->env->cancelled)
 		e = error_set(r->why, ERR_CANCELLED, "restore: stopped on request");
 	if (e == ERR_NONE)
-		e = target_sync_dirs(&r->target, &r->table, r->why); /* 8 */
+		e = target_set_modes(&r->target, &r->table, r->why); /* 8 */
+	if (e == ERR_NONE)
+		e = files_sync(&r->table, &r->target, r->request->jobs, r->why);
+	if (e == ERR_NONE)
+		e = target_sync_roots(&r->target, r->why);
 	if (e == ERR_NONE)
 		e = run_control(r); /* 9 */
 	if (e == ERR_NONE)

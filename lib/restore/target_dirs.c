@@ -129,17 +129,8 @@ enum err target_make_dirs(const struct target *t, const struct table *table, str
 	return e;
 }
 
-static int by_path_descending(const void *a, const void *b)
-{
-	const struct file_record *const *left = a, *const *right = b;
-	struct bytes l = (*left)->path, r = (*right)->path;
-	int order = memcmp(r.data, l.data, l.len < r.len ? l.len : r.len);
-
-	return order != 0 ? order : (r.len > l.len) - (r.len < l.len);
-}
-
-static enum err sync_below(const struct target *t, const struct file_record *record,
-			   struct error *why)
+static enum err set_mode(const struct target *t, const struct file_record *record,
+			 struct error *why)
 {
 	struct files *files = t->env->files;
 	char path[FILE_PATH_MAX];
@@ -151,39 +142,35 @@ static enum err sync_below(const struct target *t, const struct file_record *rec
 	fd = files->ops->open_beneath(files, dir, path, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return target_failed(why, fd, "opening directory", t->path, path);
-	answer = files->ops->chmod_fd(files, fd, record->mode & MODE_BITS);
-	if (answer >= 0)
-		answer = files->ops->fsync(files, fd);
-	(void)files->ops->close(files, fd); /* a directory, synced */
-	return answer < 0 ? target_failed(why, answer, "fsync of directory", t->path, path)
+	/* Without the owner's part nobody could go on below; the server's directories all have it. */
+	answer = files->ops->chmod_fd(files, fd, (record->mode & MODE_BITS) | S_IRWXU);
+	(void)files->ops->close(files, fd); /* a directory */
+	return answer < 0 ? target_failed(why, answer, "setting the mode of", t->path, path)
 			  : ERR_NONE;
 }
 
-enum err target_sync_dirs(const struct target *t, const struct table *table, struct error *why)
+enum err target_set_modes(const struct target *t, const struct table *table, struct error *why)
 {
-	const struct file_record **dirs = calloc(table->files + 1, sizeof(const void *));
-	char parent[PATH_MAX];
-	size_t n = 0;
 	enum err e = ERR_NONE;
 
-	if (dirs == NULL)
-		return error_set(why, ERR_MEMORY, "restore: out of memory");
-	for (size_t i = 0; i < table->files; i++)
+	for (size_t i = 0; e == ERR_NONE && i < table->files; i++)
 		if (table->file[i].kind == FILE_DIRECTORY && !table_is_apart(&table->file[i]))
-			dirs[n++] = &table->file[i];
-	qsort(dirs, n, sizeof(const void *), by_path_descending); /* children before parents */
-	for (size_t i = 0; e == ERR_NONE && i < n; i++)
-		e = sync_below(t, dirs[i], why);
+			e = set_mode(t, &table->file[i], why);
+	return e;
+}
+
+enum err target_sync_roots(const struct target *t, struct error *why)
+{
+	char parent[PATH_MAX];
+	enum err e = ERR_NONE;
+
 	for (size_t i = 0; e == ERR_NONE && i < t->places; i++)
 		e = target_sync_dir(t, t->place[i].dir, t->place[i].path, why);
 	if (e == ERR_NONE)
 		e = target_sync_dir(t, t->dir, t->path, why);
 	if (e == ERR_NONE)
 		e = file_parent(t->path, parent, why);
-	if (e == ERR_NONE)
-		e = file_sync_dir(t->env->files, AT_FDCWD, parent, why);
-	free(dirs);
-	return e;
+	return e == ERR_NONE ? file_sync_dir(t->env->files, AT_FDCWD, parent, why) : e;
 }
 
 enum err target_link_places(const struct target *t, struct error *why)

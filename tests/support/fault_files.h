@@ -161,6 +161,12 @@ static inline int fault_fsync(struct files *files, int fd)
 	FAULT_PASS(FAULT_FSYNC, int, fsync(f, fd));
 }
 
+/* Best effort: it has no failures that matter. */
+static inline int fault_writeback(struct files *files, int fd)
+{
+	return fault_files_inner(files)->ops->writeback(fault_files_inner(files), fd);
+}
+
 static inline int fault_allocate(struct files *files, int fd, off_t len)
 {
 	FAULT_PASS(FAULT_ALLOCATE, int, allocate(f, fd, len));
@@ -244,6 +250,7 @@ static inline void fault_files_init(struct fault_files *f, struct files *inner)
 		.pread = fault_pread,
 		.pwrite = fault_pwrite,
 		.fsync = fault_fsync,
+		.writeback = fault_writeback,
 		.allocate = fault_allocate,
 		.truncate = fault_truncate,
 		.stat = fault_files_stat,
