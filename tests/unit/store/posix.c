@@ -1,72 +1,10 @@
-#include "store/posix/posix.h"
 #include "base/file.h"
-#include "fault_files.h"
-#include "scratch.h"
+#include "posix_place.h"
 
-#include <criterion/criterion.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-
-struct place {
-	struct env env;
-	struct fault_files faults;
-	struct scratch scratch;
-	struct store *store;
-};
-
-static void place_open(struct place *p)
-{
-	struct error why = {0};
-
-	p->env = env_os();
-	fault_files_init(&p->faults, files_os());
-	p->env.files = &p->faults.files;
-	p->scratch = scratch_open();
-	cr_assert_eq(store_posix_open(&p->env, p->scratch.path, false, &p->store, &why), ERR_NONE,
-		     "%s", why.text);
-}
-
-static void place_close(struct place *p)
-{
-	store_close(p->store);
-	scratch_close(&p->scratch);
-}
-
-/* Every name in a directory, hidden ones too; those of directories are not counted. */
-static int count_file(void *ctx, const char *name, mode_t type)
-{
-	(void)name;
-	*(unsigned *)ctx += S_ISREG(type) ? 1 : 0;
-	return 0;
-}
-
-static unsigned files_in(const struct place *p, const char *dir)
-{
-	unsigned count = 0;
-	int got = files_os()->ops->list(files_os(), p->scratch.dir, dir, count_file, &count);
-
-	cr_assert(got == 0 || got == -ENOENT);
-	return count;
-}
-
-static enum err put(struct place *p, const char *key, struct error *why)
-{
-	return store_put(p->store, key, bytes_of_text("content"), why);
-}
-
-static void expect_whole(struct place *p, const char *key)
-{
-	char out[8] = {0};
-	struct error why = {0};
-
-	cr_assert_eq(store_read(p->store, key, 0, out, 7, &why), ERR_NONE, "%s", why.text);
-	cr_assert_str_eq(out, "content");
-}
 
 /* The nth call of `op` fails, for each n until there is no such call; a fresh repository each time,
  * so that directories are made too. */
@@ -521,57 +459,6 @@ Test(store_posix, free_bytes_are_told_or_not_known)
 	fault_files_fail(&p.faults, FAULT_FREE_BYTES, 1, EIO, false);
 	cr_assert_eq(store_posix_free_bytes(p.store, &got, &why), ERR_IO);
 	cr_assert_not_null(strstr(why.text, p.scratch.path));
-	place_close(&p);
-}
-
-static void leave_temporary(const struct place *p, const char *dir, pid_t pid, int64_t age_s)
-{
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - age_s}};
-	char path[200];
-
-	(void)snprintf(path, sizeof(path), "%s/" FILE_TEMP_PREFIX "%d-%016llx", dir, (int)pid,
-		       (unsigned long long)age_s);
-	(void)close(openat(p->scratch.dir, path, O_CREAT | O_WRONLY, 0600));
-	cr_assert_eq(utimensat(p->scratch.dir, path, times, 0), 0);
-}
-
-/* A process of ours that is gone and waited for. */
-static pid_t dead_pid(void)
-{
-	pid_t pid = fork();
-
-	if (pid == 0)
-		_exit(0);
-	(void)waitpid(pid, NULL, 0);
-	return pid;
-}
-
-Test(store_posix, a_sweep_removes_old_temporaries_and_those_of_dead_processes)
-{
-	enum { DAY = 86400, HOUR = 3600 };
-	pid_t dead = dead_pid();
-	struct error why = {0};
-	struct place p;
-
-	place_open(&p);
-	cr_assert_eq(put(&p, "a/b/name", NULL), ERR_NONE);
-	leave_temporary(&p, ".", getpid(), 2 * DAY); /* old: goes */
-	leave_temporary(&p, "a/b", dead, 2 * DAY);   /* old: goes */
-	leave_temporary(&p, "a", dead, HOUR);        /* dead and quiet: goes */
-	leave_temporary(&p, "a/b", getpid(), HOUR);  /* alive: stays */
-	leave_temporary(&p, "a/b", dead, 60);        /* not quiet: may live elsewhere; stays */
-	cr_assert_eq(store_posix_sweep(p.store, (int64_t)DAY * 1000000, &why), ERR_NONE, "%s",
-		     why.text);
-	cr_assert_eq(files_in(&p, "."), 0);
-	cr_assert_eq(files_in(&p, "a"), 0);
-	cr_assert_eq(files_in(&p, "a/b"), 3);
-	expect_whole(&p, "a/b/name");
-
-	fault_files_fail(&p.faults, FAULT_UNLINK, 1, EROFS, false);
-	cr_assert_eq(store_posix_sweep(p.store, 0, &why), ERR_DENIED);
-	cr_assert_not_null(strstr(why.text, FILE_TEMP_PREFIX));
-	cr_assert_eq(store_posix_sweep(p.store, 0, &why), ERR_NONE);
-	cr_assert_eq(files_in(&p, "a/b"), 1);
 	place_close(&p);
 }
 
