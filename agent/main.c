@@ -28,11 +28,14 @@ static void on_signal(int number)
 
 static void set_up_signals(void)
 {
-	struct sigaction action = {.sa_handler = on_signal};
+	struct sigaction action = {.sa_handler = on_signal}, hangup;
 
 	(void)sigemptyset(&action.sa_mask);      /* cannot fail */
 	(void)sigaction(SIGINT, &action, NULL);  /* valid number and handler */
 	(void)sigaction(SIGTERM, &action, NULL); /* valid number and handler */
+	/* A closed terminal ends a run in order; under nohup it stays ignored. */
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		(void)sigaction(SIGHUP, &action, NULL); /* valid number and handler */
 	action.sa_handler = SIG_IGN;             /* a closed pipe is an error of the write */
 	(void)sigaction(SIGPIPE, &action, NULL); /* valid number and handler */
 }
