@@ -36,8 +36,8 @@ static void set_up_signals(void)
 	/* A closed terminal ends a run in order; under nohup it stays ignored. */
 	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
 		(void)sigaction(SIGHUP, &action, NULL); /* valid number and handler */
-	action.sa_handler = SIG_IGN;             /* a closed pipe is an error of the write */
-	(void)sigaction(SIGPIPE, &action, NULL); /* valid number and handler */
+	action.sa_handler = SIG_IGN;                    /* a closed pipe is an error of the write */
+	(void)sigaction(SIGPIPE, &action, NULL);        /* valid number and handler */
 }
 
 /* New files are ours alone, and keys never reach a core file or another process. */
