@@ -27,6 +27,7 @@ struct summary {
 	struct attempt parent;
 	char label[BACKUP_LABEL_MAX];
 	uint64_t files, bytes_cluster, bytes_new, bytes_stored, bytes_renewed, pages_changed;
+	uint64_t bytes_read, bytes_used; /* of a restore: reading amplification is their quotient */
 	uint64_t checksum_failures;
 	bool from_standby, keep;
 	uint32_t wal_segment_bytes, block_bytes;
@@ -55,6 +56,7 @@ enum err summary_decode(struct bytes, struct summary *out, struct error *why) MU
 
 struct pack_entry {
 	struct pack_id id;
+	uint32_t plain_kib;  /* plain bytes of all its frames, when it was written */
 	uint64_t size;       /* bytes of the object */
 	uint64_t live_bytes; /* plain bytes referred to */
 	uint8_t sha256[CRYPTO_SHA256_BYTES];
@@ -85,6 +87,10 @@ const struct section *manifest_section(const struct manifest *, const char *name
 /* The index of a pack in the table, added when missing (size and digest are set later). */
 enum err manifest_pack_index(struct manifest *, const struct pack_id *, uint32_t *out,
 			     struct error *why) MUST_CHECK;
+
+/* Like manifest_pack_index for a pack that is there already; several threads may ask.  False: the
+ * table has no such pack. */
+bool manifest_pack_find(const struct manifest *, const struct pack_id *, uint32_t *out);
 
 enum file_kind { FILE_PLAIN = 1, FILE_DIRECTORY = 2, FILE_SYMLINK = 3 };
 enum { FILE_FLAG_BAD_CHECKSUMS = 1 };

@@ -117,6 +117,16 @@ enum err manifest_pack_index(struct manifest *m, const struct pack_id *id, uint3
 	return ERR_NONE;
 }
 
+bool manifest_pack_find(const struct manifest *m, const struct pack_id *id, uint32_t *out)
+{
+	const uint32_t *slot = m->packs > 0 ? slot_of(m, id) : NULL;
+
+	if (slot == NULL || *slot == 0)
+		return false;
+	*out = *slot - 1;
+	return true;
+}
+
 static struct section *find_section(const struct manifest *m, const char *name)
 {
 	for (uint32_t i = 0; i < m->sections; i++)
@@ -180,7 +190,7 @@ void pack_table_encode(const struct manifest *m, struct writer *out)
 
 		writer_bytes(out, bytes_of(pack->id.attempt.id, ATTEMPT_BYTES));
 		writer_u32(out, pack->id.seq);
-		writer_u32(out, 0);
+		writer_u32(out, pack->plain_kib);
 		writer_u64(out, pack->size);
 		writer_u64(out, pack->live_bytes);
 		writer_bytes(out, bytes_of(pack->sha256, CRYPTO_SHA256_BYTES));
@@ -201,10 +211,11 @@ enum err pack_table_decode(struct bytes in, struct manifest *m, struct error *wh
 		err = manifest_pack_index(m, &id, &index, why);
 		if (err)
 			return err;
-		if (index != before || get_u32(at + 20) != 0)
-			return error_set(why, ERR_CORRUPT, "pack table: entry %u %s", before,
-					 index != before ? "is there twice" : "makes no sense");
+		if (index != before)
+			return error_set(why, ERR_CORRUPT, "pack table: entry %u is there twice",
+					 before);
 		pack = &m->pack[index];
+		pack->plain_kib = get_u32(at + 20);
 		pack->size = get_u64(at + 24);
 		pack->live_bytes = get_u64(at + 32);
 		memcpy(pack->sha256, at + 40, CRYPTO_SHA256_BYTES);

@@ -26,6 +26,7 @@ struct pack_writer {
 	struct object_writer *object; /* the open pack or NULL */
 	uint32_t index;               /* of the open pack in the manifest's table */
 	uint64_t committed_bytes;
+	uint64_t plain_bytes; /* of the open pack's frames */
 	struct held *held[MANIFEST_SECTIONS_MAX];
 	size_t helds;
 };
@@ -155,22 +156,25 @@ static enum err close_pack(struct pack_writer *w, struct error *why)
 	err = object_commit(object, entry->sha256, &entry->size, why);
 	if (err)
 		return err;
+	entry->plain_kib = (uint32_t)((w->plain_bytes + 1023) / 1024);
+	w->plain_bytes = 0;
 	w->committed_bytes += entry->size;
 	w->id.seq++;
 	return ERR_NONE;
 }
 
 /* Counts what lies at `place`, says where that is, and closes a full pack. */
-static enum err added(struct pack_writer *w, enum frame_class class,
-		      const struct frame_place *place, struct frame_ref *ref, struct error *why)
+static enum err added(struct pack_writer *w, const struct frame_place *place, struct frame_ref *ref,
+		      struct error *why)
 {
 	*ref = (struct frame_ref){.pack = w->id,
 				  .ordinal = place->ordinal,
 				  .offset = place->offset,
 				  .stored_len = place->stored_len,
 				  .plain_len = place->plain_len};
-	if (class == FRAME_PAGES)
-		w->manifest->pack[w->index].live_bytes += place->plain_len;
+	/* All of it is referred to: pages, shards and sections are written because they are. */
+	w->manifest->pack[w->index].live_bytes += place->plain_len;
+	w->plain_bytes += place->plain_len;
 	/* Pages that compress to almost nothing fill the directory before the pack. */
 	if (object_bytes(w->object) < PACK_BYTES && object_frames(w->object) < OBJECT_FRAMES_MAX)
 		return ERR_NONE;
@@ -187,7 +191,7 @@ enum err pack_add(struct pack_writer *w, enum frame_class class, enum codec code
 	if (!err)
 		err = object_add(w->object, class, codec, payload, plain_len, &place, why);
 	if (!err)
-		err = added(w, class, &place, ref, why);
+		err = added(w, &place, ref, why);
 	return err;
 }
 
@@ -206,7 +210,7 @@ static enum err add_section_frame(struct pack_writer *w, const char *name, struc
 	if (!err)
 		err = section_add_frame(section, w->index, &place, why);
 	if (!err)
-		err = added(w, FRAME_SECTION, &place, &ref, why);
+		err = added(w, &place, &ref, why);
 	return err;
 }
 

@@ -63,6 +63,8 @@ static const struct field fields[] = {
 	{"bytes-stored", FIELD_U64, AT(bytes_stored), 0, true},
 	{"bytes-renewed", FIELD_U64, AT(bytes_renewed), 0, true},
 	{"pages-changed", FIELD_U64, AT(pages_changed), 0, true},
+	{"bytes-read", FIELD_U64, AT(bytes_read), 0, true},
+	{"bytes-used", FIELD_U64, AT(bytes_used), 0, true},
 	{"checksum-failures", FIELD_U64, AT(checksum_failures), 0, true},
 	{"from-standby", FIELD_FLAG, AT(from_standby), 0, true},
 	{"wal-segment-bytes", FIELD_U32, AT(wal_segment_bytes), 0, true},

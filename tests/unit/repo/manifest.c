@@ -21,6 +21,7 @@ static void add_packs(struct manifest *m, uint32_t packs)
 		cr_assert_eq(index, i);
 		m->pack[index].size = 1000 + i;
 		m->pack[index].live_bytes = i;
+		m->pack[index].plain_kib = i / 3;
 		memset(m->pack[index].sha256, (int)(i & 0xff), CRYPTO_SHA256_BYTES);
 	}
 }
@@ -55,6 +56,10 @@ Test(manifest, packs_are_found_by_their_id)
 
 		OK(manifest_pack_index(m, &id, &index, &why));
 		cr_assert_eq(index, 99999 - i);
+		cr_assert(manifest_pack_find(m, &id, &index));
+		cr_assert_eq(index, 99999 - i);
+		id.seq += 100000;
+		cr_assert_not(manifest_pack_find(m, &id, &index));
 	}
 	cr_assert_eq(m->packs, 100000);
 	manifest_free(m);

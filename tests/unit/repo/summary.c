@@ -19,6 +19,8 @@ static struct summary full(void)
 	s.bytes_stored = 4;
 	s.bytes_renewed = 5;
 	s.pages_changed = 6;
+	s.bytes_read = 9;
+	s.bytes_used = 8;
 	s.checksum_failures = 7;
 	s.from_standby = s.keep = true;
 	s.data_checksums = 1;
