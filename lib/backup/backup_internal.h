@@ -138,12 +138,4 @@ enum err wal_wait(const struct env *, const struct cluster *, size_t clusters, s
 enum err about_collect(const struct env *, const char *conninfo, struct pack_writer *,
 		       struct summary *, struct error *why) MUST_CHECK;
 
-/* Section names. */
-#define SECTION_FILES "files"
-#define SECTION_SERVER_MANIFEST "server-manifest"
-#define SECTION_SETTINGS "settings"
-#define SECTION_RELATIONS "relations"
-#define SECTION_TABLESPACES "tablespaces"
-#define SECTION_AGENT_CONFIG "agent-config"
-
 #endif

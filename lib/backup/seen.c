@@ -46,18 +46,6 @@ void seen_free(struct seen *s)
 	free(s);
 }
 
-/* FNV-1a, 64 bits (draft-eastlake-fnv), finished with a multiply so that low bits are good. */
-static uint64_t path_hash(struct bytes path)
-{
-	uint64_t h = UINT64_C(14695981039346656037);
-
-	for (size_t i = 0; i < path.len; i++)
-		h = (h ^ path.data[i]) * UINT64_C(1099511628211);
-	h ^= h >> 32;
-	h *= UINT64_C(0x9E3779B97F4A7C15);
-	return h == 0 ? 1 : h;
-}
-
 /* The slot of `hash`, or the free one where it belongs. */
 static struct seen_file *seen_slot(const struct seen *s, uint64_t hash)
 {
@@ -87,7 +75,7 @@ static enum err seen_grow(struct seen *s, struct error *why)
 
 enum err seen_add(struct seen *s, struct bytes path, uint64_t size, uint32_t crc, struct error *why)
 {
-	uint64_t hash = path_hash(path);
+	uint64_t hash = bytes_hash(path);
 	struct seen_file *file;
 
 	if (s->used * 2 >= s->slots) {
@@ -108,7 +96,7 @@ enum err seen_add(struct seen *s, struct bytes path, uint64_t size, uint32_t crc
 enum err seen_match(struct seen *s, const char *path, uint64_t size, bool has_crc, uint32_t crc,
 		    struct error *why)
 {
-	struct seen_file *file = seen_slot(s, path_hash(bytes_of_text(path)));
+	struct seen_file *file = seen_slot(s, bytes_hash(bytes_of_text(path)));
 
 	if (file->hash == 0)
 		return error_set(why, ERR_CORRUPT,

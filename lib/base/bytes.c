@@ -8,6 +8,17 @@
 
 enum { HUGE_PAGE_BYTES = 2 << 20 };
 
+uint64_t bytes_hash(struct bytes in)
+{
+	uint64_t h = UINT64_C(14695981039346656037); /* draft-eastlake-fnv */
+
+	for (size_t i = 0; i < in.len; i++)
+		h = (h ^ in.data[i]) * UINT64_C(1099511628211);
+	h ^= h >> 32;
+	h *= UINT64_C(0x9E3779B97F4A7C15);
+	return h == 0 ? 1 : h;
+}
+
 uint8_t *bytes_new_large(size_t len)
 {
 	void *out = NULL;

@@ -127,6 +127,9 @@ static inline struct bytes writer_view(const struct writer *w)
 /* True when all bytes are zero.  Written so that compilers vectorise it. */
 bool bytes_are_zero(struct bytes);
 
+/* FNV-1a of 64 bits, finished so that low bits are good; never 0.  For tables, not against attackers. */
+uint64_t bytes_hash(struct bytes);
+
 /* Memory for `len` bytes, given back with free(); NULL when there is none.  From 2 MiB on it asks
  * for huge pages: filling a WAL segment's 16 MiB by pages of 4 KiB costs 4096 faults, which is as
  * much time as decompressing it. */

@@ -62,6 +62,14 @@ struct pack_entry {
 	uint8_t sha256[CRYPTO_SHA256_BYTES];
 };
 
+/* Names of sections. */
+#define SECTION_FILES "files"
+#define SECTION_SERVER_MANIFEST "server-manifest"
+#define SECTION_SETTINGS "settings"
+#define SECTION_RELATIONS "relations"
+#define SECTION_TABLESPACES "tablespaces"
+#define SECTION_AGENT_CONFIG "agent-config"
+
 struct section {
 	char name[SECTION_NAME_MAX];
 	uint64_t plain_bytes;

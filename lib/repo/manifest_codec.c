@@ -47,11 +47,6 @@ void manifest_free(struct manifest *m)
 	free(m);
 }
 
-static bool is_pack(const struct pack_id *a, const struct pack_id *b)
-{
-	return a->seq == b->seq && memcmp(a->attempt.id, b->attempt.id, ATTEMPT_BYTES) == 0;
-}
-
 /* The slot that holds `id`, or the empty one where it belongs. */
 static uint32_t *slot_of(const struct manifest *m, const struct pack_id *id)
 {
@@ -62,7 +57,7 @@ static uint32_t *slot_of(const struct manifest *m, const struct pack_id *id)
 	for (uint32_t i = (uint32_t)(hash ^ hash >> 32);; i++) {
 		uint32_t *slot = &index->slot[i & (index->slots - 1)];
 
-		if (*slot == 0 || is_pack(&m->pack[*slot - 1].id, id))
+		if (*slot == 0 || pack_id_same(&m->pack[*slot - 1].id, id))
 			return slot;
 	}
 }
@@ -100,7 +95,7 @@ enum err manifest_pack_index(struct manifest *m, const struct pack_id *id, uint3
 	struct pack_index *index = m->index;
 	enum err err;
 
-	if (index->last < m->packs && is_pack(&m->pack[index->last].id, id)) {
+	if (index->last < m->packs && pack_id_same(&m->pack[index->last].id, id)) {
 		*out = index->last;
 		return ERR_NONE;
 	}

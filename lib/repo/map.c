@@ -35,38 +35,50 @@ void shard_add_zero(struct shard *s, uint32_t page_bytes)
 	*add_page(s, page_bytes) = (struct page_entry){.zero = true};
 }
 
-static bool same_pack(const struct pack_id *a, const struct pack_id *b)
+bool pack_id_same(const struct pack_id *a, const struct pack_id *b)
 {
 	return a->seq == b->seq && memcmp(a->attempt.id, b->attempt.id, ATTEMPT_BYTES) == 0;
 }
 
-static bool same_frame(const struct frame_ref *a, const struct frame_ref *b)
+bool frame_ref_same(const struct frame_ref *a, const struct frame_ref *b)
 {
 	return a->ordinal == b->ordinal && a->offset == b->offset &&
 	       a->stored_len == b->stored_len && a->plain_len == b->plain_len &&
-	       same_pack(&a->pack, &b->pack);
+	       pack_id_same(&a->pack, &b->pack);
+}
+
+uint16_t shard_add_frame(struct shard *s, const struct frame_ref *frame)
+{
+	assert(s->frames < SHARD_PAGES_MAX);
+	s->frame[s->frames] = *frame;
+	return (uint16_t)s->frames++;
 }
 
 static uint16_t frame_index(struct shard *s, const struct frame_ref *frame)
 {
 	for (uint32_t i = s->frames; i > 0 && s->frames - i < FRAMES_LOOKED_BACK; i--)
-		if (same_frame(&s->frame[i - 1], frame))
+		if (frame_ref_same(&s->frame[i - 1], frame))
 			return (uint16_t)(i - 1);
-	/* Every page adds at most one frame, so that frames <= pages. */
-	s->frame[s->frames] = *frame;
-	return (uint16_t)s->frames++;
+	return shard_add_frame(s, frame);
 }
 
-void shard_add(struct shard *s, uint32_t page_bytes, const uint8_t tag[CRYPTO_TAG_BYTES],
-	       uint32_t crc, const struct frame_ref *frame, uint32_t offset)
+void shard_add_in(struct shard *s, uint32_t page_bytes, const uint8_t tag[CRYPTO_TAG_BYTES],
+		  uint32_t crc, uint16_t frame, uint32_t offset)
 {
 	struct page_entry *page = add_page(s, page_bytes);
 
 	memcpy(page->tag, tag, CRYPTO_TAG_BYTES);
 	page->crc = crc;
 	page->zero = false;
-	page->frame = frame_index(s, frame);
+	page->frame = frame;
 	page->offset = offset;
+}
+
+void shard_add(struct shard *s, uint32_t page_bytes, const uint8_t tag[CRYPTO_TAG_BYTES],
+	       uint32_t crc, const struct frame_ref *frame, uint32_t offset)
+{
+	/* Every page adds at most one frame, so that frames <= pages. */
+	shard_add_in(s, page_bytes, tag, crc, frame_index(s, frame), offset);
 }
 
 uint64_t shard_file_bytes(const struct shard *s)
@@ -120,7 +132,7 @@ static uint16_t tables_pack(struct tables *t, const struct shard *s, uint16_t fr
 {
 	/* From the newest on: frames come in the order of their packs, nearly always. */
 	for (uint32_t i = t->packs; i > 0; i--)
-		if (same_pack(&s->frame[t->pack_at[i - 1]].pack, &s->frame[frame].pack))
+		if (pack_id_same(&s->frame[t->pack_at[i - 1]].pack, &s->frame[frame].pack))
 			return (uint16_t)(i - 1);
 	t->pack_at[t->packs] = frame;
 	return (uint16_t)t->packs++;
@@ -238,7 +250,16 @@ static bool page_differs(const struct shard *base, const struct shard *now, uint
 		return a->zero != b->zero;
 	return a->offset != b->offset || a->crc != b->crc ||
 	       memcmp(a->tag, b->tag, CRYPTO_TAG_BYTES) != 0 ||
-	       !same_frame(&base->frame[a->frame], &now->frame[b->frame]);
+	       !frame_ref_same(&base->frame[a->frame], &now->frame[b->frame]);
+}
+
+uint32_t shard_differences(const struct shard *base, const struct shard *now)
+{
+	uint32_t differences = 0;
+
+	for (uint32_t i = 0; i < now->pages; i++)
+		differences += page_differs(base, now, i);
+	return differences;
 }
 
 void shard_encode_patch(const struct shard *base, const struct shard *now,

@@ -20,6 +20,8 @@ struct pack_id {
 	uint32_t seq;
 };
 
+bool pack_id_same(const struct pack_id *, const struct pack_id *);
+
 struct frame_ref { /* absolute */
 	struct pack_id pack;
 	uint32_t ordinal;
@@ -49,6 +51,12 @@ void shard_reset(struct shard *);
 void shard_add_zero(struct shard *, uint32_t page_bytes);
 void shard_add(struct shard *, uint32_t page_bytes, const uint8_t tag[CRYPTO_TAG_BYTES],
 	       uint32_t crc, const struct frame_ref *frame, uint32_t offset);
+/* The same in two steps, for callers that know their frames: a frame is added once and named by its
+ * index; at most one frame for each page. */
+uint16_t shard_add_frame(struct shard *, const struct frame_ref *);
+void shard_add_in(struct shard *, uint32_t page_bytes, const uint8_t tag[CRYPTO_TAG_BYTES],
+		  uint32_t crc, uint16_t frame, uint32_t offset);
+bool frame_ref_same(const struct frame_ref *, const struct frame_ref *);
 uint64_t shard_file_bytes(const struct shard *);
 
 /* Kind 1 (whole). */
@@ -65,6 +73,8 @@ enum err shard_patch_base(struct bytes in, bool *is_patch, struct shard_ref *bas
 			  struct error *why) MUST_CHECK;
 /* `in` is kind 2; `out` holds the decoded base on entry and the patched shard on return. */
 enum err shard_decode_patch(struct bytes in, struct shard *out, struct error *why) MUST_CHECK;
+/* How many pages a patch of `now` over `base` would have to name. */
+uint32_t shard_differences(const struct shard *base, const struct shard *now);
 /* Kind 2: `now` over `base`, which is stored whole at `at`.  Pages that lie where the base has
  * them are left out; whether the patch is worth it is the caller's to see from out->len. */
 void shard_encode_patch(const struct shard *base, const struct shard *now,

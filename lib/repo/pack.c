@@ -132,6 +132,22 @@ enum err pack_index(struct pack_writer *w, const struct pack_id *id, uint32_t *o
 	return manifest_pack_index(w->manifest, id, out, why);
 }
 
+enum err pack_borrow(struct pack_writer *w, const struct pack_entry *known, uint64_t plain_bytes,
+		     struct error *why)
+{
+	uint32_t index, before = w->manifest->packs;
+	enum err err = manifest_pack_index(w->manifest, &known->id, &index, why);
+
+	if (err)
+		return err;
+	if (index == before) {
+		w->manifest->pack[index] = *known;
+		w->manifest->pack[index].live_bytes = 0;
+	}
+	w->manifest->pack[index].live_bytes += plain_bytes;
+	return ERR_NONE;
+}
+
 static enum err open_pack(struct pack_writer *w, struct error *why)
 {
 	char key[STORE_KEY_MAX];

@@ -23,6 +23,10 @@ enum err pack_add(struct pack_writer *, enum frame_class, enum codec, struct byt
 /* The index of a pack in the manifest's table, for references from file records. */
 enum err pack_index(struct pack_writer *, const struct pack_id *, uint32_t *out,
 		    struct error *why) MUST_CHECK;
+/* Counts `plain_bytes` that lie in a pack of an earlier backup, as `known` in that backup's table, and
+ * lists the pack in the manifest's table. */
+enum err pack_borrow(struct pack_writer *, const struct pack_entry *known, uint64_t plain_bytes,
+		     struct error *why) MUST_CHECK;
 /* Appends plain bytes to the named section, cutting frames; `whole` bytes are never cut apart. */
 enum err pack_section_add(struct pack_writer *, const char *section, struct bytes whole,
 			  struct error *why) MUST_CHECK;

@@ -11,18 +11,15 @@
 
 /* ---- which one ---- */
 
-enum {
-	PARENT_CANDIDATES_MAX = 8, /* looked at before a backup goes without a parent */
-	PARENT_REPOSITORIES_MAX = 16
-};
+enum { PARENT_CANDIDATES_MAX = 8 /* looked at before a backup goes without a parent */ };
 
 /* Whether pages of this backup can be those of a server on `path` now: the same system identifier,
  * and the path had not left the backup's timeline when it ended. */
 bool parent_fits(const struct summary *, uint64_t system_identifier, const struct history *path);
 
-/* The newest fitting backups, newest first, that are committed and neither hidden nor tombed in any
- * of the repositories; damaged ones are passed over (an event says so). */
-enum err parent_candidates(const struct cluster *, size_t clusters, const struct history *path,
+/* The newest fitting backups, newest first, that are committed and neither hidden nor tombed in this
+ * repository; damaged ones are passed over (an event says so). */
+enum err parent_candidates(const struct cluster *, const struct history *path,
 			   struct attempt out[PARENT_CANDIDATES_MAX], size_t *found,
 			   struct error *why) MUST_CHECK;
 

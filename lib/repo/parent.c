@@ -1,0 +1,90 @@
+/* repo/parent.c - which earlier backup a new one may share pages with (protocol step W2). */
+#include "repo/parent.h"
+
+#include <stdio.h>
+
+bool parent_fits(const struct summary *s, uint64_t system_identifier, const struct history *path)
+{
+	struct lsn begin, end;
+
+	return s->system_identifier == system_identifier && s->timeline == s->stop_timeline &&
+	       history_has(path, s->timeline, &begin, &end) && s->stop.value <= end.value;
+}
+
+struct choosing {
+	const struct cluster *cluster;
+	const struct history *path;
+	struct attempt newest[PARENT_CANDIDATES_MAX]; /* a ring */
+	size_t fits;
+};
+
+static enum err look_at(void *ctx, const struct backup_info *info, struct error *why)
+{
+	struct choosing *c = ctx;
+
+	(void)why;
+	if (parent_fits(info->summary, c->cluster->system_identifier, c->path))
+		c->newest[c->fits++ % PARENT_CANDIDATES_MAX] = info->summary->attempt;
+	return ERR_NONE;
+}
+
+enum err parent_candidates(const struct cluster *cluster, const struct history *path,
+			   struct attempt out[PARENT_CANDIDATES_MAX], size_t *found,
+			   struct error *why)
+{
+	struct choosing c = {.cluster = cluster, .path = path};
+	enum err e = backups_list(cluster, false, look_at, &c, why);
+	size_t n;
+
+	if (e != ERR_NONE && e != ERR_CORRUPT) /* the event names what is damaged */
+		return e;
+	n = c.fits < PARENT_CANDIDATES_MAX ? c.fits : PARENT_CANDIDATES_MAX;
+	for (size_t i = 0; i < n; i++)
+		out[i] = c.newest[(c.fits - 1 - i) % PARENT_CANDIDATES_MAX];
+	*found = n;
+	return ERR_NONE;
+}
+
+static enum err check_no_tomb(const struct cluster *c, const struct attempt *attempt,
+			      struct error *why)
+{
+	char key[STORE_KEY_MAX], name[ATTEMPT_TEXT_MAX];
+	struct store_object object;
+	enum err e;
+
+	attempt_to_text(attempt, name);
+	(void)snprintf(key, sizeof(key), "%stombs/%s", c->prefix, name); /* fits by its parts */
+	e = store_stat(c->repository->store, key, &object, why);
+	if (e == ERR_NONE)
+		return error_set(why, ERR_MISSING, "backup %s is being removed", name);
+	return e == ERR_MISSING ? ERR_NONE : e;
+}
+
+enum err parent_prove(const struct cluster *cluster, size_t clusters, const struct attempt *attempt,
+		      struct manifest **out, struct error *why)
+{
+	struct manifest *first = NULL;
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; i < clusters && e == ERR_NONE; i++) {
+		struct manifest *here = NULL;
+
+		/* Manifest before tombstone: it is removed after the tombstone is there. */
+		e = manifest_read(&cluster[i], attempt, &here, why);
+		if (e == ERR_NONE)
+			e = check_no_tomb(&cluster[i], attempt, why);
+		if (e == ERR_NONE)
+			e = decision_check_packs(&cluster[i], here, why);
+		if (e != ERR_NONE)
+			(void)error_add(why, "in %s", cluster[i].repository->store->label);
+		if (e == ERR_NONE && i == 0)
+			first = here;
+		else
+			manifest_free(here);
+	}
+	if (e != ERR_NONE)
+		manifest_free(first);
+	else
+		*out = first;
+	return e;
+}
