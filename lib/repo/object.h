@@ -96,6 +96,10 @@ enum err object_frame(struct object_reader *, enum frame_class, const struct fra
 enum err object_frame_from(struct object_reader *, enum frame_class,
 			   const struct frame_place *place, struct bytes frame, struct bytes *plain,
 			   struct error *why) MUST_CHECK;
+/* The same into memory of the caller, which has room for the `plain_len` of `place`. */
+enum err object_frame_into(struct object_reader *, enum frame_class,
+			   const struct frame_place *place, struct bytes frame, uint8_t *plain,
+			   struct error *why) MUST_CHECK;
 
 struct frame_entry {
 	struct frame_place place;

@@ -299,8 +299,8 @@ static enum err authenticate(struct object_reader *o, const struct frame_header 
 			 o->payload, why);
 }
 
-enum err object_frame_from(struct object_reader *o, enum frame_class class,
-			   const struct frame_place *place, struct bytes frame, struct bytes *plain,
+enum err object_frame_into(struct object_reader *o, enum frame_class class,
+			   const struct frame_place *place, struct bytes frame, uint8_t *plain,
 			   struct error *why)
 {
 	struct frame_header h;
@@ -319,16 +319,30 @@ enum err object_frame_from(struct object_reader *o, enum frame_class class,
 	    h.stored_len != place->stored_len)
 		return frame_damaged(o, place, "another frame is in its place", why);
 	e = authenticate(o, &h, frame.data, &payload, why);
-	if (e == ERR_NONE && reserve(&o->plain, &o->plain_room, h.plain_len).data == NULL)
-		e = error_set(why, ERR_MEMORY, "out of memory");
 	if (e == ERR_NONE)
-		e = decompressor_run(o->decompressor, h.codec, payload, o->plain, h.plain_len, why);
-	if (e == ERR_NONE)
-		*plain = bytes_of(o->plain, h.plain_len);
-	else
+		e = decompressor_run(o->decompressor, h.codec, payload, plain, h.plain_len, why);
+	if (e != ERR_NONE)
 		(void)error_add(why, "%s %s: frame %u at byte %llu",
 				e == ERR_CORRUPT ? "damaged object" : "cannot read", o->now->name,
 				place->ordinal, (unsigned long long)place->offset);
+	return e;
+}
+
+enum err object_frame_from(struct object_reader *o, enum frame_class class,
+			   const struct frame_place *place, struct bytes frame, struct bytes *plain,
+			   struct error *why)
+{
+	enum err e;
+
+	assert(o->now != NULL);
+	e = check_place(o, place, why);
+	if (e != ERR_NONE)
+		return e;
+	if (reserve(&o->plain, &o->plain_room, place->plain_len).data == NULL)
+		return error_set(why, ERR_MEMORY, "cannot read %s: out of memory", o->now->name);
+	e = object_frame_into(o, class, place, frame, o->plain, why);
+	if (e == ERR_NONE)
+		*plain = bytes_of(o->plain, place->plain_len);
 	return e;
 }
 
