@@ -2,7 +2,7 @@
 # Installs what pgagent needs on a bare Debian 12 (bookworm), as root.  Safe to repeat: what is
 # there is left alone, and a second run takes a second.
 #
-#   infrastructure/install-deps.sh [GROUP...]        default: build run test pg18
+#   infrastructure/install-deps.sh [GROUP...]        default: build run test pg16 pg17 pg18
 #
 #   build   compiler, CMake, libraries            run     PostgreSQL 15, server and client
 #   test    Criterion, pytest, strace, ...        bench   pgBackRest, the peer of the benchmarks
@@ -111,7 +111,7 @@ install_server() {
 
 [ "$(id -u)" -eq 0 ] || fail "must be run as root (apt-get); try: sudo $0 $*"
 command -v apt-get >/dev/null || fail "needs apt-get (made for Debian 12)"
-[ $# -gt 0 ] || set -- build run test pg18
+[ $# -gt 0 ] || set -- build run test pg16 pg17 pg18
 for group in "$@"; do
 	case $group in
 	build | run | test | bench | pg16 | pg17 | pg18) ;;

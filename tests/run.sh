@@ -4,7 +4,7 @@
 #   tests/run.sh [--quick] [--nightly] [--workers N] [-k EXPR] [--keep]
 #
 #   --quick     no sanitizer build
-#   --nightly   also the long tests, PostgreSQL 16 and 17, and the program under TSan
+#   --nightly   also the long tests, and the program under TSan
 #   -k EXPR     only the integration tests that match (pytest's -k)
 #   --workers N integration tests at a time (default: processors + 1, between 2 and 4)
 #   --keep      leave the build and the logs where they are, and say where
@@ -32,8 +32,7 @@ while [ $# -gt 0 ]; do
 done
 
 servers=${PGAGENT_SERVERS:-/var/cache/pgagent-test}
-majors=15,18
-[ $nightly = no ] || majors=15,16,17,18
+majors=15,16,17,18
 python=/usr/bin/python3
 root=no
 [ "$(id -u)" -ne 0 ] || root=yes
@@ -78,14 +77,13 @@ phase() {
 }
 
 install_needed() {
-	local groups=(build run test pg18) missing=() tool
-	[ $nightly = no ] || groups+=(pg16 pg17)
+	local groups=(build run test pg16 pg17 pg18) missing=() tool
 	if [ $root = yes ]; then
 		./infrastructure/install-deps.sh "${groups[@]}"
 		return
 	fi
 	for tool in cmake ninja gcc pkg-config strace clang-format-14 \
-		/usr/lib/postgresql/15/bin/postgres "$servers/pg18/bin/postgres"; do
+		/usr/lib/postgresql/15/bin/postgres "$servers"/pg{16,17,18}/bin/postgres; do
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
 	$python -c 'import pytest, xdist, pytest_timeout' 2>/dev/null || missing+=(pytest and plugins)

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness.lab import Lab  # noqa: E402
 from harness.postgres import bindir  # noqa: E402
 
-MAJORS = [int(m) for m in os.environ.get("PGAGENT_TEST_MAJORS", "15,18").split(",")]
+MAJORS = [int(m) for m in os.environ.get("PGAGENT_TEST_MAJORS", "15,16,17,18").split(",")]
 
 
 def pytest_configure(config):
@@ -40,12 +40,16 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Tests that share a server (module fixtures) stay together on one worker, per major."""
+    """Tests that share a server (module fixtures) stay together on one worker, per major.
+
+    Those that share go first, as a group that begins last would keep one worker alone at the end.
+    """
     for item in items:
         if getattr(item.module, "SHARES_SERVER", False):
             callspec = getattr(item, "callspec", None)
-            major = callspec.params.get("major", "") if callspec else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}-{major}"))
+            kind = [str(callspec.params.get(k, "")) for k in ("major", "reading")] if callspec else []
+            item.add_marker(pytest.mark.xdist_group("-".join([item.module.__name__, *kind])))
+    items.sort(key=lambda item: not getattr(item.module, "SHARES_SERVER", False))
     if os.environ.get("PGAGENT_TEST_NIGHTLY") != "1":
         kept = [i for i in items if not i.get_closest_marker("nightly")]
         config.hook.pytest_deselected(items=[i for i in items if i not in kept])

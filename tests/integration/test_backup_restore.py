@@ -3,7 +3,7 @@
 import threading
 
 from harness import judges
-from harness.load import Load, fill
+from harness.load import Load
 from harness.wait import until
 
 
@@ -61,8 +61,7 @@ def test_latest_brings_every_row_back(lab, major):
 
 
 def test_a_first_backup_needs_no_archiving_at_all(lab, major):
-    server = lab.server(major, archive_mode="off")
-    fill(server, 1)
+    server = lab.server(major, filled=(1, 0), archive_mode="off")
     agent = lab.agent(server)
     agent.init()
     expected = judges.fingerprint(server)

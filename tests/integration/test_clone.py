@@ -3,14 +3,12 @@
 One protected server per major; every test restores from its repository, or from a copy of that.
 """
 
-import subprocess
 from dataclasses import dataclass
 
 import pytest
 
 from harness import judges
-from harness.load import fill
-from harness.postgres import DEBIAN_BIN, clean_environment, run
+from harness.postgres import DEBIAN_BIN, run
 from harness.wait import PATIENCE, until
 
 SHARES_SERVER = True
@@ -36,8 +34,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(shared_lab, major):
     lab = shared_lab
-    server = lab.server(major)
-    fill(server, 1)
+    server = lab.server(major, filled=(1, 0))
     server.sql("""
         CREATE UNLOGGED TABLE fleeting (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t text);
         INSERT INTO fleeting (t) SELECT md5(i::text) FROM generate_series(1, 3000) i""")
@@ -52,16 +49,6 @@ def scene(shared_lab, major):
     return Scene(lab, server, agent, judges.fingerprint(server), empty)
 
 
-def start_by_hand(scene, document, target):
-    """Types the start command that restore printed; returns whether pg_ctl was content."""
-    log = scene.lab.place("log")
-    with open(log, "w", encoding="utf-8") as out:
-        code = subprocess.run(["sh", "-c", document["start_command"]], stdin=subprocess.DEVNULL,
-                              stdout=out, stderr=out, env=clean_environment(), timeout=90,
-                              cwd=scene.lab.root).returncode
-    return code == 0, log
-
-
 def test_recovery_settings_do_not_outlive_recovery(scene):
     clone, document = scene.restore("--to-latest")
     left = clone.rows("SELECT name, setting FROM pg_file_settings WHERE applied AND setting <> '' "
@@ -71,9 +58,7 @@ def test_recovery_settings_do_not_outlive_recovery(scene):
     # The next start is an ordinary one.
     clone.sql("CREATE TABLE written_here (i int)")
     clone.stop()
-    good, log = start_by_hand(scene, document, clone.data)
-    assert good, log.read_text(encoding="utf-8")
-    again = scene.lab.attach(clone.data, scene.server)
+    again = scene.lab.start_by_hand(document, clone.data, scene.server)
     assert again.timeline() == 2
     assert again.sql("SELECT count(*) FROM written_here") == "0"
     assert again.sql("SHOW archive_mode") == "off"
@@ -126,9 +111,7 @@ def test_shutdown_at_the_target_promotes_nothing(scene):
         state = run([DEBIAN_BIN / "pg_controldata", "-D", target]).stdout
         assert "shut down in recovery" in state
     # Started again to look at, it stays.
-    good, log = start_by_hand(scene, document, target)
-    assert good, log.read_text(encoding="utf-8")
-    clone = scene.lab.attach(target, scene.server)
+    clone = scene.lab.start_by_hand(document, target, scene.server)
     until("the pause", lambda: clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
     clone.stop()
 
@@ -136,9 +119,7 @@ def test_shutdown_at_the_target_promotes_nothing(scene):
 def test_the_start_command_pauses_and_promote_keeps_the_copy(scene):
     target = scene.lab.place("r")
     done = scene.agent.run("restore", "-D", target, "--to-backup-end", "--output", "json")
-    good, log = start_by_hand(scene, done.json(), target)
-    assert good, log.read_text(encoding="utf-8")
-    clone = scene.lab.attach(target, scene.server)
+    clone = scene.lab.start_by_hand(done.json(), target, scene.server)
     until("the pause", lambda: clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
     clone.pg_ctl("-w", "promote")
     assert clone.timeline() == 2
@@ -157,7 +138,7 @@ def test_an_early_end_of_wal_is_fatal(scene):
     last = [p for p in repo.rglob(document["wal"]["last"]) if p.is_file()]
     assert len(last) == 1, f"{document['wal']}: {last}"
     last[0].unlink()
-    _, log = start_by_hand(scene, document, target)
+    _, log = scene.lab.start_command(document)
     clone_log = lambda: log.read_text(encoding="utf-8", errors="replace")  # noqa: E731
     until("the server to give up", lambda: "FATAL" in clone_log() and
           not (target / "postmaster.pid").exists())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.load import fill
 from harness.wait import until
 
 SHARES_SERVER = True
@@ -55,8 +54,7 @@ class Scene:
 def scene(shared_lab, major):
     lab = shared_lab
     # The commits of autovacuum are commits too: the last one shall be ours.
-    server = lab.server(major, autovacuum="off")
-    fill(server, 1)
+    server = lab.server(major, filled=(1, 0), autovacuum="off")
     server.sql("CREATE TABLE moments (i int); CREATE EXTENSION pg_walinspect")
     agent = lab.agent(server).protect()
     backup = agent.backup()

@@ -4,12 +4,14 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 from .agent import Agent
 from .load import fill
-from .postgres import BASE_SETTINGS, Postgres, initdb, run, template, write_settings
-from .wait import TimedOut, until
+from .postgres import (BASE_SETTINGS, Postgres, clean_environment, initdb, once, run, template,
+                       write_settings)
+from .wait import PATIENCE, TimedOut, until
 
 
 def running_below(root):
@@ -27,6 +29,24 @@ def running_below(root):
     return found
 
 
+def filled_template(empty, major, scale, bulk_mb):
+    """A copy of the template `empty` with load.fill()'s tables, made once and stopped cleanly."""
+    def make(place):
+        run(["cp", "-a", empty, place])
+        sockets = Path(f"{place}.s")
+        sockets.mkdir(exist_ok=True)
+        server = Postgres(major, place, sockets, 5432)
+        server.options = [f"-c {name}={value}" for name, value in {
+            "listen_addresses": "''", "fsync": "off", "wal_level": "minimal",
+            "max_wal_senders": "0", "wal_recycle": "off"}.items()]
+        server.start()
+        fill(server, scale, bulk_mb)
+        server.sql("CHECKPOINT")
+        server.stop()
+
+    return once(Path(f"{empty}-{scale}-{bulk_mb}"), make)
+
+
 class Lab:
     def __init__(self, root, templates, first_port):
         self.root = Path(root)
@@ -42,14 +62,18 @@ class Lab:
     def port(self):
         return next(self.ports)
 
-    def server(self, major, segsize=16, checksums=True, fresh=False, start=True, options=(),
-               outside_conf=False, **settings):
-        """A new server.  fresh: a system identifier of its own; outside_conf: as Debian does it."""
+    def server(self, major, segsize=16, checksums=True, fresh=False, filled=None, start=True,
+               options=(), outside_conf=False, **settings):
+        """A new server.  fresh: a system identifier of its own; outside_conf: as Debian does it.
+
+        filled: (scale, bulk_mb), with what load.fill() makes of them already there.
+        """
         data = self.place("d")
         if fresh:
             initdb(major, data, segsize, checksums)
         else:
-            run(["cp", "-a", template(self.templates, major, segsize, checksums), data])
+            source = template(self.templates, major, segsize, checksums)
+            run(["cp", "-a", filled_template(source, major, *filled) if filled else source, data])
         conf_dir = data
         if outside_conf:
             conf_dir = self.place("etc")
@@ -74,8 +98,7 @@ class Lab:
 
     def protected(self, major, scale=2, bulk_mb=0, agent_settings=None, **server_settings):
         """(server, agent): filled, initialised, archiving."""
-        server = self.server(major, **server_settings)
-        fill(server, scale, bulk_mb)
+        server = self.server(major, filled=(scale, bulk_mb), **server_settings)
         agent = self.agent(server, **(agent_settings or {}))
         agent.protect()
         return server, agent
@@ -90,6 +113,21 @@ class Lab:
                 break
         self.servers.append(clone)
         return clone
+
+    def start_command(self, document):
+        """Types the start command that restore printed: (was pg_ctl content, its output)."""
+        log = self.place("log")
+        with open(log, "w", encoding="utf-8") as out:
+            done = subprocess.run(["sh", "-c", document["start_command"]], cwd=self.root,
+                                  stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                  env=clean_environment(), timeout=90 * PATIENCE, check=False)
+        return done.returncode == 0, log
+
+    def start_by_hand(self, document, target, server):
+        """The clone in `target`, started as restore said."""
+        good, log = self.start_command(document)
+        assert good, log.read_text(encoding="utf-8")
+        return self.attach(target, server)
 
     def logs(self):
         """The ends of the servers' logs, for the report of a failure."""

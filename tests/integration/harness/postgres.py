@@ -74,22 +74,27 @@ def initdb(major, data, segsize=16, checksums=True):
     run(command)
 
 
-def template(root, major, segsize, checksums):
-    """A data directory made once for all tests (all workers) of the session.
-
-    Copies of it share one system identifier, as copies made by a file system snapshot would.
-    """
-    kind = {True: "c", False: "n", None: "d"}[checksums]
-    place = Path(root) / f"{major}-{segsize}-{kind}"
+def once(place, make):
+    """`place`, which make(a directory to be) has made once for all workers of the session."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{place}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.is_dir():
             half = Path(f"{place}.half")
             shutil.rmtree(half, ignore_errors=True)
-            initdb(major, half, segsize, checksums)
+            make(half)
             half.rename(place)
     return place
+
+
+def template(root, major, segsize, checksums):
+    """A data directory made once for all tests (all workers) of the session.
+
+    Copies of it share one system identifier, as copies made by a file system snapshot would.
+    """
+    kind = {True: "c", False: "n", None: "d"}[checksums]
+    return once(Path(root) / f"{major}-{segsize}-{kind}",
+                lambda place: initdb(major, place, segsize, checksums))
 
 
 class Postgres:
