@@ -1,7 +1,7 @@
 /* backup/backup.c - the control flow of one base backup: steps W1 to W7 of the protocol.
  *
- * The happy path: connect, look who the server is; W1 pins in every repository; (W2 has no parent
- * to read yet); BASE_BACKUP, while its WAL is streamed beside it; W3 packs; the server's manifest is
+ * The happy path: connect, look who the server is; W1 pins in every repository, naming the parent;
+ * W2 the parent is read after the pin; BASE_BACKUP, while its WAL is streamed beside it; W3 packs; the server's manifest is
  * held against what was received; W4 the packs are listed; W5 the WAL from start to stop is
  * durable; W6 the manifest, the one commit point; W7 the pins go.  Whatever fails before W6 decides
  * the attempt as aborted, so that its packs are garbage at once, and leaves no backup.
@@ -35,6 +35,9 @@ struct run {
 	struct attempt attempt;
 	char attempt_text[ATTEMPT_TEXT_MAX];
 	struct keeper *keeper;
+	struct adoption *adoption;
+	struct parent_map *parent; /* NULL = none */
+	struct lookup *lookup;     /* in it; NULL with no parent */
 	struct streamer *streamer;
 	struct base_backup *source;
 	struct manifest *manifest;
@@ -82,7 +85,21 @@ static enum err run_identify(struct run *r)
 	return ERR_NONE;
 }
 
-/* Identity in every repository, what dead runs left behind, W1. */
+/* Which backups may be the parent. */
+static enum err run_find_parent(struct run *r)
+{
+	r->adoption = malloc(sizeof(*r->adoption)); /* a history is 16 KiB */
+	if (r->adoption == NULL)
+		return error_set(r->why, ERR_MEMORY, "backup: out of memory");
+	r->adoption->env = r->env;
+	r->adoption->session = r->session;
+	r->adoption->cluster = r->cluster;
+	r->adoption->clusters = r->clusters;
+	r->adoption->timeline = r->system.timeline;
+	return adopt_find(r->adoption, r->why);
+}
+
+/* Identity in every repository, what dead runs left behind, W1 and W2. */
 static enum err run_pin(struct run *r)
 {
 	struct pin pin = {.kind = "backup"};
@@ -108,8 +125,17 @@ static enum err run_pin(struct run *r)
 				       "aborted",
 				       aborted);
 	}
-	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", r->attempt_text);          /* fits */
-	return keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
+	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", r->attempt_text); /* fits */
+	e = run_find_parent(r);
+	if (e != ERR_NONE)
+		return e;
+	pin.has_backup = r->adoption->candidates > 0;
+	if (pin.has_backup)
+		pin.backup = r->adoption->candidate[0];
+	e = keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
+	if (e == ERR_NONE)
+		e = adopt_prove(r->adoption, r->keeper, &r->parent, r->why); /* W2 */
+	return e;
 }
 
 static enum err run_begin_stream(struct run *r)
@@ -184,7 +210,9 @@ static enum err run_make_pipeline(struct run *r)
 	}
 	e = pack_writer_new(clusters, r->clusters, &r->attempt, r->manifest, &r->packs, why);
 	if (e == ERR_NONE)
-		e = builder_new(r->packs, r->seen, level, &r->builder, why);
+		e = builder_new(r->packs, r->seen, r->parent, level, &r->builder, why);
+	if (e == ERR_NONE && r->parent != NULL)
+		e = lookup_new(r->env, r->parent, NULL, &r->lookup, why);
 	for (unsigned i = 0; i < r->workers && e == ERR_NONE; i++)
 		e = worker_new(repository, level, &r->worker[i], why);
 	if (e != ERR_NONE)
@@ -251,10 +279,14 @@ static enum err run_manifest(struct run *r)
 /* W3: everything the server sends, into packs. */
 static enum err run_receive(struct run *r)
 {
+	struct reader_config config = {
+		.env = r->env, .source = r->source, .total_estimate = base_backup_size(r->source)};
 	enum err e = run_make_pipeline(r);
 
+	config.pipeline = r->pipeline;
+	config.lookup = r->lookup;
 	if (e == ERR_NONE)
-		e = reader_run(r->env, r->source, r->pipeline, base_backup_size(r->source), r->why);
+		e = reader_run(&config, r->why);
 	if (e == ERR_NONE)
 		e = pipeline_drain(r->pipeline, r->why);
 	/* From here on only this thread uses packs and builder. */
@@ -354,7 +386,7 @@ static enum err copy_bad_files(struct run *r, struct summary *s)
 static enum err run_describe(struct run *r, int64_t started_us)
 {
 	struct summary *s = &r->manifest->summary;
-	const struct builder_totals *totals = builder_totals(r->builder);
+	const struct builder_totals totals = builder_totals(r->builder);
 	const char *label = r->request->label;
 	enum err e;
 
@@ -374,10 +406,16 @@ static enum err run_describe(struct run *r, int64_t started_us)
 	s->stop = r->end.stop;
 	s->started_us = started_us;
 	s->keep = r->request->keep;
-	s->files = totals->files;
-	s->bytes_cluster = totals->bytes_cluster;
-	s->bytes_new = totals->bytes_new;
-	s->pages_changed = totals->pages_new;
+	s->has_parent = r->parent != NULL;
+	if (s->has_parent)
+		s->parent = parent_map_manifest(r->parent)->summary.attempt;
+	s->files = totals.files;
+	s->bytes_cluster = totals.bytes_cluster;
+	s->bytes_new = totals.pages.bytes_new;
+	s->bytes_renewed = totals.pages.bytes_renewed;
+	s->pages_changed = totals.pages.pages_changed;
+	s->bytes_read = totals.pages.bytes_read;
+	s->bytes_used = totals.pages.bytes_used;
 	e = run_check(r, s);
 	if (e == ERR_NONE)
 		e = copy_tablespaces(r, s);
@@ -471,6 +509,9 @@ static void run_release(struct run *r, bool failed)
 
 	pipeline_free(r->pipeline);
 	builder_free(r->builder);
+	lookup_free(r->lookup);
+	parent_map_free(r->parent);
+	free(r->adoption);
 	pack_writer_free(r->packs);
 	for (unsigned i = 0; r->worker != NULL && i < r->workers; i++)
 		worker_free(r->worker[i]);

@@ -8,15 +8,25 @@
 #include "postgres/replication.h"
 #include "repo/keeper.h"
 #include "repo/pack.h"
+#include "repo/parent.h"
 #include "repo/wal_object.h"
 #include "tar/tar.h"
 
 /* ---- batch: what travels from the reader of the tar stream to the builder of the map ---- */
 
 enum {
-	BATCH_PAGES_MAX = 512, /* pages in one frame; small files make many short ones */
+	BATCH_PAGES_MAX = 512, /* small files make many short ones */
+	BATCH_ORIGINS_MAX = 256,
 	BATCH_EVENTS_MAX = 1024,
 	BATCH_TEXT_MAX = 64 << 10 /* bytes of paths and link targets */
+};
+
+enum page_state {
+	PAGE_UNDECIDED = 0, /* as read: the worker tags it and decides */
+	PAGE_IN_FRAME,      /* stored in the batch's own frame, at `place` */
+	PAGE_LOOSE,         /* to be stored: the mapper gathers it into a frame with others */
+	PAGE_SAME           /* lies where the parent has it: `old`; a reader that knows so sets it,
+			     * with tag and CRC, and the worker leaves it alone */
 };
 
 struct batch_page {
@@ -24,9 +34,24 @@ struct batch_page {
 	uint32_t len;    /* 1..8192 */
 	uint8_t tag[CRYPTO_TAG_BYTES];
 	uint32_t crc;
+	enum page_state state;
+	bool has_old; /* the parent has a page here that is not zero */
+	bool renew;   /* it is stored again even if it is the same */
+	bool renewed; /* it was the same */
+	uint32_t place;
+	struct page_entry old; /* the parent's; its frame is `old_frame` */
+	struct frame_ref old_frame;
 };
 
-enum batch_event_kind { EVENT_OPEN, EVENT_PAGES, EVENT_ZEROS, EVENT_CLOSE };
+/* A shard of the parent, as far as its end has to know it. */
+struct batch_origin {
+	struct parent_origin from;
+	uint16_t pages;
+	uint32_t last_bytes, frames;
+	bool renew; /* it is written anew even if nothing in it changed */
+};
+
+enum batch_event_kind { EVENT_OPEN, EVENT_SHARD, EVENT_PAGES, EVENT_ZEROS, EVENT_CLOSE };
 
 struct batch_event {
 	enum batch_event_kind kind;
@@ -36,26 +61,50 @@ struct batch_event {
 	uint64_t size;
 	int64_t modified_s;
 	uint32_t path_at, path_len, target_at, target_len; /* in text */
-	/* PAGES: page[first .. first + count); ZEROS: count pages, the last of last_bytes */
-	uint32_t first, count, last_bytes;
+	/* SHARD, before its first page where the parent has one: origin[first].
+	 * PAGES: page[first .. first + count); ZEROS: count pages of one shard, the last of
+	 * last_bytes, `changed` of them not zero in the parent. */
+	uint32_t first, count, last_bytes, changed;
 };
 
-/* One frame's worth of pages and what happened around them, in stream order. */
+/* Up to one frame's worth of pages and what happened around them, in stream order. */
 struct batch {
 	uint8_t plain[FRAME_PAGES_MAX];
 	uint32_t plain_len;
 	struct batch_page page[BATCH_PAGES_MAX];
 	uint32_t pages;
+	struct batch_origin origin[BATCH_ORIGINS_MAX];
+	uint32_t origins;
 	struct batch_event event[BATCH_EVENTS_MAX];
 	uint32_t events;
 	char text[BATCH_TEXT_MAX];
 	uint32_t text_len;
-	uint8_t *packed; /* codec output of plain; compressor_bound(FRAME_PAGES_MAX) bytes */
+	/* The batch's own frame: of the pages PAGE_IN_FRAME, frame_len plain bytes; 0 = none. */
+	uint32_t frame_len;
+	uint8_t *packed; /* codec output; compressor_bound(FRAME_PAGES_MAX) bytes */
 	size_t packed_len;
 	enum codec codec;
 };
 
-/* ---- worker: tags, CRCs, compression of one batch ---- */
+/* ---- lookup: what the parent has where a reader is ---- */
+
+/* A reader that comes to a file asks lookup_file, at each shard of it lookup_shard, at each page
+ * lookup_page or lookup_zero.  With NULL instead of a lookup there is no parent. */
+struct lookup;
+/* `renew` (NULL = none) says by pack of the parent's table whether what lies there is stored again. */
+enum err lookup_new(const struct env *, const struct parent_map *, const bool *renew,
+		    struct lookup **out, struct error *why) MUST_CHECK;
+void lookup_free(struct lookup *); /* NULL is fine */
+void lookup_file(struct lookup *, struct bytes path);
+/* True when the parent has shard `index` of the file; `out` then is what EVENT_SHARD carries.  A
+ * damaged one is none (an event for the first). */
+bool lookup_shard(struct lookup *, uint32_t index, struct batch_origin *out);
+/* Page `n` of the shard: fills what `page` has to know of the parent. */
+void lookup_page(const struct lookup *, uint32_t n, struct batch_page *page);
+/* Whether a page of zeros at `n` is a change. */
+bool lookup_zero_differs(const struct lookup *, uint32_t n);
+
+/* ---- worker: tags, CRCs, comparison with the parent, compression of one batch ---- */
 
 struct worker;
 enum err worker_new(const struct repository *, int level, struct worker **out,
@@ -78,20 +127,59 @@ enum err seen_match(struct seen *, const char *path, uint64_t size, bool has_crc
 /* ERR_CORRUPT when some received file was in no manifest line. */
 enum err seen_all_matched(const struct seen *, struct error *why) MUST_CHECK;
 
+/* ---- mapper: pages become shards, each with its place at last ---- */
+
+/* Shards that wait for the open page frame to be placed; above it the frame is written early.  A
+ * frame of whole pages holds 16, so only shards of short files meet it. */
+enum { MAPPER_WAITING_MAX = 16 };
+
+struct mapper;
+struct mapper_totals {
+	uint64_t bytes_new, bytes_renewed, pages_changed, bytes_read,
+		bytes_used; /* as in FORMAT.md */
+};
+struct mapper_config {
+	struct pack_writer *packs;
+	const struct parent_map *parent; /* NULL = none */
+	int level;
+	/* Tells where the shard that ended with this ticket lies. */
+	void (*placed)(void *ctx, size_t ticket, const struct file_shard_ref *);
+	void *ctx;
+};
+enum err mapper_new(const struct mapper_config *, struct mapper **out,
+		    struct error *why) MUST_CHECK;
+void mapper_free(struct mapper *);
+/* The frame of the batch at hand; pages PAGE_IN_FRAME that follow lie in it. */
+void mapper_set_frame(struct mapper *, const struct frame_ref *);
+/* The shard that begins now comes from this one of the parent. */
+void mapper_set_origin(struct mapper *, const struct batch_origin *);
+/* A page; `data` is only looked at when it is PAGE_LOOSE. */
+enum err mapper_page(struct mapper *, const struct batch_page *, const uint8_t *data,
+		     struct error *why) MUST_CHECK;
+void mapper_zero(struct mapper *, uint32_t page_bytes);
+void mapper_zeros_changed(struct mapper *, uint32_t pages);
+uint32_t mapper_pages(const struct mapper *); /* of the shard at hand */
+/* The shard is complete; `placed` is told its place, now or later. */
+enum err mapper_end_shard(struct mapper *, size_t ticket, struct error *why) MUST_CHECK;
+/* Places every shard that ended. */
+enum err mapper_flush(struct mapper *, struct error *why) MUST_CHECK;
+const struct mapper_totals *mapper_totals(const struct mapper *);
+
 /* ---- builder: batches in order become frames, shards and the file table ---- */
 
 struct builder;
 struct builder_totals {
-	uint64_t files, bytes_cluster, bytes_new, pages_new;
+	uint64_t files, bytes_cluster;
+	struct mapper_totals pages;
 };
-enum err builder_new(struct pack_writer *, struct seen *, int level, struct builder **out,
-		     struct error *why) MUST_CHECK;
+enum err builder_new(struct pack_writer *, struct seen *, const struct parent_map *, int level,
+		     struct builder **out, struct error *why) MUST_CHECK;
 void builder_free(struct builder *);
 /* A pipeline's deliver function: ctx is a struct builder, item a struct batch. */
 enum err builder_take(void *builder, void *batch, struct error *why) MUST_CHECK;
 /* Writes out what is held back; afterwards only totals and free. */
 enum err builder_finish(struct builder *, struct error *why) MUST_CHECK;
-const struct builder_totals *builder_totals(const struct builder *);
+struct builder_totals builder_totals(const struct builder *);
 /* The first page of global/pg_control and of backup_label as sent; empty = it never came. */
 enum { BUILDER_KEPT_MAX = MAP_PAGE_BYTES };
 struct bytes builder_control(const struct builder *);
@@ -99,9 +187,34 @@ struct bytes builder_label(const struct builder *);
 
 /* ---- reader: the tar streams become batches ---- */
 
+struct reader_config {
+	const struct env *env;
+	struct base_backup *source;
+	struct pipeline *pipeline;
+	struct lookup *lookup; /* NULL = no parent */
+	uint64_t total_estimate;
+};
 /* Reads every archive of `source` into `pipeline`; returns after the last one was submitted. */
-enum err reader_run(const struct env *, struct base_backup *source, struct pipeline *pipeline,
-		    uint64_t total_estimate, struct error *why) MUST_CHECK;
+enum err reader_run(const struct reader_config *, struct error *why) MUST_CHECK;
+
+/* ---- adopt: the parent ---- */
+
+struct adoption {
+	const struct env *env;
+	struct session *session; /* replication */
+	const struct cluster *cluster;
+	size_t clusters;
+	uint32_t timeline;      /* of the server, now */
+	struct history history; /* of that timeline */
+	struct attempt candidate[PARENT_CANDIDATES_MAX];
+	size_t candidates;
+};
+/* Before W1: which backups it may be.  None is fine, and so is a history that can't be had. */
+enum err adopt_find(struct adoption *, struct error *why) MUST_CHECK;
+/* W2, after the keeper's pin named candidate[0]: the first one that is whole in every repository;
+ * the pin names each before it is looked at.  *out = NULL: none is. */
+enum err adopt_prove(const struct adoption *, struct keeper *, struct parent_map **out,
+		     struct error *why) MUST_CHECK;
 
 /* ---- streamer: the WAL of the backup over a second connection ---- */
 

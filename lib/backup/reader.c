@@ -12,7 +12,8 @@ struct reader_state {
 	const struct env *env;
 	struct base_backup *source;
 	struct pipeline *pipeline;
-	struct batch *batch; /* being filled; NULL = none taken */
+	struct lookup *lookup; /* NULL = no parent */
+	struct batch *batch;   /* being filled; NULL = none taken */
 	struct progress progress;
 	uint64_t reported_bytes;
 };
@@ -36,6 +37,7 @@ static enum err batch_start(struct reader_state *r, struct error *why)
 	r->batch = item;
 	r->batch->plain_len = 0;
 	r->batch->pages = 0;
+	r->batch->origins = 0;
 	r->batch->events = 0;
 	r->batch->text_len = 0;
 	r->batch->packed_len = 0;
@@ -54,9 +56,9 @@ static enum err batch_room(struct reader_state *r, size_t text, size_t page, str
 {
 	struct batch *b = r->batch;
 
-	if (b != NULL &&
-	    (b->events >= BATCH_EVENTS_MAX - 1 || b->pages >= BATCH_PAGES_MAX ||
-	     text > BATCH_TEXT_MAX - b->text_len || page > FRAME_PAGES_MAX - b->plain_len))
+	if (b != NULL && (b->events >= BATCH_EVENTS_MAX - 1 || b->pages >= BATCH_PAGES_MAX ||
+			  b->origins >= BATCH_ORIGINS_MAX || text > BATCH_TEXT_MAX - b->text_len ||
+			  page > FRAME_PAGES_MAX - b->plain_len))
 		batch_submit(r);
 	return r->batch == NULL ? batch_start(r, why) : ERR_NONE;
 }
@@ -108,30 +110,59 @@ static enum err open_event(struct reader_state *r, const struct tar_entry *entry
 	event->path_at = batch_text(r->batch, path, (size_t)len);
 	event->target_len = (uint32_t)target_len;
 	event->target_at = batch_text(r->batch, entry->target, target_len);
+	if (entry->kind == TAR_FILE)
+		lookup_file(r->lookup, bytes_of(path, (size_t)len));
 	return ERR_NONE;
 }
 
-/* The page that was just filled at the batch's end is complete. */
-static void page_done(struct batch *b, uint32_t len)
+/* A shard of the file begins: what the parent has of it goes before its first page. */
+static enum err shard_event(struct reader_state *r, uint32_t index, struct error *why)
 {
-	struct batch_event *last = b->events > 0 ? &b->event[b->events - 1] : NULL;
-	struct bytes page = bytes_of(b->plain + b->plain_len, len);
+	struct batch_origin origin;
+	struct batch *b;
+	enum err e;
 
-	if (bytes_are_zero(page)) {
-		if (last == NULL || last->kind != EVENT_ZEROS) {
-			last = batch_event(b, EVENT_ZEROS);
-			last->count = 0;
-		}
-		last->count++;
-		last->last_bytes = len;
+	if (!lookup_shard(r->lookup, index, &origin))
+		return ERR_NONE;
+	e = batch_room(r, 0, 0, why);
+	if (e != ERR_NONE)
+		return e;
+	b = r->batch;
+	batch_event(b, EVENT_SHARD)->first = b->origins;
+	b->origin[b->origins++] = origin;
+	return ERR_NONE;
+}
+
+static void zero_page(struct reader_state *r, uint32_t n, uint32_t len)
+{
+	struct batch *b = r->batch;
+	struct batch_event *last = b->events > 0 ? &b->event[b->events - 1] : NULL;
+
+	if (last == NULL || last->kind != EVENT_ZEROS || n == 0)
+		last = batch_event(b, EVENT_ZEROS);
+	last->count++;
+	last->last_bytes = len;
+	last->changed += lookup_zero_differs(r->lookup, n);
+}
+
+/* The page that was just filled at the batch's end, number `n` of its shard, is complete. */
+static void page_done(struct reader_state *r, uint32_t n, uint32_t len)
+{
+	struct batch *b = r->batch;
+	struct batch_event *last = b->events > 0 ? &b->event[b->events - 1] : NULL;
+
+	if (bytes_are_zero(bytes_of(b->plain + b->plain_len, len))) {
+		zero_page(r, n, len);
 		return;
 	}
 	b->page[b->pages].offset = b->plain_len;
 	b->page[b->pages].len = len;
+	b->page[b->pages].state = PAGE_UNDECIDED;
+	b->page[b->pages].has_old = false;
+	lookup_page(r->lookup, n, &b->page[b->pages]);
 	if (last == NULL || last->kind != EVENT_PAGES) {
 		last = batch_event(b, EVENT_PAGES);
 		last->first = b->pages;
-		last->count = 0;
 	}
 	last->count++;
 	b->pages++;
@@ -154,13 +185,16 @@ static enum err read_file(struct reader_state *r, struct tar_reader *tar, uint64
 {
 	uint64_t left = size;
 	struct bytes have = bytes_of(NULL, 0);
-	enum err e;
+	enum err e = ERR_NONE;
 
-	while (left > 0) {
+	for (uint64_t page = 0; left > 0; page++) {
 		uint32_t len = left < MAP_PAGE_BYTES ? (uint32_t)left : MAP_PAGE_BYTES;
-		uint32_t filled = 0;
+		uint32_t n = (uint32_t)(page % SHARD_PAGES_MAX), filled = 0;
 
-		e = batch_room(r, 0, len, why);
+		if (n == 0)
+			e = shard_event(r, (uint32_t)(page / SHARD_PAGES_MAX), why);
+		if (e == ERR_NONE)
+			e = batch_room(r, 0, len, why);
 		if (e != ERR_NONE)
 			return e;
 		while (filled < len) {
@@ -181,7 +215,7 @@ static enum err read_file(struct reader_state *r, struct tar_reader *tar, uint64
 			have = bytes_of(have.data + take, have.len - take);
 			filled += take;
 		}
-		page_done(r->batch, len);
+		page_done(r, n, len);
 		left -= len;
 		r->progress.done_bytes += len;
 		report(r, false);
@@ -217,21 +251,21 @@ static enum err read_archive(struct reader_state *r, uint32_t oid, struct error 
 	return e == ERR_MISSING ? ERR_NONE : e;
 }
 
-enum err reader_run(const struct env *env, struct base_backup *source, struct pipeline *pipeline,
-		    uint64_t total_estimate, struct error *why)
+enum err reader_run(const struct reader_config *config, struct error *why)
 {
 	struct reader_state r = {
-		.env = env,
-		.source = source,
-		.pipeline = pipeline,
-		.progress = {.phase = "backup", .total_bytes = total_estimate},
+		.env = config->env,
+		.source = config->source,
+		.pipeline = config->pipeline,
+		.lookup = config->lookup,
+		.progress = {.phase = "backup", .total_bytes = config->total_estimate},
 	};
 	enum err e;
 
 	for (;;) {
 		uint32_t oid;
 
-		e = base_backup_next_archive(source, &oid, why);
+		e = base_backup_next_archive(r.source, &oid, why);
 		if (e != ERR_NONE)
 			break;
 		e = read_archive(&r, oid, why);

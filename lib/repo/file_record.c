@@ -2,7 +2,8 @@
 #include "repo/manifest_internal.h"
 
 enum {
-	SHARD_REF_BYTES = 32,
+	SHARD_REF_BYTES = FILE_SHARD_REF_BYTES,
+	RECORD_CRC_AT = 24,
 	MODE_BITS = 07777,
 	LINK_TARGET_MAX = 4096,
 	RECORD_HEAD_BYTES = 4 /* its own length */
@@ -42,6 +43,7 @@ void file_shard_ref_encode(const struct file_shard_ref *ref, uint8_t at[SHARD_RE
 
 void file_record_encode(const struct file_record *f, struct writer *out)
 {
+	static const uint8_t nothing[SHARD_REF_BYTES];
 	size_t start = out->len;
 
 	writer_u32(out, 0); /* the length, known below */
@@ -54,9 +56,17 @@ void file_record_encode(const struct file_record *f, struct writer *out)
 	writer_short_bytes(out, f->path);
 	writer_short_bytes(out, f->target);
 	writer_u32(out, f->shards);
-	writer_bytes(out, bytes_of(f->shard_refs, (size_t)f->shards * SHARD_REF_BYTES));
+	if (f->shard_refs != NULL)
+		writer_bytes(out, bytes_of(f->shard_refs, (size_t)f->shards * SHARD_REF_BYTES));
+	for (uint32_t i = 0; f->shard_refs == NULL && i < f->shards; i++)
+		writer_bytes(out, bytes_of(nothing, SHARD_REF_BYTES));
 	if (!out->bad)
 		put_u32(out->data + start, (uint32_t)(out->len - start));
+}
+
+void file_record_set_crc(uint8_t *record, uint32_t crc)
+{
+	put_u32(record + RECORD_CRC_AT, crc);
 }
 
 static enum err corrupt(struct error *why, const struct file_record *f, const char *what)

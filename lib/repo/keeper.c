@@ -105,6 +105,17 @@ enum err keeper_set_start(struct keeper *k, struct lsn start, uint32_t timeline,
 	return keeper_beat(k, why);
 }
 
+enum err keeper_set_backup(struct keeper *k, const struct attempt *backup, struct error *why)
+{
+	(void)pthread_mutex_lock(&k->mutex);
+	for (size_t i = 0; i < k->clusters; i++) {
+		k->pin[i].has_backup = true;
+		k->pin[i].backup = *backup;
+	}
+	(void)pthread_mutex_unlock(&k->mutex);
+	return keeper_beat(k, why);
+}
+
 void keeper_stop(struct keeper *k, bool drop)
 {
 	if (k == NULL)

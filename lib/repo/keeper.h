@@ -18,6 +18,8 @@ enum err keeper_start(const struct env *, const struct cluster *, size_t cluster
 /* From now on pins name the start of the backup, so that WAL from there on is protected. */
 enum err keeper_set_start(struct keeper *, struct lsn, uint32_t timeline,
 			  struct error *why) MUST_CHECK;
+/* From now on pins name this backup; on success every repository has one that does. */
+enum err keeper_set_backup(struct keeper *, const struct attempt *, struct error *why) MUST_CHECK;
 /* Stops the heartbeats; W7, best effort, when `drop`.  NULL is fine. */
 void keeper_stop(struct keeper *, bool drop);
 

@@ -8,6 +8,7 @@
 #include "repo/object.h"
 
 enum {
+	FILE_SHARD_REF_BYTES = 32, /* as stored */
 	BACKUP_LABEL_MAX = 256,
 	CONTROL_KEPT_BYTES = 296,
 	SECTION_NAME_MAX = 32,
@@ -120,8 +121,11 @@ struct file_shard_ref {
 	uint32_t offset, len;
 };
 void file_shard_ref_decode(const uint8_t *at, struct file_shard_ref *out);
-void file_shard_ref_encode(const struct file_shard_ref *, uint8_t at[32]);
+void file_shard_ref_encode(const struct file_shard_ref *, uint8_t at[FILE_SHARD_REF_BYTES]);
+/* `shard_refs` NULL: room for them is left, zeros at the record's end. */
 void file_record_encode(const struct file_record *, struct writer *);
+/* Of an encoded record. */
+void file_record_set_crc(uint8_t *record, uint32_t crc);
 /* The next record; checks the path (relative, no "..", no empty part, no NUL), sizes against the
  * number of shards and lengths: ERR_CORRUPT. */
 enum err file_record_decode(struct reader *, struct file_record *out, struct error *why) MUST_CHECK;

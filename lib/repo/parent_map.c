@@ -9,7 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SHARD_REF_BYTES = 32, RECORD_BYTES_MIN = 38 /* of the file table */ };
+enum { SHARD_REF_BYTES = FILE_SHARD_REF_BYTES, RECORD_BYTES_MIN = 38 /* of the file table */ };
 
 struct entry {
 	uint64_t hash;

@@ -34,7 +34,7 @@ static void feed_init(struct feed *f)
 	f->batch->packed = malloc(compressor_bound(FRAME_PAGES_MAX));
 	OK(pack_writer_new(&cluster, 1, &attempt, f->manifest, &f->packs, &why));
 	OK(worker_new(f->w.repository, 1, &f->worker, &why));
-	OK(builder_new(f->packs, f->seen, 1, &f->builder, &why));
+	OK(builder_new(f->packs, f->seen, NULL, 1, &f->builder, &why));
 }
 
 static void feed_release(struct feed *f)
@@ -246,7 +246,7 @@ Test(builder, many_tiny_files_share_frames_and_come_back)
 		feed_file(&f, path, i, i % 700);
 	}
 	feed_commit(&f);
-	cr_assert_eq(builder_totals(f.builder)->files, FILES);
+	cr_assert_eq(builder_totals(f.builder).files, FILES);
 	back_init(&b, &f);
 	for (uint32_t i = 0; i < FILES; i++) {
 		(void)snprintf(path, sizeof(path), "base/5/%u", 16384 + i);
@@ -270,8 +270,8 @@ Test(builder, a_large_file_with_zeros_and_a_short_last_page_comes_back)
 	feed_file(&f, "base/5/16384", 7, size);
 	feed_file(&f, "base/5/2", 2, 3 * MAP_PAGE_BYTES);
 	feed_commit(&f);
-	cr_assert_eq(builder_totals(f.builder)->bytes_cluster, size + 20 + 3 * MAP_PAGE_BYTES);
-	cr_assert_lt(builder_totals(f.builder)->bytes_new, size, "zeros are not stored");
+	cr_assert_eq(builder_totals(f.builder).bytes_cluster, size + 20 + 3 * MAP_PAGE_BYTES);
+	cr_assert_lt(builder_totals(f.builder).pages.bytes_new, size, "zeros are not stored");
 	back_init(&b, &f);
 	back_file(&b, "base/5/1", 1, 20);
 	back_file(&b, "base/5/16384", 7, size);
@@ -317,7 +317,7 @@ Test(builder, thousands_of_empty_files_directories_and_links_keep_their_order)
 			feed_file(&f, path, i, 0);
 	}
 	feed_commit(&f);
-	cr_assert_eq(builder_totals(f.builder)->files, FILES / 3);
+	cr_assert_eq(builder_totals(f.builder).files, FILES / 3);
 	back_init(&b, &f);
 	for (uint32_t i = 0; i < FILES; i++) {
 		struct file_record file;

@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+enum { PAGES = 9 };
+
 Test(worker, tags_sums_and_packs_every_page)
 {
 	struct batch *b = calloc(1, sizeof(*b));
@@ -20,15 +22,15 @@ Test(worker, tags_sums_and_packs_every_page)
 	OK(worker_new(w.repository, 1, &worker, &why));
 	OK(keyring_tag_key(w.repository->keyring, key, &why));
 	OK(page_tagger_new(w.repository->tag_kind, key, &tagger, &why));
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < PAGES; i++) {
 		b->page[i].offset = b->plain_len;
-		b->page[i].len = i == 2 ? 100 : MAP_PAGE_BYTES;
+		b->page[i].len = i == PAGES - 1 ? 100 : MAP_PAGE_BYTES;
 		memset(b->plain + b->plain_len, (int)i + 1, b->page[i].len);
 		b->plain_len += b->page[i].len;
 	}
-	b->pages = 3;
+	b->pages = PAGES;
 	OK(worker_run(worker, b, &why));
-	for (uint32_t i = 0; i < 3; i++) {
+	for (uint32_t i = 0; i < PAGES; i++) {
 		struct bytes page = bytes_of(b->plain + b->page[i].offset, b->page[i].len);
 
 		cr_assert_eq(b->page[i].crc, crc32c(page));
