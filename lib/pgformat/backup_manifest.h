@@ -1,4 +1,5 @@
-/* pgformat/backup_manifest.h - the server's backup_manifest (versions 1 and 2), read as a stream.
+/* pgformat/backup_manifest.h - the server's backup_manifest, read (versions 1 and 2) and written (2)
+ * as a stream.
  *
  * Source: src/backend/backup/backup_manifest.c, src/common/parse_manifest.c.  The text is read
  * incrementally, so that a million files need no memory; strings are bounded by
@@ -10,7 +11,10 @@
 
 #include "pgformat/lsn.h"
 
-enum { BACKUP_MANIFEST_STRING_MAX = 4096 };
+enum {
+	BACKUP_MANIFEST_STRING_MAX = 4096,
+	BACKUP_MANIFEST_CHECKSUM_BYTES = 32 /* SHA-256 */
+};
 
 struct backup_manifest_file {
 	const char *path; /* decoded from Encoded-Path when it was; until the visit returns */
@@ -44,12 +48,27 @@ struct backup_manifest_summary {
 	unsigned version;
 	uint64_t system_identifier; /* 0 in version 1 */
 	uint64_t covered_bytes;     /* what Manifest-Checksum covers: this many bytes from 0 */
-	uint8_t checksum[32];       /* as stated */
+	uint8_t checksum[BACKUP_MANIFEST_CHECKSUM_BYTES]; /* as stated */
 };
 /* ERR_CORRUPT when the document is not complete. */
 enum err backup_manifest_reader_end(struct backup_manifest_reader *,
 				    struct backup_manifest_summary *out,
 				    struct error *why) MUST_CHECK;
 void backup_manifest_reader_free(struct backup_manifest_reader *);
+
+/* Writing: begin, every file, ranges, finish.  Each puts its bytes into the writer, which the caller
+ * may empty between two of them; Manifest-Checksum is the SHA-256 of all bytes before _finish. */
+struct backup_manifest_entry {
+	struct bytes path; /* Encoded-Path when it is not UTF-8 */
+	uint64_t size;
+	int64_t modified_s; /* since 1970; beyond what a year can be makes the writer bad */
+	uint32_t crc32c;
+};
+void backup_manifest_begin(struct writer *, uint64_t system_identifier);
+void backup_manifest_add(struct writer *, bool first, const struct backup_manifest_entry *);
+/* Newest timeline first. */
+void backup_manifest_ranges(struct writer *, const struct backup_manifest_range *, size_t count);
+void backup_manifest_finish(struct writer *,
+			    const uint8_t checksum[BACKUP_MANIFEST_CHECKSUM_BYTES]);
 
 #endif

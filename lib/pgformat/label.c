@@ -141,6 +141,18 @@ enum err backup_label_decode(struct bytes text, struct backup_label *out, struct
 	return ERR_NONE;
 }
 
+void backup_label_make_whole(struct bytes text, struct writer *w)
+{
+	while (text.len > 0) {
+		const uint8_t *begin = text.data;
+		struct bytes line = next_line(&text), value;
+
+		if (!line_value(line, "INCREMENTAL FROM LSN: ", &value) &&
+		    !line_value(line, "INCREMENTAL FROM TLI: ", &value))
+			writer_bytes(w, bytes_of(begin, (size_t)(text.data - begin)));
+	}
+}
+
 /* Longest line of a tablespace_map, unescaped: an OID, a blank and PATH_MAX. */
 enum { MAP_LINE_MAX = 4096 + 16 };
 

@@ -21,6 +21,10 @@ struct backup_label {
 enum err backup_label_decode(struct bytes text, struct backup_label *out,
 			     struct error *why) MUST_CHECK;
 
+/* The label of an incremental backup as that of a whole one: without its INCREMENTAL lines, which
+ * a server refuses to start from.  All else stays byte for byte. */
+void backup_label_make_whole(struct bytes text, struct writer *);
+
 /* One "OID PATH" line of tablespace_map after another; `visit` gets the unescaped path, not
  * NUL-terminated by the format but given so. */
 enum err tablespace_map_decode(struct bytes text,

@@ -205,3 +205,50 @@ Test(tablespace_map, error_of_the_visitor_ends_it)
 		     ERR_LIMIT);
 	cr_assert_str_eq(why.text, "too many");
 }
+
+Test(label, of_an_incremental_backup_is_made_whole)
+{
+	static const char *const paths[] = {GOLDEN "backup_label.incremental.17",
+					    GOLDEN "backup_label.incremental.18"};
+	static const uint64_t from[] = {0xb00028, 0xc00028};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct bytes text = golden_view(golden_read(paths[i]));
+		struct backup_label before, after;
+		struct writer w;
+
+		cr_assert_eq(backup_label_decode(text, &before, NULL), ERR_NONE);
+		cr_assert_eq(before.incremental_from.value, from[i]);
+		cr_assert_eq(before.incremental_from_timeline, 1);
+		writer_init(&w, 8192);
+		backup_label_make_whole(text, &w);
+		cr_assert_not(w.bad);
+		cr_assert_eq(backup_label_decode(writer_view(&w), &after, NULL), ERR_NONE);
+		cr_assert_eq(after.incremental_from.value, 0);
+		cr_assert_eq(after.incremental_from_timeline, 0);
+		cr_assert_eq(after.start.value, before.start.value);
+		/* All that stood before the two lines, and nothing else. */
+		cr_assert_eq(memcmp(w.data, text.data, w.len), 0);
+		cr_assert_eq(memcmp(text.data + w.len, "INCREMENTAL FROM LSN: ", 22), 0);
+		writer_release(&w);
+	}
+}
+
+Test(label, of_a_whole_backup_stays_as_it_is)
+{
+	const char *odd = "LABEL: about INCREMENTAL FROM LSN: 0/1\nno newline at the end";
+	struct writer w;
+
+	writer_init(&w, 8192);
+	backup_label_make_whole(bytes_of_text(odd), &w);
+	cr_assert_eq(w.len, strlen(odd));
+	cr_assert_eq(memcmp(w.data, odd, w.len), 0);
+	writer_reset(&w);
+	backup_label_make_whole(
+		bytes_of_text("A\nINCREMENTAL FROM TLI: 1\nINCREMENTAL FROM LSN: 0/1\nB\n"
+			      "INCREMENTAL FROM TLI: 7"),
+		&w);
+	cr_assert_eq(w.len, 4);
+	cr_assert_eq(memcmp(w.data, "A\nB\n", 4), 0);
+	writer_release(&w);
+}
