@@ -2,6 +2,7 @@
 #include "agent.h"
 #include "base/text.h"
 #include "commands/backup_report.h"
+#include "commands/backup_use.h"
 #include "commands/catalog.h"
 #include "commands/commands.h"
 #include "subject.h"
@@ -19,7 +20,8 @@ static void say_size(struct report *r, const char *what, uint64_t value)
 
 static void say_origin(struct report *r, const struct summary *s)
 {
-	char start[LSN_TEXT_MAX], stop[LSN_TEXT_MAX], began[BACKUP_TIME_MAX], took[BACKUP_TIME_MAX];
+	char parent[ATTEMPT_TEXT_MAX], start[LSN_TEXT_MAX], stop[LSN_TEXT_MAX];
+	char began[BACKUP_TIME_MAX], took[BACKUP_TIME_MAX];
 
 	lsn_to_text(s->start, start);
 	lsn_to_text(s->stop, stop);
@@ -33,6 +35,9 @@ static void say_origin(struct report *r, const struct summary *s)
 	report_text(r, "%-16s %s UTC\n", "finished", took);
 	report_text(r, "%-16s %" PRIu32 ", %s to %s\n", "timeline, WAL", s->timeline, start, stop);
 	report_text(r, "%-16s %s\n", "type", s->incremental ? "incremental" : "full");
+	attempt_to_text(&s->parent, parent);
+	report_text(r, "%-16s %s\n", "parent",
+		    s->has_parent ? parent : "none, every page was stored");
 	report_text(r, "%-16s %s\n", "data directory",
 		    s->data_directory[0] != '\0' ? s->data_directory : "not known");
 	if (s->config_file[0] != '\0')
@@ -40,9 +45,11 @@ static void say_origin(struct report *r, const struct summary *s)
 	report_text(r, "%-16s %s by %s\n", "taken on", s->host, s->writer);
 }
 
-static void say_backup(struct agent *agent, const struct summary *s,
-		       const struct catalog_entry *entry, const char *where)
+static void say_backup(struct agent *agent, const struct manifest *manifest,
+		       const struct backup_use *use, const struct catalog_entry *entry,
+		       const char *where)
 {
+	const struct summary *s = &manifest->summary;
 	struct report *r = &agent->report;
 	char id[ATTEMPT_TEXT_MAX];
 
@@ -53,8 +60,11 @@ static void say_backup(struct agent *agent, const struct summary *s,
 	say_origin(r, s);
 	report_text(r, "%-16s %" PRIu64 "\n", "files", s->files);
 	say_size(r, "size", s->bytes_cluster);
+	report_text(r, "%-16s %" PRIu64 "\n", "pages changed", s->pages_changed);
 	say_size(r, "new", s->bytes_new);
+	say_size(r, "renewed", s->bytes_renewed);
 	say_size(r, "stored", s->bytes_stored);
+	backup_use_say(r, use);
 	for (size_t i = 0; i < s->tablespaces; i++)
 		report_text(r, "%-16s %" PRIu32 " at %s\n", "tablespace", s->tablespace[i].oid,
 			    s->tablespace[i].path);
@@ -76,9 +86,10 @@ static void say_backup(struct agent *agent, const struct summary *s,
 	}
 }
 
-static void put_backup(json_t *root, const struct summary *s, const struct catalog_entry *entry,
-		       const char *where)
+static void put_backup(json_t *root, const struct manifest *manifest, const struct backup_use *use,
+		       const struct catalog_entry *entry, const char *where)
 {
+	const struct summary *s = &manifest->summary;
 	json_t *tablespaces = json_array(), *bad = json_array();
 
 	for (size_t i = 0; i < s->tablespaces; i++) {
@@ -93,6 +104,7 @@ static void put_backup(json_t *root, const struct summary *s, const struct catal
 		(void)json_array_append_new(bad,
 					    backup_bad_file_json(s->bad_file[i])); /* as above */
 	backup_report_json(root, s);
+	backup_use_json(root, use);
 	report_put(root, "keep", json_boolean(entry->keep));
 	report_put(root, "hidden", json_boolean(entry->hidden));
 	report_put(root, "repositories", report_json_text(where));
@@ -128,6 +140,7 @@ static enum err show(struct agent *agent, const struct places *places,
 	struct catalog catalog;
 	const struct catalog_entry *entry;
 	struct manifest *manifest = NULL;
+	struct backup_use use;
 	char where[256];
 	enum err e = catalog_read(places, name, &catalog, why);
 
@@ -136,10 +149,12 @@ static enum err show(struct agent *agent, const struct places *places,
 	e = catalog_find(&catalog, agent->options.arguments[0], &entry, why);
 	if (e == ERR_NONE)
 		e = read_manifest(places, entry, &manifest, why);
+	if (e == ERR_NONE)
+		e = backup_use_of(manifest, &use, why);
 	if (e == ERR_NONE) {
 		catalog_places(places, entry, where, sizeof(where));
-		say_backup(agent, &manifest->summary, entry, where);
-		put_backup(agent->report.root, &manifest->summary, entry, where);
+		say_backup(agent, manifest, &use, entry, where);
+		put_backup(agent->report.root, manifest, &use, entry, where);
 	}
 	manifest_free(manifest);
 	catalog_release(&catalog);

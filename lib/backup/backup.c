@@ -37,6 +37,7 @@ struct run {
 	struct keeper *keeper;
 	struct adoption *adoption;
 	struct parent_map *parent; /* NULL = none */
+	struct renewal renewal;    /* what of it is stored again */
 	struct lookup *lookup;     /* in it; NULL with no parent */
 	struct streamer *streamer;
 	struct base_backup *source;
@@ -99,6 +100,19 @@ static enum err run_find_parent(struct run *r)
 	return adopt_find(r->adoption, r->why);
 }
 
+/* What of the parent is stored again. */
+static enum err run_renew(struct run *r)
+{
+	const struct manifest *parent = parent_map_manifest(r->parent);
+	struct renewal_policy policy = {
+		.now_us = clock_now_us(r->env->clock),
+		.refresh_period_us = r->request->refresh_period_us,
+	};
+
+	policy.since_last_us = policy.now_us - parent->summary.finished_us;
+	return renewal_decide(parent, &policy, NULL, 0, &r->renewal, r->why);
+}
+
 /* Identity in every repository, what dead runs left behind, W1 and W2. */
 static enum err run_pin(struct run *r)
 {
@@ -135,7 +149,7 @@ static enum err run_pin(struct run *r)
 	e = keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
 	if (e == ERR_NONE)
 		e = adopt_prove(r->adoption, r->keeper, &r->parent, r->why); /* W2 */
-	return e;
+	return e == ERR_NONE && r->parent != NULL ? run_renew(r) : e;
 }
 
 static enum err run_begin_stream(struct run *r)
@@ -212,7 +226,7 @@ static enum err run_make_pipeline(struct run *r)
 	if (e == ERR_NONE)
 		e = builder_new(r->packs, r->seen, r->parent, level, &r->builder, why);
 	if (e == ERR_NONE && r->parent != NULL)
-		e = lookup_new(r->env, r->parent, NULL, &r->lookup, why);
+		e = lookup_new(r->env, r->parent, &r->renewal, &r->lookup, why);
 	for (unsigned i = 0; i < r->workers && e == ERR_NONE; i++)
 		e = worker_new(repository, level, &r->worker[i], why);
 	if (e != ERR_NONE)
@@ -510,6 +524,7 @@ static void run_release(struct run *r, bool failed)
 	pipeline_free(r->pipeline);
 	builder_free(r->builder);
 	lookup_free(r->lookup);
+	renewal_release(&r->renewal);
 	parent_map_free(r->parent);
 	free(r->adoption);
 	pack_writer_free(r->packs);

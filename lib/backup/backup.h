@@ -15,13 +15,14 @@ struct backup_request {
 	const char *conninfo; /* of the server to read; may be a standby's */
 	const char *label;    /* NULL = "pgagent" */
 	bool fast_checkpoint;
-	bool keep;                /* kept out of retention from birth */
-	uint32_t max_rate_kb;     /* 0 = unlimited */
-	int level;                /* zstd */
-	unsigned workers;         /* compressing threads; >= 1 */
-	bool stream_wal;          /* fetch the WAL of the backup on a second connection */
-	int64_t archive_wait_us;  /* how long W5 waits for WAL it does not stream itself */
-	const char *agent_config; /* text kept in the backup, without secrets; NULL = none */
+	bool keep;                 /* kept out of retention from birth */
+	uint32_t max_rate_kb;      /* 0 = unlimited */
+	int level;                 /* zstd */
+	unsigned workers;          /* compressing threads; >= 1 */
+	bool stream_wal;           /* fetch the WAL of the backup on a second connection */
+	int64_t refresh_period_us; /* copies older than this are stored again; 0 = never */
+	int64_t archive_wait_us;   /* how long W5 waits for WAL it does not stream itself */
+	const char *agent_config;  /* text kept in the backup, without secrets; NULL = none */
 	/* Where to: the same family, opened; identity is written by the run. */
 	const struct repository *repository[BACKUP_REPOSITORIES_MAX];
 	size_t repositories;

@@ -9,6 +9,7 @@
 #include "repo/keeper.h"
 #include "repo/pack.h"
 #include "repo/parent.h"
+#include "repo/renewal.h"
 #include "repo/wal_object.h"
 #include "tar/tar.h"
 
@@ -48,7 +49,8 @@ struct batch_origin {
 	struct parent_origin from;
 	uint16_t pages;
 	uint32_t last_bytes, frames;
-	bool renew; /* it is written anew even if nothing in it changed */
+	bool renew;      /* it is written anew even if nothing in it changed */
+	bool renew_base; /* nor may a patch rest on its base */
 };
 
 enum batch_event_kind { EVENT_OPEN, EVENT_SHARD, EVENT_PAGES, EVENT_ZEROS, EVENT_CLOSE };
@@ -91,8 +93,8 @@ struct batch {
 /* A reader that comes to a file asks lookup_file, at each shard of it lookup_shard, at each page
  * lookup_page or lookup_zero.  With NULL instead of a lookup there is no parent. */
 struct lookup;
-/* `renew` (NULL = none) says by pack of the parent's table whether what lies there is stored again. */
-enum err lookup_new(const struct env *, const struct parent_map *, const bool *renew,
+/* `renewal` says what of the parent is stored again. */
+enum err lookup_new(const struct env *, const struct parent_map *, const struct renewal *,
 		    struct lookup **out, struct error *why) MUST_CHECK;
 void lookup_free(struct lookup *); /* NULL is fine */
 void lookup_file(struct lookup *, struct bytes path);

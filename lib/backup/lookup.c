@@ -7,7 +7,7 @@ struct lookup {
 	const struct env *env;
 	const struct parent_map *map;
 	struct parent_reader *reader;
-	const bool *renew; /* by pack; NULL = none */
+	const struct renewal *renewal;
 	struct parent_file file;
 	bool has_file, has_shard;
 	bool warned;
@@ -15,8 +15,8 @@ struct lookup {
 	bool renew_frame[SHARD_PAGES_MAX]; /* of the shard */
 };
 
-enum err lookup_new(const struct env *env, const struct parent_map *map, const bool *renew,
-		    struct lookup **out, struct error *why)
+enum err lookup_new(const struct env *env, const struct parent_map *map,
+		    const struct renewal *renewal, struct lookup **out, struct error *why)
 {
 	struct lookup *l = calloc(1, sizeof(*l));
 	enum err e;
@@ -25,7 +25,7 @@ enum err lookup_new(const struct env *env, const struct parent_map *map, const b
 		return error_set(why, ERR_MEMORY, "comparing with the parent: out of memory");
 	l->env = env;
 	l->map = map;
-	l->renew = renew;
+	l->renewal = renewal;
 	e = parent_reader_new(map, &l->reader, why);
 	if (e != ERR_NONE) {
 		lookup_free(l);
@@ -51,12 +51,9 @@ void lookup_file(struct lookup *l, struct bytes path)
 	l->has_shard = false;
 }
 
-static bool renews(const struct lookup *l, const struct pack_id *id)
+static bool renews(const struct lookup *l, const struct frame_ref *frame)
 {
-	uint32_t index;
-
-	return l->renew != NULL && manifest_pack_find(parent_map_manifest(l->map), id, &index) &&
-	       l->renew[index];
+	return renewal_wants(l->renewal, parent_map_manifest(l->map), &frame->pack, frame->ordinal);
 }
 
 bool lookup_shard(struct lookup *l, uint32_t index, struct batch_origin *out)
@@ -81,13 +78,14 @@ bool lookup_shard(struct lookup *l, uint32_t index, struct batch_origin *out)
 		return false;
 	}
 	for (uint32_t i = 0; i < l->shard.frames; i++)
-		l->renew_frame[i] = renews(l, &l->shard.frame[i].pack);
+		l->renew_frame[i] = renews(l, &l->shard.frame[i]);
 	*out = (struct batch_origin){
 		.from = from,
 		.pages = l->shard.pages,
 		.last_bytes = l->shard.last_bytes,
 		.frames = l->shard.frames,
-		.renew = renews(l, &from.at.frame.pack) || renews(l, &from.base.frame.pack),
+		.renew = renews(l, &from.at.frame),
+		.renew_base = renews(l, &from.base.frame),
 	};
 	l->has_shard = true;
 	return true;

@@ -273,7 +273,7 @@ static enum err try_patch(struct mapper *m, const struct forming *f, bool *done,
 	enum err e;
 
 	*done = false;
-	if (!f->has_origin || f->origin.renew || f->changed * PATCH_QUARTER > s->pages)
+	if (!f->has_origin || f->origin.renew_base || f->changed * PATCH_QUARTER > s->pages)
 		return ERR_NONE;
 	e = parent_reader_base(m->bases, from, m->base, why);
 	if (e == ERR_CORRUPT)
@@ -291,7 +291,7 @@ static enum err try_patch(struct mapper *m, const struct forming *f, bool *done,
 
 static bool is_unchanged(const struct forming *f)
 {
-	return f->has_origin && !f->origin.renew && f->changed == 0 &&
+	return f->has_origin && !f->origin.renew && !f->origin.renew_base && f->changed == 0 &&
 	       f->origin.pages == f->shard.pages && f->origin.last_bytes == f->shard.last_bytes;
 }
 
