@@ -183,6 +183,7 @@ enum err base_backup_begin(const struct env *env, struct session *s,
 	PQclear(copy);
 	if (e != ERR_NONE) {
 		(void)error_add(why, "begin base backup");
+		session_forget(s);
 		base_backup_free(b);
 		return e;
 	}

@@ -16,14 +16,15 @@ struct base_backup_options {
 	bool manifest; /* with CRC32C */
 	bool verify_checksums;
 	bool progress;        /* asks the server for an estimate of the size */
-	bool incremental;     /* 17+, after UPLOAD_MANIFEST on this session */
+	bool incremental;     /* 17+, after manifest_upload_end on this session */
 	uint32_t max_rate_kb; /* kB/s, 32..1048576; 0 = unlimited */
 };
 
 struct base_backup;
 
 /* Waits for the checkpoint: with a spread one this takes minutes and no byte comes.
- * ERR_CANCELLED when env->cancelled is set meanwhile. */
+ * ERR_CANCELLED when env->cancelled is set meanwhile; ERR_MISSING: the server has not what it needs
+ * for an incremental one (WAL summaries, mostly), and a whole one may be asked for on this session. */
 enum err base_backup_begin(const struct env *, struct session *, const struct base_backup_options *,
 			   struct base_backup **out, struct error *why) MUST_CHECK;
 

@@ -21,6 +21,7 @@ enum err refusal_kind(const char *sqlstate)
 		{"28", ERR_DENIED},       /* invalid authorization */
 		{"42704", ERR_MISSING},   /* undefined_object */
 		{"58P01", ERR_MISSING},   /* undefined_file */
+		{"55000", ERR_MISSING},   /* object_not_in_prerequisite_state: what it needs */
 		{"42710", ERR_EXISTS},    /* duplicate_object */
 		{"08", ERR_TRANSIENT},    /* connection exception */
 		{"57P01", ERR_TRANSIENT}, /* admin_shutdown */

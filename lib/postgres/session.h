@@ -48,8 +48,8 @@ const char *session_host(const struct session *); /* host name or socket directo
 const char *session_port(const struct session *);
 
 struct rows; /* a result: text values */
-/* One command, simple protocol.  ERR_DENIED for SQLSTATE 42501/28xxx, ERR_MISSING for 42704/58P01,
- * ERR_EXISTS for 42710, ERR_TRANSIENT when the connection broke, ERR_LIMIT for 53xxx, else
+/* One command, simple protocol.  ERR_DENIED for SQLSTATE 42501/28xxx, ERR_MISSING for
+ * 42704/58P01/55000, ERR_EXISTS for 42710, ERR_TRANSIENT when the connection broke, ERR_LIMIT for 53xxx, else
  * ERR_PEER. */
 enum err session_query(struct session *, const char *sql, struct rows **out,
 		       struct error *why) MUST_CHECK;

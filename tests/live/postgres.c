@@ -14,6 +14,7 @@
  */
 #include "base/text.h"
 #include "postgres/base_backup.h"
+#include "postgres/manifest_upload.h"
 #include "postgres/replication.h"
 #include "postgres/session.h"
 #include "tar/tar.h"
@@ -216,34 +217,32 @@ static void read_archive(struct base_backup *b, struct counts *c)
 }
 
 /* Every file that came is in the manifest and the other way round, by number and by bytes. */
-static void check_manifest(struct base_backup *b, const struct counts *c)
+static void check_manifest(struct base_backup *b, const struct counts *c, struct writer *text)
 {
 	struct error why = {.kind = ERR_NONE};
-	struct writer text;
 	struct bytes data;
 	uint64_t files = 0;
 	uint64_t bytes = 0;
 
-	writer_init(&text, 64 << 20);
 	do {
 		if (base_backup_read_manifest(b, &data, &why) != ERR_NONE)
 			hold(false, "reads the manifest", &why);
-		writer_bytes(&text, data);
+		writer_bytes(text, data);
 	} while (data.len > 0);
-	writer_u8(&text, 0);
-	hold(!text.bad && text.len > 100, "reads the manifest", NULL);
-	for (const char *at = (const char *)text.data; (at = strstr(at, "\"Size\": ")) != NULL;) {
+	writer_u8(text, 0); /* for strstr; not the manifest's */
+	hold(!text->bad && text->len > 100, "reads the manifest", NULL);
+	for (const char *at = (const char *)text->data; (at = strstr(at, "\"Size\": ")) != NULL;) {
 		at += strlen("\"Size\": ");
 		bytes += strtoull(at, NULL, 10);
 		files++;
 	}
-	printf("  manifest: %zu bytes, %" PRIu64 " files of %" PRIu64 " bytes\n", text.len, files,
+	printf("  manifest: %zu bytes, %" PRIu64 " files of %" PRIu64 " bytes\n", text->len, files,
 	       bytes);
 	hold(files == c->files && bytes == c->bytes, "has what the manifest lists", NULL);
-	writer_release(&text);
 }
 
-static void check_backup(const struct env *env, struct session *s, size_t *tablespaces)
+static void check_backup(const struct env *env, struct session *s, size_t *tablespaces,
+			 struct writer *manifest)
 {
 	const struct base_backup_options options = {.label = "it's live",
 						    .fast_checkpoint = true,
@@ -274,7 +273,7 @@ static void check_backup(const struct env *env, struct session *s, size_t *table
 	hold(oid == 0 && c.control_last, "has base.tar and pg_control last", NULL);
 	hold(archives == *tablespaces + 1, "has an archive per tablespace", NULL);
 	hold(c.links == 0, "has no symbolic links", NULL);
-	check_manifest(b, &c);
+	check_manifest(b, &c, manifest);
 	hold(base_backup_end(b, &end, &why) == ERR_NONE, "ends the backup", &why);
 	hold(end.stop.value > base_backup_start(b).value, "stops behind its start", NULL);
 	seconds = (double)(clock_monotonic_us(env->clock) - began_us) / 1e6;
@@ -283,6 +282,41 @@ static void check_backup(const struct env *env, struct session *s, size_t *table
 	       c.files, c.directories, c.bytes, base_backup_size(b), seconds,
 	       (double)c.bytes / 1e6 / seconds, end.checksum_failures ? "yes" : "no",
 	       base_backup_bad_files(b, &(const char *const *){NULL}));
+	base_backup_free(b);
+}
+
+/* A backup on top of the one whose manifest this is; taken back halfway, refused, then whole. */
+static void check_incremental(const struct env *env, struct session *s, struct bytes manifest)
+{
+	const struct base_backup_options options = {
+		.label = "", .fast_checkpoint = true, .incremental = true};
+	struct manifest_upload *u = NULL;
+	struct base_backup *b = NULL;
+	struct error why = {.kind = ERR_NONE};
+	enum err e = manifest_upload_begin(s, &u, &why);
+
+	if (session_server_version(s) < MANIFEST_UPLOAD_VERSION_MIN) {
+		hold(e == ERR_CONFIG, "uploads no manifest to an old server", &why);
+		return;
+	}
+	hold(e == ERR_NONE && manifest_upload_add(u, bytes_of(manifest.data, 10), &why) == ERR_NONE,
+	     "begins to upload a manifest", &why);
+	manifest_upload_free(u);
+	e = base_backup_begin(env, s, &options, &b, &why);
+	hold(e == ERR_MISSING, "is refused an incremental backup without a manifest", &why);
+	hold(manifest_upload_begin(s, &u, &why) == ERR_NONE &&
+		     manifest_upload_add(u, bytes_of("{}", 2), &why) == ERR_NONE &&
+		     manifest_upload_end(u, &why) == ERR_PEER,
+	     "is refused what is no manifest", &why);
+	manifest_upload_free(u);
+	hold(manifest_upload_begin(s, &u, &why) == ERR_NONE &&
+		     manifest_upload_add(u, manifest, &why) == ERR_NONE &&
+		     manifest_upload_end(u, &why) == ERR_NONE,
+	     "uploads a manifest", &why);
+	manifest_upload_free(u);
+	e = base_backup_begin(env, s, &options, &b, &why);
+	hold(e == ERR_NONE || e == ERR_MISSING, "asks for an incremental backup", &why);
+	printf("  %s\n", e == ERR_NONE ? "it begins" : why.text);
 	base_backup_free(b);
 }
 
@@ -339,6 +373,7 @@ static void check_damaged(const struct env *env, const char *conninfo)
 	const char *const *paths = NULL;
 	struct base_backup *b = NULL;
 	struct base_backup_end end;
+	struct writer manifest;
 	struct system_identity identity;
 	struct counts c = {.files = 0};
 	struct error why = {.kind = ERR_NONE};
@@ -348,7 +383,9 @@ static void check_damaged(const struct env *env, const char *conninfo)
 	hold(base_backup_begin(env, s, &options, &b, &why) == ERR_NONE, "begins a backup", &why);
 	while (base_backup_next_archive(b, &oid, &why) == ERR_NONE)
 		read_archive(b, &c);
-	check_manifest(b, &c);
+	writer_init(&manifest, 64 << 20);
+	check_manifest(b, &c, &manifest);
+	writer_release(&manifest);
 	hold(base_backup_end(b, &end, &why) == ERR_NONE, "ends the backup", &why);
 	n = base_backup_bad_files(b, &paths);
 	for (size_t i = 0; i < n; i++)
@@ -403,6 +440,7 @@ int main(int argc, char **argv)
 	struct system_identity identity;
 	uint32_t segment = 0;
 	size_t tablespaces = 0;
+	struct writer manifest;
 	struct session *sql;
 	struct session *walsender;
 
@@ -431,7 +469,10 @@ int main(int argc, char **argv)
 	check_stream(&env, walsender, sql, &identity, segment);
 	session_close(walsender);
 	walsender = open_session(&env, argv[1], SESSION_REPLICATION);
-	check_backup(&env, walsender, &tablespaces);
+	writer_init(&manifest, 64 << 20);
+	check_backup(&env, walsender, &tablespaces, &manifest);
+	check_incremental(&env, walsender, bytes_of(manifest.data, manifest.len - 1));
+	writer_release(&manifest);
 	session_close(walsender);
 	session_close(sql);
 	check_cancel(&env, argv[1]);

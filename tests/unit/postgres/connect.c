@@ -252,6 +252,7 @@ Test(refusal, kinds_of_commands_follow_the_contract)
 	cr_expect_eq(refusal_kind("28000"), ERR_DENIED);
 	cr_expect_eq(refusal_kind("42704"), ERR_MISSING);
 	cr_expect_eq(refusal_kind("58P01"), ERR_MISSING);
+	cr_expect_eq(refusal_kind("55000"), ERR_MISSING);
 	cr_expect_eq(refusal_kind("42710"), ERR_EXISTS);
 	cr_expect_eq(refusal_kind("53400"), ERR_LIMIT);
 	cr_expect_eq(refusal_kind("57P01"), ERR_TRANSIENT);
