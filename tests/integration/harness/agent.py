@@ -4,6 +4,9 @@ import json
 import os
 import re
 import subprocess
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 from .postgres import bindir, clean_environment
@@ -103,6 +106,21 @@ class Agent:
             wanted = [expect] if isinstance(expect, int) else list(expect)
             assert result.code in wanted, f"expected exit {wanted}; {result}"
         return result
+
+    def measured(self, *args, timeout=180):
+        """As run() for a success: (result, seconds, peak of resident memory in bytes)."""
+        began = time.monotonic()
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            child = self.popen(*args, stdout=out, stderr=err)
+            guard = threading.Timer(timeout * PATIENCE, child.kill)
+            guard.start()
+            _, status, usage = os.wait4(child.pid, 0)
+            guard.cancel()
+            child.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0), err.seek(0)
+            result = Result(child.args, child.returncode, out.read(), err.read())
+        assert result.code == 0, str(result)
+        return result, time.monotonic() - began, usage.ru_maxrss << 10
 
     def json(self, *args, expect=0, **kwargs):
         """As run(), with the JSON document as the answer."""

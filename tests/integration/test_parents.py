@@ -1,0 +1,141 @@
+"""Which backup is the parent where there is more than one history, and files beyond a segment."""
+
+import pytest
+
+from harness import judges
+from harness.postgres import Postgres, run, write_settings
+from harness.restored import forget, restored_whole
+from harness.wait import until
+
+PAGE = 8192
+NOISE = 128 * PAGE
+
+# The oldest server, whose backups are read as a stream, and the newest, which sends what changed.
+pytestmark = pytest.mark.only(15, 18)
+
+
+def protected(lab, major, **settings):
+    if major >= 17:
+        settings["summarize_wal"] = "on"
+    return lab.protected(major, scale=1, autovacuum="off", **settings)
+
+
+def standby_of(lab, primary):
+    """A standby that streams from it, made of its directory while it was down."""
+    data, sockets, port = lab.place("d"), lab.place("s"), lab.port()
+    primary.stop()
+    run(["cp", "-a", primary.data, data])
+    primary.start()
+    sockets.mkdir()
+    write_settings(data / "postgresql.conf", {
+        "unix_socket_directories": sockets, "port": port, "hot_standby": "on",
+        "primary_conninfo": f"host={primary.sockets} port={primary.port} user=postgres"})
+    (data / "standby.signal").touch()
+    made = Postgres(primary.major, data, sockets, port)
+    lab.servers.append(made)
+    return made.start()
+
+
+def move_agent(agent, server):
+    """From now on the agent's cluster is that server."""
+    agent.server = server
+    agent.cluster["conninfo"] = server.conninfo
+    agent.write_config()
+
+
+def test_a_promotion_between_two_backups(lab, major):
+    """The new primary's parent is the last backup before the fork, not the newest of all."""
+    old, agent = protected(lab, major)
+    first, first_rows = agent.backup(), judges.fingerprint(old)
+    standby = standby_of(lab, old)
+    old.sql("CREATE TABLE before_the_fork AS SELECT generate_series(1, 1000) AS i")
+    old.archive_all()
+    until("the standby to have it all", lambda: standby.sql(
+        f"SELECT pg_last_wal_replay_lsn() >= '{old.lsn()}'") == "t")
+    standby.pg_ctl("-w", "promote")
+    old.sql("CREATE TABLE lost AS SELECT generate_series(1, 5000) AS i")
+    lost, lost_rows = agent.backup(), judges.fingerprint(old)
+    assert lost["parent"] == first["id"] and lost["timeline"] == 1
+    old.stop()
+
+    move_agent(agent, standby)
+    standby.sql("UPDATE noise SET a = md5(a) WHERE id % 500 = 0")
+    rows = judges.fingerprint(standby)
+    child = agent.backup()
+    assert child["timeline"] == 2
+    assert child["parent"] == first["id"]
+    assert child["bytes_new"] < child["bytes_cluster"] // 2
+    grandchild = agent.backup()
+    assert grandchild["parent"] == child["id"]
+    assert grandchild["bytes_new"] < NOISE
+    for backup, known in ((first, first_rows), (lost, lost_rows), (child, rows),
+                          (grandchild, rows)):
+        clone = restored_whole(lab, standby, agent, backup, known)
+        judges.amcheck(clone)
+        forget(lab, clone)
+    agent.run("verify", "--all")
+
+
+def test_another_system_under_the_name_has_no_parent(lab, major):
+    """As after pg_upgrade: a new system identifier; the old backups stay what they were."""
+    old, agent = protected(lab, major)
+    first, first_rows = agent.backup(), judges.fingerprint(old)
+    old.archive_all()
+    old.stop()
+    new = lab.server(18, fresh=True, autovacuum="off", summarize_wal="on")
+    new.sql("CREATE TABLE made_here AS SELECT generate_series(1, 1000) AS i")
+    move_agent(agent, new)
+    before = agent.objects()
+    done = agent.run("backup", "--checkpoint", "fast", expect=(1, 2))
+    assert "init --upgrade" in done.err, done
+    assert agent.objects() == before
+    agent.run("init", "--upgrade", "--yes")
+    new.set(archive_command=agent.archive_command())
+    rows = judges.fingerprint(new)
+    second = agent.backup()
+    assert str(second["system_identifier"]) == new.system_identifier()
+    assert second["type"] == "full" and second["parent"] is None
+    assert second["bytes_new"] > 15 << 20, "all of it"
+    third = agent.backup()
+    assert third["parent"] == second["id"] and third["bytes_new"] < NOISE
+    assert {b["id"] for b in agent.backups()} == {first["id"], second["id"], third["id"]}
+    forget(lab, restored_whole(lab, new, agent, third, rows))
+    agent.server = old  # its programs are the ones that restore looks for
+    forget(lab, restored_whole(lab, old, agent, first, first_rows))
+    agent.run("verify", "--all")
+
+
+def test_a_relation_grows_past_its_first_segment_and_shrinks_below_it(lab, major):
+    """1 GiB of mostly new pages, as a relation has that was extended and not yet written to."""
+    server, agent = protected(lab, major)
+    server.sql("CREATE TABLE long AS SELECT i, repeat('x', 1000) AS t "
+               "FROM generate_series(1, 1000) i")
+    path = server.data / server.sql("SELECT pg_relation_filepath('long')")
+    server.stop()
+    with open(path, "r+b") as relation:
+        relation.truncate((1 << 30) - 4 * PAGE)
+    server.start()
+    second = path.with_name(f"{path.name}.1")
+    history = []
+
+    def remember():
+        rows = judges.fingerprint(server)
+        history.append((agent.backup(), rows))
+        return history[-1][0]
+
+    remember()
+    before = server.sql("SELECT pg_relation_size('long')")
+    server.sql("INSERT INTO long SELECT i, repeat('y', 1000) FROM generate_series(1, 2000) i")
+    server.sql("CHECKPOINT")
+    assert second.stat().st_size > 0, f"no second segment behind {before} bytes"
+    grown = remember()
+    assert second.stat().st_size < grown["bytes_new"] < 2000 * 1200 + NOISE
+    server.sql("DELETE FROM long WHERE t LIKE 'y%'")
+    server.sql("VACUUM (TRUNCATE) long")
+    server.sql("CHECKPOINT")
+    assert not second.exists() or second.stat().st_size == 0
+    shrunk = remember()
+    assert shrunk["bytes_new"] < 1000 * 1200 + 2 * NOISE
+    for backup, rows in history:
+        clone = restored_whole(lab, server, agent, backup, rows)
+        forget(lab, clone)
