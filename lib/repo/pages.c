@@ -73,77 +73,22 @@ const struct page_set *page_source_damaged(const struct page_source *s)
 	return &s->damaged;
 }
 
-/* The absolute reference of shard `index` of a file. */
-static enum err find_shard(const struct page_source *s, const struct file_record *file,
-			   uint32_t index, struct shard_ref *out, struct error *why)
-{
-	struct file_shard_ref ref;
-
-	if (index >= file->shards)
-		return error_set(why, ERR_CORRUPT, "the file has no shard %" PRIu32, index);
-	file_shard_ref_decode(file->shard_refs + (size_t)index * 32, &ref);
-	if (ref.pack >= s->manifest->packs)
-		return error_set(why, ERR_CORRUPT, "a shard lies in a pack that is not listed");
-	*out = (struct shard_ref){
-		.frame = {.pack = s->manifest->pack[ref.pack].id,
-			  .ordinal = ref.place.ordinal,
-			  .offset = ref.place.offset,
-			  .stored_len = ref.place.stored_len,
-			  .plain_len = ref.place.plain_len},
-		.offset = ref.offset,
-		.len = ref.len,
-	};
-	return ERR_NONE;
-}
-
-/* The encoded shard at `ref`, borrowed. */
-static enum err shard_bytes(struct page_source *s, const struct shard_ref *ref, struct bytes *out,
-			    struct error *why)
-{
-	struct bytes plain;
-	enum err e = frames_get(&s->shards, &ref->frame, &plain, why);
-
-	if (e != ERR_NONE)
-		return e;
-	if (ref->offset > plain.len || ref->len > plain.len - ref->offset)
-		return error_set(why, ERR_CORRUPT, "a shard lies outside its frame");
-	*out = bytes_of(plain.data + ref->offset, ref->len);
-	return ERR_NONE;
-}
-
-/* Decodes the shard at `ref`, over its base when it is a patch. */
-static enum err load_shard(struct page_source *s, const struct shard_ref *ref, struct error *why)
-{
-	struct shard_ref base;
-	struct bytes in;
-	bool is_patch;
-	enum err e = shard_bytes(s, ref, &in, why);
-
-	if (e == ERR_NONE)
-		e = shard_patch_base(in, &is_patch, &base, why);
-	if (e != ERR_NONE || !is_patch)
-		return e != ERR_NONE ? e : shard_decode(in, s->shard, why);
-	e = shard_bytes(s, &base, &in, why);
-	if (e == ERR_NONE)
-		e = shard_decode(in, s->shard, why);
-	if (e == ERR_NONE)
-		e = shard_bytes(s, ref, &in, why);
-	if (e == ERR_NONE)
-		e = shard_decode_patch(in, s->shard, why);
-	return e;
-}
-
 enum err page_source_map(struct page_source *s, const struct file_record *file, uint32_t index,
 			 const struct shard **out, struct error *why)
 {
 	uint64_t offset = (uint64_t)index * SHARD_FILE_BYTES;
 	uint64_t expected =
 		file->size - offset < SHARD_FILE_BYTES ? file->size - offset : SHARD_FILE_BYTES;
-	struct shard_ref ref;
-	enum err e = find_shard(s, file, index, &ref, why);
+	struct shard_ref ref, base;
+	enum err e =
+		index < file->shards
+			? shard_ref_resolve(s->manifest,
+					    file->shard_refs + (size_t)index * FILE_SHARD_REF_BYTES,
+					    &ref, why)
+			: error_set(why, ERR_CORRUPT, "the file has no shard %" PRIu32, index);
 
 	if (e == ERR_NONE)
-		e = load_shard(s, &ref, why);
+		e = shard_load(&s->shards, &ref, s->shard, &base, why);
 	if (e == ERR_NONE && shard_file_bytes(s->shard) != expected)
 		e = error_set(why, ERR_CORRUPT, "a shard maps another number of bytes");
 	if (e != ERR_NONE) {

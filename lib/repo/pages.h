@@ -18,9 +18,11 @@ enum {
 	PAGES_READ_MAX = 1 << 20,  /* bytes of one read */
 	PAGES_GAP_MAX = 64 << 10,  /* bytes between two frames that are read along */
 	PAGES_RUN_BYTES = 1 << 20, /* of a run that is visited before it has ended */
-	PAGES_FRAMES_KEPT = 4,     /* of pages, and as many of shards */
+	PAGES_FRAMES_KEPT = 4,     /* of pages */
+	/* Of shards: neighbours may be unchanged since as many different backups. */
+	PAGES_SHARD_FRAMES_KEPT = 16,
 	/* Of one source: the window, which only large files fill, a read, what is kept, the map. */
-	PAGES_MEMORY_MAX = SHARD_FILE_BYTES + (4 << 20)
+	PAGES_MEMORY_MAX = SHARD_FILE_BYTES + (8 << 20)
 };
 
 /* Pages of one shard. */

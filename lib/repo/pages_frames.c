@@ -9,6 +9,7 @@ enum err frames_init(struct frames *f, const struct cluster *cluster, enum frame
 		     struct error *why)
 {
 	*f = (struct frames){.cluster = cluster, .class = class};
+	f->keep = class == FRAME_SHARD ? PAGES_SHARD_FRAMES_KEPT : PAGES_FRAMES_KEPT;
 	f->raw = malloc(PAGES_READ_MAX);
 	if (f->raw == NULL)
 		return error_set(why, ERR_MEMORY, "reading pages: out of memory");
@@ -17,15 +18,10 @@ enum err frames_init(struct frames *f, const struct cluster *cluster, enum frame
 
 void frames_release(struct frames *f)
 {
-	for (size_t i = 0; i < PAGES_FRAMES_KEPT; i++)
+	for (size_t i = 0; i < f->keep; i++)
 		free(f->kept[i].room);
 	object_reader_free(f->reader);
 	free(f->raw);
-}
-
-bool pack_is_same(const struct pack_id *a, const struct pack_id *b)
-{
-	return a->seq == b->seq && memcmp(a->attempt.id, b->attempt.id, ATTEMPT_BYTES) == 0;
 }
 
 uint64_t frame_stored_bytes(const struct frame_ref *ref)
@@ -43,11 +39,11 @@ enum err frame_check(const struct frame_ref *ref, struct error *why)
 
 static struct kept_frame *find(struct frames *f, const struct frame_ref *ref)
 {
-	for (size_t i = 0; i < PAGES_FRAMES_KEPT; i++) {
+	for (size_t i = 0; i < f->keep; i++) {
 		struct kept_frame *k = &f->kept[i];
 
 		if (k->used_at > 0 && k->ordinal == ref->ordinal &&
-		    k->plain.len == ref->plain_len && pack_is_same(&k->pack, &ref->pack))
+		    k->plain.len == ref->plain_len && pack_id_same(&k->pack, &ref->pack))
 			return k;
 	}
 	return NULL;
@@ -113,7 +109,7 @@ static struct kept_frame *give_up(struct frames *f, size_t len)
 {
 	struct kept_frame *k = &f->kept[0];
 
-	for (size_t i = 1; i < PAGES_FRAMES_KEPT; i++)
+	for (size_t i = 1; i < f->keep; i++)
 		if (f->kept[i].used_at < k->used_at)
 			k = &f->kept[i];
 	k->used_at = 0;

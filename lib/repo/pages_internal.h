@@ -21,14 +21,14 @@ struct frames {
 	struct object_reader *reader;
 	uint8_t *raw; /* PAGES_READ_MAX; as stored */
 	uint64_t uses, fetched, reads, opened;
-	struct kept_frame kept[PAGES_FRAMES_KEPT];
+	size_t keep; /* how many of `kept` are used */
+	struct kept_frame kept[PAGES_SHARD_FRAMES_KEPT];
 };
 
 enum err frames_init(struct frames *, const struct cluster *, enum frame_class,
 		     struct error *why) MUST_CHECK;
 void frames_release(struct frames *); /* zeros are fine */
 
-bool pack_is_same(const struct pack_id *, const struct pack_id *);
 /* Bytes of the frame in the store. */
 uint64_t frame_stored_bytes(const struct frame_ref *);
 /* A map's word is not taken for it that a frame can lie where it says. */
@@ -45,12 +45,24 @@ enum err frames_read(struct frames *, const struct pack_id *, uint64_t offset, u
 /* Decodes the frame at `at` in `raw` into `out`, which has room for its plain length. */
 enum err frames_decode(struct frames *, const struct frame_ref *, uint64_t at, uint8_t *out,
 		       struct error *why) MUST_CHECK;
-/* The same, and keeps it; borrowed until it is given up, PAGES_FRAMES_KEPT frames later. */
+/* The same, and keeps it; borrowed until it is given up, `keep` frames later. */
 enum err frames_decode_kept(struct frames *, const struct frame_ref *, uint64_t at,
 			    struct bytes *plain, struct error *why) MUST_CHECK;
 /* All of it for one frame: found, or opened, read, decoded and kept. */
 enum err frames_get(struct frames *, const struct frame_ref *, struct bytes *plain,
 		    struct error *why) MUST_CHECK;
+
+/* ---- shards, pages_shards.c ---- */
+
+/* A reference as a file record holds it; ERR_CORRUPT: its pack is not in the table. */
+enum err shard_ref_resolve(const struct manifest *, const uint8_t *stored, struct shard_ref *out,
+			   struct error *why) MUST_CHECK;
+/* The shard at `ref`, a patch over its base; `base` gets the place of the whole shard it rests on, which
+ * is `ref` itself where that is whole.  After a failure `out` is void. */
+enum err shard_load(struct frames *, const struct shard_ref *ref, struct shard *out,
+		    struct shard_ref *base, struct error *why) MUST_CHECK;
+enum err shard_load_whole(struct frames *, const struct shard_ref *ref, struct shard *out,
+			  struct error *why) MUST_CHECK;
 
 /* ---- the window, pages_window.c ---- */
 

@@ -151,7 +151,7 @@ static uint32_t group_from(const struct page_source *s, uint32_t from, uint64_t 
 
 		if (to < end)
 			to = end;
-		if (!pack_is_same(&ref->pack, &order[from]->pack) ||
+		if (!pack_id_same(&ref->pack, &order[from]->pack) ||
 		    ref->offset > end + PAGES_GAP_MAX || to - start > PAGES_READ_MAX)
 			break;
 		end = to;
@@ -232,7 +232,7 @@ static enum err take_group(struct page_source *s, uint32_t from, uint32_t *n, ui
 static void mark_pack(struct page_source *s, const struct pack_id *pack)
 {
 	for (uint32_t i = 0; i < s->plan.frames; i++)
-		if (pack_is_same(&s->plan.order[i]->pack, pack))
+		if (pack_id_same(&s->plan.order[i]->pack, pack))
 			mark_damaged(s, s->plan.order[i]);
 }
 

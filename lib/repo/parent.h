@@ -57,9 +57,8 @@ struct parent_origin {
 	struct shard_ref base; /* the whole shard it rests on: `at` itself, or the patch's base */
 };
 
-/* For one thread: keys of packs, and the shard frames read last (PARENT_FRAMES_KEPT of at most
- * 256 KiB), since neighbouring files share frames. */
-enum { PARENT_FRAMES_KEPT = 16 };
+/* For one thread: keys of packs, and the shard frames read last (16 of at most 256 KiB), since
+ * neighbouring files share frames. */
 struct parent_reader;
 enum err parent_reader_new(const struct parent_map *, struct parent_reader **out,
 			   struct error *why) MUST_CHECK;

@@ -3,13 +3,13 @@
  * A table sorted by hash: 24 bytes a file, 32 for each shard, so that a million small files take
  * 56 MB.  Shards are read as files stream by, in any order.
  */
-#include "repo/pack.h"
+#include "repo/pages_internal.h"
 #include "repo/parent.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SHARD_REF_BYTES = FILE_SHARD_REF_BYTES, RECORD_BYTES_MIN = 38 /* of the file table */ };
+enum { RECORD_BYTES_MIN = 38 /* of the file table */ };
 
 struct entry {
 	uint64_t hash;
@@ -23,7 +23,7 @@ struct parent_map {
 	struct manifest *manifest;
 	struct entry *file; /* ascending by hash */
 	size_t files, files_max;
-	uint8_t *ref; /* SHARD_REF_BYTES each */
+	uint8_t *ref; /* FILE_SHARD_REF_BYTES each */
 	size_t refs, refs_max;
 };
 
@@ -58,15 +58,15 @@ static enum err add_file(struct parent_map *m, const struct file_record *f, stru
 	if (m->refs + f->shards > UINT32_MAX)
 		return error_set(why, ERR_LIMIT, "the parent's map has too many shards");
 	if (!reserve((void **)&m->file, m->files, 1, &m->files_max, sizeof(*m->file)) ||
-	    !reserve((void **)&m->ref, m->refs, f->shards, &m->refs_max, SHARD_REF_BYTES))
+	    !reserve((void **)&m->ref, m->refs, f->shards, &m->refs_max, FILE_SHARD_REF_BYTES))
 		return no_memory(why);
 	m->file[m->files++] = (struct entry){.hash = bytes_hash(f->path),
 					     .size = f->size,
 					     .crc = f->crc,
 					     .first = (uint32_t)m->refs};
 	if (f->shards > 0)
-		memcpy(m->ref + m->refs * SHARD_REF_BYTES, f->shard_refs,
-		       (size_t)f->shards * SHARD_REF_BYTES);
+		memcpy(m->ref + m->refs * FILE_SHARD_REF_BYTES, f->shard_refs,
+		       (size_t)f->shards * FILE_SHARD_REF_BYTES);
 	m->refs += f->shards;
 	return ERR_NONE;
 }
@@ -162,25 +162,14 @@ bool parent_map_find(const struct parent_map *m, struct bytes path, struct paren
 		.size = file->size,
 		.crc = file->crc,
 		.shards = (uint32_t)shards_of(file->size),
-		.shard_refs = m->ref + (size_t)file->first * SHARD_REF_BYTES,
+		.shard_refs = m->ref + (size_t)file->first * FILE_SHARD_REF_BYTES,
 	};
 	return true;
 }
 
-/* A shard frame that was read. */
-struct kept {
-	struct pack_id pack;
-	uint32_t ordinal;
-	uint8_t *plain; /* FRAME_SECTION_MAX; NULL = never used */
-	size_t len;
-	uint64_t used_at; /* the lowest is given up first; 0 = holds nothing */
-};
-
 struct parent_reader {
 	const struct parent_map *map;
-	struct object_reader *objects;
-	struct kept kept[PARENT_FRAMES_KEPT];
-	uint64_t uses;
+	struct frames frames;
 };
 
 enum err parent_reader_new(const struct parent_map *map, struct parent_reader **out,
@@ -192,7 +181,7 @@ enum err parent_reader_new(const struct parent_map *map, struct parent_reader **
 	if (r == NULL)
 		return no_memory(why);
 	r->map = map;
-	e = object_reader_new(map->cluster->repository, &r->objects, why);
+	e = frames_init(&r->frames, map->cluster, FRAME_SHARD, why);
 	if (e != ERR_NONE) {
 		parent_reader_free(r);
 		return e;
@@ -205,92 +194,8 @@ void parent_reader_free(struct parent_reader *r)
 {
 	if (r == NULL)
 		return;
-	object_reader_free(r->objects);
-	for (size_t i = 0; i < PARENT_FRAMES_KEPT; i++)
-		free(r->kept[i].plain);
+	frames_release(&r->frames);
 	free(r);
-}
-
-static enum err read_frame(struct parent_reader *r, const struct frame_ref *ref, struct kept *to,
-			   struct error *why)
-{
-	struct frame_place place = {.ordinal = ref->ordinal,
-				    .offset = ref->offset,
-				    .stored_len = ref->stored_len,
-				    .plain_len = ref->plain_len};
-	char key[STORE_KEY_MAX];
-	struct bytes plain;
-	enum err e;
-
-	to->used_at = 0;
-	if (to->plain == NULL)
-		to->plain = malloc(FRAME_SECTION_MAX);
-	if (to->plain == NULL)
-		return no_memory(why);
-	pack_key(r->map->cluster, &ref->pack, key);
-	e = object_open(r->objects, key, OBJECT_PACK, why);
-	if (e == ERR_NONE)
-		e = object_frame(r->objects, FRAME_SHARD, &place, &plain, why);
-	if (e == ERR_MISSING) /* a map names it, so its absence is damage */
-		e = error_set(why, ERR_CORRUPT, "pack %s is gone", key);
-	if (e == ERR_NONE && plain.len > FRAME_SECTION_MAX)
-		e = error_set(why, ERR_CORRUPT, "pack %s: a frame of shards is too long", key);
-	if (e != ERR_NONE)
-		return e;
-	memcpy(to->plain, plain.data, plain.len);
-	to->len = plain.len;
-	to->pack = ref->pack;
-	to->ordinal = ref->ordinal;
-	return ERR_NONE;
-}
-
-/* The encoded shard at `ref`; borrowed until PARENT_FRAMES_KEPT others were read. */
-static enum err shard_bytes(struct parent_reader *r, const struct shard_ref *ref, struct bytes *out,
-			    struct error *why)
-{
-	struct kept *found = NULL, *oldest = &r->kept[0];
-	enum err e = ERR_NONE;
-
-	for (size_t i = 0; i < PARENT_FRAMES_KEPT && found == NULL; i++) {
-		struct kept *k = &r->kept[i];
-
-		if (k->used_at != 0 && k->ordinal == ref->frame.ordinal &&
-		    pack_id_same(&k->pack, &ref->frame.pack))
-			found = k;
-		if (k->used_at < oldest->used_at)
-			oldest = k;
-	}
-	if (found == NULL) {
-		found = oldest;
-		e = read_frame(r, &ref->frame, found, why);
-	}
-	if (e != ERR_NONE)
-		return e;
-	found->used_at = ++r->uses;
-	if (ref->offset > found->len || ref->len > found->len - ref->offset)
-		return error_set(why, ERR_CORRUPT, "a shard lies outside its frame");
-	*out = bytes_of(found->plain + ref->offset, ref->len);
-	return ERR_NONE;
-}
-
-static enum err find_shard(const struct parent_map *m, const struct parent_file *file,
-			   uint32_t index, struct shard_ref *out, struct error *why)
-{
-	struct file_shard_ref ref;
-
-	file_shard_ref_decode(file->shard_refs + (size_t)index * SHARD_REF_BYTES, &ref);
-	if (ref.pack >= m->manifest->packs)
-		return error_set(why, ERR_CORRUPT, "a shard lies in a pack that is not listed");
-	*out = (struct shard_ref){
-		.frame = {.pack = m->manifest->pack[ref.pack].id,
-			  .ordinal = ref.place.ordinal,
-			  .offset = ref.place.offset,
-			  .stored_len = ref.place.stored_len,
-			  .plain_len = ref.place.plain_len},
-		.offset = ref.offset,
-		.len = ref.len,
-	};
-	return ERR_NONE;
 }
 
 /* Everything a child would take over must be in the parent's pack table. */
@@ -306,25 +211,9 @@ static enum err check_packs(const struct parent_map *m, const struct shard *shar
 		      : error_set(why, ERR_CORRUPT, "a shard names a pack that is not listed");
 }
 
-static enum err decode(struct parent_reader *r, struct shard *out, struct parent_origin *origin,
-		       struct error *why)
+static bool same_place(const struct shard_ref *a, const struct shard_ref *b)
 {
-	struct bytes in;
-	enum err e = shard_bytes(r, &origin->at, &in, why);
-
-	origin->base = origin->at;
-	if (e == ERR_NONE)
-		e = shard_patch_base(in, &origin->is_patch, &origin->base, why);
-	if (e != ERR_NONE)
-		return e;
-	if (!origin->is_patch)
-		return shard_decode(in, out, why);
-	e = parent_reader_base(r, origin, out, why);
-	if (e == ERR_NONE)
-		e = shard_bytes(r, &origin->at, &in, why);
-	if (e == ERR_NONE)
-		e = shard_decode_patch(in, out, why);
-	return e;
+	return a->offset == b->offset && frame_ref_same(&a->frame, &b->frame);
 }
 
 enum err parent_reader_shard(struct parent_reader *r, const struct parent_file *file,
@@ -334,25 +223,26 @@ enum err parent_reader_shard(struct parent_reader *r, const struct parent_file *
 	uint64_t left = file->size - (uint64_t)index * SHARD_FILE_BYTES;
 	uint64_t expected = left < SHARD_FILE_BYTES ? left : SHARD_FILE_BYTES;
 	struct parent_origin o;
-	enum err e = find_shard(r->map, file, index, &o.at, why);
+	enum err e = shard_ref_resolve(r->map->manifest,
+				       file->shard_refs + (size_t)index * FILE_SHARD_REF_BYTES,
+				       &o.at, why);
 
 	if (e == ERR_NONE)
-		e = decode(r, out, &o, why);
+		e = shard_load(&r->frames, &o.at, out, &o.base, why);
 	if (e == ERR_NONE)
 		e = check_packs(r->map, out, &o, why);
 	if (e == ERR_NONE && shard_file_bytes(out) != expected)
 		e = error_set(why, ERR_CORRUPT, "a shard maps %" PRIu64 " bytes of %" PRIu64,
 			      shard_file_bytes(out), expected);
-	if (e == ERR_NONE)
-		*origin = o;
-	return e;
+	if (e != ERR_NONE)
+		return e;
+	o.is_patch = !same_place(&o.at, &o.base);
+	*origin = o;
+	return ERR_NONE;
 }
 
 enum err parent_reader_base(struct parent_reader *r, const struct parent_origin *origin,
 			    struct shard *out, struct error *why)
 {
-	struct bytes in;
-	enum err e = shard_bytes(r, &origin->base, &in, why);
-
-	return e != ERR_NONE ? e : shard_decode(in, out, why);
+	return shard_load_whole(&r->frames, &origin->base, out, why);
 }
