@@ -118,12 +118,14 @@ static void say_result(struct restoring *r)
 {
 	struct report *report = &r->agent->report;
 	const struct restore_result *result = &r->result;
-	char size[TEXT_SIZE_MAX], took[TEXT_DURATION_MAX];
+	char size[TEXT_SIZE_MAX], reused[TEXT_SIZE_MAX], took[TEXT_DURATION_MAX];
 
 	progress_erase(&r->agent->progress);
 	text_of_size(result->bytes_written, size);
 	text_of_duration(result->duration_us, took);
-	report_text(report, "restored %s in %" PRIu64 " files to %s, %s\n", size, result->files,
+	text_of_size(result->bytes_reused, reused);
+	report_text(report, "restored %s%s%s in %" PRIu64 " files to %s, %s\n", size,
+		    r->plan.delta ? ", reused " : "", r->plan.delta ? reused : "", result->files,
 		    r->asked.directory, took);
 	if (result->outside_configuration)
 		report_text(report,

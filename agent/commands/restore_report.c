@@ -84,6 +84,8 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "target", target_json(request, plan));
 	report_put(object, "wal", wal_json(plan));
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
+	report_put(object, "delta", json_boolean(plan->delta));
+	report_put(object, "bytes_present", report_json_u64(plan->bytes_present));
 	report_put(object, "bytes_free", report_json_u64(plan->bytes_free));
 	report_put(object, "estimated_seconds",
 		   plan->estimated_seconds < 0 ? json_null() : json_real(plan->estimated_seconds));
@@ -168,11 +170,20 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 	text_of_size(plan->bytes_to_write, size);
 	text_of_size(plan->bytes_free, space);
 	if (plan->bytes_to_write > 0) /* else no backup was found, and nothing was looked at */
-		report_text(r, "  writes      %s; free there: %s\n", size, space);
+		report_text(r, "  writes      %s%s; free there: %s\n",
+			    plan->delta ? "at most " : "", size, space);
 	report_text(r, "  then        %s\n", action_text(plan->action));
-	if (plan->resumes)
+	if (plan->delta) {
+		text_of_size(plan->bytes_present, size);
+		report_text(r,
+			    "  delta       %s lie there: every page is compared, what differs is "
+			    "fetched and\n"
+			    "              written, and what the backup does not have is removed\n",
+			    size);
+	} else if (plan->resumes) {
 		report_text(r, "  note        the directory holds an interrupted restore of this "
 			       "backup, which is begun anew\n");
+	}
 }
 
 void restore_verdict_text(struct report *r, const struct restore_plan *plan)

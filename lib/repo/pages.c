@@ -111,6 +111,26 @@ enum err page_source_visit(struct page_source *s, const struct page_set *wanted,
 	return window_fill(s, why);
 }
 
+enum err page_source_same(struct page_source *s, uint32_t page, struct bytes content, bool *same,
+			  struct error *why)
+{
+	const struct page_entry *entry = &s->shard->page[page];
+	uint8_t tag[CRYPTO_TAG_BYTES];
+	enum err e;
+
+	*same = false;
+	if (content.len != page_len(s->shard, page))
+		return ERR_NONE;
+	if (entry->zero) {
+		*same = bytes_are_zero(content);
+		return ERR_NONE;
+	}
+	e = page_tag(s->tagger, content, tag, why);
+	if (e == ERR_NONE)
+		*same = crypto_same(tag, entry->tag, sizeof(tag));
+	return e;
+}
+
 uint32_t page_map_crc(const struct shard *shard)
 {
 	static const uint8_t zeros[MAP_PAGE_BYTES];

@@ -64,6 +64,9 @@ enum err page_source_map(struct page_source *, const struct file_record *, uint3
  * Only frames that hold wanted pages are read. */
 enum err page_source_visit(struct page_source *, const struct page_set *wanted, page_visit *,
 			   void *ctx, struct error *why) MUST_CHECK;
+/* Whether `content` is that page of the shard, by its tag; its length counts too. */
+enum err page_source_same(struct page_source *, uint32_t page, struct bytes content, bool *same,
+			  struct error *why) MUST_CHECK;
 /* After ERR_CORRUPT of page_source_visit: the wanted pages that what is damaged holds.  Without them
  * the visit can be tried again. */
 const struct page_set *page_source_damaged(const struct page_source *);

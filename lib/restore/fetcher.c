@@ -57,37 +57,94 @@ static enum err visit_guarded(void *ctx, const struct page_run *run, struct erro
 	return e;
 }
 
-enum err fetcher_shard(struct fetcher *f, const struct file_record *file, uint32_t index,
-		       fetcher_visit *visit, void *ctx, uint32_t *crc, struct error *why)
+/* Which of the family is asked next, and what the first failure was. */
+struct asking {
+	struct fetcher *fetcher;
+	size_t at;
+	struct error first;
+};
+
+static enum err ask(struct asking *a, struct page_source **out, struct error *cause)
 {
-	const struct wal_archive *archive = f->source->archive;
-	struct guarded guarded = {.visit = visit, .ctx = ctx};
-	struct error first = {.kind = ERR_NONE}, cause;
+	struct fetcher *f = a->fetcher;
 
-	for (size_t i = 0; i < archive->count; i++) {
-		enum err e = ERR_NONE;
+	if (f->pages[a->at] == NULL) {
+		enum err e = page_source_new(&f->source->archive->cluster[a->at],
+					     f->source->manifest, &f->pages[a->at], cause);
 
-		if (f->pages[i] == NULL)
-			e = page_source_new(&archive->cluster[i], f->source->manifest, &f->pages[i],
-					    &cause);
+		if (e != ERR_NONE)
+			return e;
+	}
+	*out = f->pages[a->at];
+	return ERR_NONE;
+}
+
+/* True when there is another one to ask. */
+static bool ask_next(struct asking *a, const struct error *cause)
+{
+	if (a->first.kind == ERR_NONE)
+		a->first = *cause;
+	if (++a->at == a->fetcher->source->archive->count)
+		return false;
+	say(a->fetcher->source, cause);
+	return true;
+}
+
+/* What a manifest names and nobody has is damage, not an answer. */
+static enum err nobody_has_it(struct asking *a, struct error *why)
+{
+	if (a->first.kind == ERR_MISSING)
+		a->first.kind = ERR_CORRUPT;
+	if (why != NULL)
+		*why = a->first;
+	return a->first.kind;
+}
+
+enum err fetcher_shard(struct fetcher *f, const struct fetch *fetch, uint32_t *crc,
+		       struct error *why)
+{
+	struct guarded guarded = {.visit = fetch->visit, .ctx = fetch->ctx};
+	struct asking asking = {.fetcher = f, .first = {.kind = ERR_NONE}};
+	struct error cause;
+
+	do {
+		struct page_source *source = NULL;
+		const struct shard *map;
+		enum err e = ask(&asking, &source, &cause);
+
 		if (e == ERR_NONE)
-			e = page_source_shard(f->pages[i], file, index, visit_guarded, &guarded,
-					      crc, &cause);
+			e = page_source_map(source, fetch->file, fetch->index, &map, &cause);
+		if (e == ERR_NONE)
+			e = page_source_visit(source, fetch->wanted, visit_guarded, &guarded,
+					      &cause);
+		if (e == ERR_NONE) {
+			*crc = page_map_crc(map);
+			return ERR_NONE;
+		}
+		if (guarded.failed) {
+			if (why != NULL)
+				*why = cause;
+			return e;
+		}
+	} while (ask_next(&asking, &cause));
+	return nobody_has_it(&asking, why);
+}
+
+enum err fetcher_map(struct fetcher *f, const struct fetch *fetch, struct page_source **source,
+		     const struct shard **map, struct error *why)
+{
+	struct asking asking = {.fetcher = f, .first = {.kind = ERR_NONE}};
+	struct error cause;
+
+	do {
+		enum err e = ask(&asking, source, &cause);
+
+		if (e == ERR_NONE)
+			e = page_source_map(*source, fetch->file, fetch->index, map, &cause);
 		if (e == ERR_NONE)
 			return ERR_NONE;
-		if (first.kind == ERR_NONE || guarded.failed)
-			first = cause;
-		if (guarded.failed)
-			break;
-		if (i + 1 < archive->count)
-			say(f->source, &cause);
-	}
-	/* What a manifest names and nobody has is damage, not an answer. */
-	if (first.kind == ERR_MISSING)
-		first.kind = ERR_CORRUPT;
-	if (why != NULL)
-		*why = first;
-	return first.kind;
+	} while (ask_next(&asking, &cause));
+	return nobody_has_it(&asking, why);
 }
 
 struct into {
@@ -118,9 +175,10 @@ enum err fetcher_file(struct fetcher *f, const struct file_record *file, size_t 
 	else if ((into.data = calloc(1, (size_t)file->size + 1)) == NULL)
 		e = error_set(why, ERR_MEMORY, "out of memory");
 	for (uint32_t i = 0; e == ERR_NONE && i < file->shards; i++) {
+		struct fetch fetch = {.file = file, .index = i, .visit = copy_run, .ctx = &into};
 		uint32_t crc;
 
-		e = fetcher_shard(f, file, i, copy_run, &into, &crc, why);
+		e = fetcher_shard(f, &fetch, &crc, why);
 	}
 	if (e == ERR_NONE && crc32c(bytes_of(into.data, (size_t)file->size)) != file->crc)
 		e = error_set(why, ERR_CORRUPT, "its CRC differs from the file table's");

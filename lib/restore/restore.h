@@ -58,6 +58,7 @@ struct restore_request {
 	bool start;          /* restore_start follows: that it can is part of the plan */
 	/* Where the server's programs may be beside the usual places, as in PATH; NULL = nowhere. */
 	const char *search_path;
+	bool delta;   /* reuse what lies in the directory; see lib/restore/README.md */
 	bool standby; /* leave a standby: not yet, must be false */
 };
 
@@ -94,6 +95,8 @@ struct restore_plan {
 		char from[1024], to[1024];
 	} * tablespace; /* owned */
 	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */
+	bool delta;   /* there is something that is compared and reused: */
+	uint64_t bytes_present; /* of files that lie there, whatever they hold */
 };
 void restore_plan_release(struct restore_plan *);
 

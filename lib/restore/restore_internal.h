@@ -75,11 +75,11 @@ enum err target_check(const struct env *, const struct wal_archive *, const stru
 		      struct error *why) MUST_CHECK;
 enum directory_state {
 	DIRECTORY_ABSENT,
-	DIRECTORY_EMPTY,  /* or a marker of another one and nothing else */
-	DIRECTORY_OURS,   /* holds the marker of an interrupted restore of this backup */
-	DIRECTORY_OTHERS, /* the marker of another one */
-	DIRECTORY_FOREIGN,
-	DIRECTORY_NONE /* there is something else of that name */
+	DIRECTORY_EMPTY,   /* or a marker of another one and nothing else */
+	DIRECTORY_OURS,    /* holds the marker of an interrupted restore of this backup */
+	DIRECTORY_OTHERS,  /* the marker of another one */
+	DIRECTORY_FOREIGN, /* so is what a delta restore has not begun to change */
+	DIRECTORY_NONE     /* there is something else of that name */
 };
 /* `target` is the data directory that the marker of a tablespace must name; NULL for a data directory,
  * which may have been moved since. */
@@ -87,9 +87,28 @@ enum err directory_look(const struct env *, const char *path, const struct attem
 			const char *target, enum directory_state *out,
 			struct error *why) MUST_CHECK;
 enum { MARKER_BYTES_MAX = 8192 };
+/* Its directory is `target`; NULL = any. */
+bool marker_names(struct bytes text, const char *target);
 bool marker_is_ours(struct bytes text, const struct attempt *, const char *target);
+/* Put before pg_control goes: with pg_control there it means nothing. */
+bool marker_is_preparing(struct bytes text);
 /* True when a server seems to run in `path`: process, shared memory or socket of postmaster.pid. */
 bool directory_is_in_use(const struct env *, const char *path, char *how, size_t how_len);
+
+/* ---- delta: what a directory that is not empty may be reused for ---- */
+
+/* NULL when the data directory `dir` may be taken over: it has the pg_control of the backup's cluster, or
+ * a marker of a restore of it.  Else why not, in `text`. */
+enum { DELTA_TEXT_MAX = 256 };
+const char *delta_refuses(const struct env *, int dir, const struct summary *,
+			  char text[DELTA_TEXT_MAX]);
+/* The same for the directory of a tablespace, `place` by its real path: it is linked from the data directory
+ * `dir`, or its marker names that (`target`); and nothing but this version's directory is in it. */
+const char *delta_refuses_place(const struct env *, int dir, const char *target,
+				const struct restore_place *, const struct summary *,
+				char text[DELTA_TEXT_MAX]);
+/* Bytes of all regular files below, as far as they can be looked at. */
+uint64_t delta_bytes_present(const struct env *, int dir);
 
 /* ---- fetcher: reads files of one backup; one thread each ---- */
 
@@ -104,11 +123,22 @@ struct source {
 struct fetcher;
 enum err fetcher_new(const struct source *, struct fetcher **out, struct error *why) MUST_CHECK;
 void fetcher_free(struct fetcher *); /* NULL is fine */
-/* Visits 16 MiB of a file as page_source_shard does.  When a repository fails midway, the next one
- * begins the shard anew: visits may repeat. */
 typedef enum err fetcher_visit(void *ctx, const struct page_run *, struct error *why);
-enum err fetcher_shard(struct fetcher *, const struct file_record *, uint32_t index,
-		       fetcher_visit *, void *ctx, uint32_t *crc, struct error *why) MUST_CHECK;
+struct fetch {
+	const struct file_record *file;
+	uint32_t index;                /* of 16 MiB of it */
+	const struct page_set *wanted; /* NULL = all of them */
+	fetcher_visit *visit;
+	void *ctx;
+};
+/* Visits pages as page_source_visit does; `crc` gets the CRC-32C of the whole shard.  When a repository
+ * fails midway, the next one begins anew: visits may repeat. */
+enum err fetcher_shard(struct fetcher *, const struct fetch *, uint32_t *crc,
+		       struct error *why) MUST_CHECK;
+/* The map of that shard, from the first repository that has it: `source` answers for its pages until the
+ * fetcher is used again.  `visit` and `wanted` mean nothing here. */
+enum err fetcher_map(struct fetcher *, const struct fetch *, struct page_source **source,
+		     const struct shard **map, struct error *why) MUST_CHECK;
 /* A whole small file in new memory with a NUL behind it, its CRC checked; ERR_LIMIT above `max`. */
 enum err fetcher_file(struct fetcher *, const struct file_record *, size_t max, uint8_t **out,
 		      size_t *len, struct error *why) MUST_CHECK;
@@ -155,11 +185,14 @@ struct target {
 		const char *path; /* the plan's */
 	} * place;
 	size_t places;
+	bool reuses; /* what is there is compared, and written over where it differs */
 };
 /* 3: opens or makes the directories, empties what an interrupted run left, puts the markers. */
 enum err target_open(struct target *, const struct env *, const char *directory,
 		     const struct restore_plan *, struct error *why) MUST_CHECK;
 void target_close(struct target *);
+/* 4, of what is reused: removes all that the backup does not have, and what is written anew anyway. */
+enum err target_clean(const struct target *, const struct table *, struct error *why) MUST_CHECK;
 /* The directory and the path in it for a record's path.  ERR_CORRUPT: an unknown tablespace. */
 enum err target_route(const struct target *, struct bytes path, int *dir, char rest[FILE_PATH_MAX],
 		      struct error *why) MUST_CHECK;
@@ -183,7 +216,7 @@ enum err target_remove_markers(const struct target *, const struct restore_plan 
 /* ---- files: the parallel writer ---- */
 
 struct files_totals {
-	uint64_t bytes, files;
+	uint64_t written, reused, files; /* bytes, bytes, number */
 };
 /* 5: nothing is durable afterwards. */
 enum err files_write(const struct source *, const struct table *, const struct target *,

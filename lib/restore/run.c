@@ -259,11 +259,13 @@ static enum err run_control(struct run *r)
 
 static enum err run_write(struct run *r)
 {
-	struct files_totals totals = {.bytes = 0};
+	struct files_totals totals = {.written = 0};
 	enum err e =
 		target_open(&r->target, r->env, r->request->directory, r->plan, r->why); /* 3 */
 
 	r->opened = true;
+	if (e == ERR_NONE && r->target.reuses)
+		e = target_clean(&r->target, &r->table, r->why); /* 4 */
 	if (e == ERR_NONE)
 		e = target_make_dirs(&r->target, &r->table, r->why); /* 4 */
 	if (e == ERR_NONE)
@@ -287,7 +289,8 @@ static enum err run_write(struct run *r)
 		e = run_control(r); /* 9 */
 	if (e == ERR_NONE)
 		e = target_remove_markers(&r->target, r->plan, r->why); /* 10 */
-	r->out->bytes_written = totals.bytes + r->control_len;
+	r->out->bytes_written = totals.written + r->control_len;
+	r->out->bytes_reused = totals.reused;
 	r->out->files = totals.files + 1;
 	return e;
 }

@@ -10,19 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/shm.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum {
-	PID_FILE_BYTES_MAX = 8192,
-	WAL_SLACK_SEGMENTS = 8 /* what recovery keeps in pg_wal at a time, as a rule */
-};
+enum { WAL_SLACK_SEGMENTS = 8 /* what recovery keeps in pg_wal at a time, as a rule */ };
 
 void problem_add(struct restore_plan *plan, const char *code, const char *format, ...)
 {
@@ -49,148 +42,6 @@ void problem_hint(struct restore_plan *plan, const char *format, ...)
 	va_end(args);
 }
 
-struct listing {
-	bool others, marker;
-};
-
-static int see_name(void *ctx, const char *name, mode_t type)
-{
-	struct listing *seen = ctx;
-
-	(void)type;
-	if (strcmp(name, RESTORE_MARKER) == 0)
-		seen->marker = true;
-	else
-		seen->others = true;
-	return 0;
-}
-
-bool marker_is_ours(struct bytes text, const struct attempt *attempt, const char *target)
-{
-	char line[PATH_MAX + 16], id[ATTEMPT_TEXT_MAX];
-	size_t len;
-
-	attempt_to_text(attempt, id);
-	(void)snprintf(line, sizeof(line), "\nattempt %s\n", id);
-	if (memmem(text.data, text.len, line, strlen(line)) == NULL)
-		return false;
-	if (target == NULL)
-		return true;
-	(void)snprintf(line, sizeof(line), "\ndirectory %s\n", target);
-	len = strlen(line);
-	return text.len >= len && memcmp(text.data + text.len - len, line, len) == 0;
-}
-
-enum err directory_look(const struct env *env, const char *path, const struct attempt *attempt,
-			const char *target, enum directory_state *out, struct error *why)
-{
-	char marker[PATH_MAX];
-	struct listing seen = {.others = false};
-	struct stat st;
-	uint8_t *text;
-	size_t len;
-	int answer = env->files->ops->stat(env->files, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &st);
-	enum err e;
-
-	if (answer == -ENOENT) {
-		*out = DIRECTORY_ABSENT;
-		return ERR_NONE;
-	}
-	if (answer < 0)
-		return error_set_os(why, error_kind_of_os(-answer), -answer, "\"%s\"", path);
-	*out = DIRECTORY_NONE;
-	if (!S_ISDIR(st.st_mode))
-		return ERR_NONE;
-	answer = env->files->ops->list(env->files, AT_FDCWD, path, see_name, &seen);
-	if (answer < 0)
-		return error_set_os(why, error_kind_of_os(-answer), -answer, "listing \"%s\"",
-				    path);
-	*out = seen.others ? DIRECTORY_FOREIGN : DIRECTORY_EMPTY;
-	if (!seen.marker ||
-	    snprintf(marker, sizeof(marker), "%s/" RESTORE_MARKER, path) >= (int)sizeof(marker))
-		return ERR_NONE;
-	e = file_read_all(env->files, AT_FDCWD, marker, MARKER_BYTES_MAX, &text, &len, why);
-	if (e != ERR_NONE)
-		return e;
-	/* One that is alone was cut off by a crash, or has nothing left to guard. */
-	*out = marker_is_ours(bytes_of(text, len), attempt, target) ? DIRECTORY_OURS
-	       : seen.others                                        ? DIRECTORY_OTHERS
-								    : DIRECTORY_EMPTY;
-	free(text);
-	return ERR_NONE;
-}
-
-static bool process_lives(const struct env *env, long pid)
-{
-	char path[64], *state;
-	uint8_t *text;
-	size_t len;
-	bool dead = false;
-
-	if (pid <= 1 || (kill((pid_t)pid, 0) != 0 && errno != EPERM))
-		return false;
-	/* A process that nobody waited for is dead, although it can be signalled. */
-	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	if (file_read_all(env->files, AT_FDCWD, path, 4096, &text, &len, NULL) != ERR_NONE)
-		return true;
-	state = strrchr((char *)text, ')');
-	if (state != NULL && state[1] == ' ')
-		dead = state[2] == 'Z' || state[2] == 'X';
-	free(text);
-	return !dead;
-}
-
-static bool socket_answers(const struct env *env, const char *directory, const char *port)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%s",
-			     directory, port);
-	bool answers;
-
-	if (n < 0 || (size_t)n >= sizeof(address.sun_path) || directory[0] != '/')
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	answers = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-	(void)env->files->ops->close(env->files, fd); /* a socket */
-	return answers;
-}
-
-/* postmaster.pid: pid, data directory, start, port, socket directory, addresses, shared memory. */
-bool directory_is_in_use(const struct env *env, const char *path, char *how, size_t how_len)
-{
-	char file[PATH_MAX], *line[8] = {NULL}, *at;
-	struct shmid_ds memory;
-	uint8_t *text;
-	size_t len;
-	bool used = false;
-
-	if (snprintf(file, sizeof(file), "%s/postmaster.pid", path) >= (int)sizeof(file) ||
-	    file_read_all(env->files, AT_FDCWD, file, PID_FILE_BYTES_MAX, &text, &len, NULL) !=
-		    ERR_NONE)
-		return false;
-	at = (char *)text;
-	for (size_t i = 0; i < 8 && at != NULL; i++)
-		line[i] = strsep(&at, "\n");
-	if (line[0] != NULL && process_lives(env, strtol(line[0], NULL, 10))) {
-		(void)snprintf(how, how_len, "process %s of its postmaster.pid is alive", line[0]);
-		used = true;
-	} else if (line[4] != NULL && socket_answers(env, line[4], line[3])) {
-		(void)snprintf(how, how_len, "its socket %s/.s.PGSQL.%s answers", line[4], line[3]);
-		used = true;
-	} else if (line[6] != NULL) {
-		const char *id = strrchr(line[6], ' ');
-
-		used = id != NULL && shmctl((int)strtol(id, NULL, 10), IPC_STAT, &memory) == 0 &&
-		       memory.shm_nattch > 0;
-		if (used)
-			(void)snprintf(how, how_len, "its shared memory %s is attached", id + 1);
-	}
-	free(text);
-	return used;
-}
-
 /* The nearest directory of the path that exists. */
 static void existing_part(const struct env *env, const char *path, char out[PATH_MAX])
 {
@@ -207,51 +58,127 @@ static void existing_part(const struct env *env, const char *path, char out[PATH
 	}
 }
 
-/* `target` is the data directory of a tablespace, NULL for the data directory itself, which is
- * looked at first: whether there is something to resume is its marker's to say. */
-static enum err check_directory(const struct env *env, const char *what, const char *path,
-				const char *target, struct restore_plan *plan, struct error *why)
+/* What is looked at: the data directory, or that of a tablespace. */
+struct looking {
+	const struct env *env;
+	const struct restore_request *request;
+	const char *what, *path;
+	const char *target; /* of a tablespace: the data directory, looked at first */
+	const struct restore_place *place; /* NULL for the data directory */
+	struct restore_plan *plan;
+};
+
+/* Why a delta restore may not reuse it; NULL when it may. */
+static const char *reuse_refused(const struct looking *l, char text[DELTA_TEXT_MAX])
 {
+	const char *path = l->target != NULL ? l->target : l->path, *refused;
+	struct files *files = l->env->files;
+	int dir = files->ops->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	if (dir < 0)
+		return "cannot be opened";
+	refused = l->place == NULL ? delta_refuses(l->env, dir, &l->plan->backup, text)
+				   : delta_refuses_place(l->env, dir, l->target, l->place,
+							 &l->plan->backup, text);
+	if (refused == NULL && l->place == NULL)
+		l->plan->bytes_present += delta_bytes_present(l->env, dir);
+	(void)files->ops->close(files, dir); /* a directory */
+	return refused;
+}
+
+static void place_bytes_present(const struct looking *l)
+{
+	struct files *files = l->env->files;
+	int dir =
+		files->ops->open(files, AT_FDCWD, l->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	if (dir < 0)
+		return;
+	l->plan->bytes_present += delta_bytes_present(l->env, dir);
+	(void)files->ops->close(files, dir); /* a directory */
+}
+
+/* Something is there that an ordinary restore leaves alone. */
+static void say_not_empty(const struct looking *l, enum directory_state state)
+{
+	char text[DELTA_TEXT_MAX];
+	bool reusable =
+		state != DIRECTORY_NONE && !l->request->delta && reuse_refused(l, text) == NULL;
+
+	l->plan->bytes_present = 0; /* nothing is going to be reused */
+	problem_add(l->plan, "directory_not_empty",
+		    state == DIRECTORY_FOREIGN ? "%s \"%s\" is not empty"
+		    : state == DIRECTORY_OTHERS && l->target != NULL
+			    ? "%s \"%s\" holds another restore"
+		    : state == DIRECTORY_OTHERS ? "%s \"%s\" holds an interrupted restore "
+						  "of another backup"
+						: "%s \"%s\" is no directory",
+		    l->what, l->path);
+	problem_hint(l->plan,
+		     "name a directory that is empty or does not exist yet, or move \"%s\" away "
+		     "first%s",
+		     l->path,
+		     reusable ? "; or reuse what is in it, and lose what the backup does not have: "
+				"--delta"
+			      : "");
+}
+
+/* With --delta: something is there, and it is to be reused. */
+static void check_reuse(const struct looking *l)
+{
+	char text[DELTA_TEXT_MAX];
+	const char *refused = reuse_refused(l, text);
+
+	if (refused == NULL) {
+		l->plan->delta = true;
+		if (l->place != NULL)
+			place_bytes_present(l);
+		return;
+	}
+	problem_add(l->plan, "directory_foreign", "%s \"%s\" %s", l->what, l->path, refused);
+	problem_hint(l->plan, "--delta reuses a data directory of the same cluster, or an "
+			      "interrupted restore; name an empty directory, without --delta");
+}
+
+static enum err check_directory(const struct looking *l, struct error *why)
+{
+	struct restore_plan *plan = l->plan;
 	enum directory_state state;
 	char how[256], there[PATH_MAX];
-	enum err e = directory_look(env, path, &plan->backup.attempt, target, &state, why);
+	enum err e = directory_look(l->env, l->path, &plan->backup.attempt, l->target, &state, why);
 
 	if (e == ERR_DENIED) {
-		problem_add(plan, "directory_not_readable", "%s: %s", what, why->text);
+		problem_add(plan, "directory_not_readable", "%s: %s", l->what, why->text);
 		problem_hint(plan, "run as the user that is to own the restored server");
 		return ERR_NONE;
 	}
 	if (e != ERR_NONE)
 		return e;
-	if (directory_is_in_use(env, path, how, sizeof(how))) {
-		problem_add(plan, "server_running", "%s \"%s\" is in use by a server: %s", what,
-			    path, how);
-		problem_hint(plan, "restore into another, empty directory; or stop that server, "
-				   "move its directory away, and run the same command again");
+	if (directory_is_in_use(l->env, l->path, how, sizeof(how))) {
+		problem_add(plan, "server_running", "%s \"%s\" is in use by a server: %s", l->what,
+			    l->path, how);
+		problem_hint(plan, l->request->delta
+					   ? "stop that server, and run the same command again"
+					   : "restore into another, empty directory; or stop that "
+					     "server, move its directory away, and run the same "
+					     "command again");
 		return ERR_NONE;
 	}
-	if (state == DIRECTORY_OURS && target != NULL && !plan->resumes)
+	if (state == DIRECTORY_OURS && l->target != NULL && !plan->resumes && !plan->delta)
 		state = DIRECTORY_OTHERS;
-	if (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS || state == DIRECTORY_NONE) {
-		problem_add(plan, "directory_not_empty",
-			    state == DIRECTORY_FOREIGN ? "%s \"%s\" is not empty"
-			    : state == DIRECTORY_OTHERS && target != NULL
-				    ? "%s \"%s\" holds another restore"
-			    : state == DIRECTORY_OTHERS ? "%s \"%s\" holds an interrupted restore "
-							  "of another backup"
-							: "%s \"%s\" is no directory",
-			    what, path);
-		problem_hint(plan,
-			     "name a directory that is empty or does not exist yet, or move "
-			     "\"%s\" away first",
-			     path);
+	if (l->request->delta &&
+	    (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS || state == DIRECTORY_OURS)) {
+		check_reuse(l);
+	} else if (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS ||
+		   state == DIRECTORY_NONE) {
+		say_not_empty(l, state);
 		return ERR_NONE;
 	}
 	plan->resumes = plan->resumes || state == DIRECTORY_OURS;
-	existing_part(env, path, there);
+	existing_part(l->env, l->path, there);
 	if (faccessat(AT_FDCWD, there, W_OK | X_OK, AT_EACCESS) != 0) {
 		problem_add(plan, "directory_not_writable", "%s \"%s\": \"%s\" is not writable: %s",
-			    what, path, there, strerrordesc_np(errno));
+			    l->what, l->path, there, strerrordesc_np(errno));
 		problem_hint(plan, "run as its owner, or make the directory first and give it to "
 				   "the user that runs the server");
 	}
@@ -354,12 +281,13 @@ static enum err check_space(const struct env *env, const struct wal_archive *arc
 	if (e == ERR_NONE && s->count > 0)
 		plan->bytes_free = s->space[0].free;
 	/* What an interrupted run left there is removed first, so it counts as free; how much it
-	 * is is not known, and a second run that does not fit says so itself. */
+	 * is is not known, and a second run that does not fit says so itself.  What is reused counts
+	 * as free, too, on whichever file system it is. */
 	for (size_t i = 0; e == ERR_NONE && !plan->resumes && i < s->count; i++) {
 		const struct space *space = &s->space[i];
 		char wanted[TEXT_SIZE_MAX], there[TEXT_SIZE_MAX];
 
-		if (space->wanted <= space->free)
+		if (space->wanted <= space->free + plan->bytes_present)
 			continue;
 		text_of_size(space->wanted, wanted);
 		text_of_size(space->free, there);
@@ -425,18 +353,24 @@ enum err target_check(const struct env *env, const struct wal_archive *archive,
 		      const struct manifest *manifest, const struct restore_request *request,
 		      struct restore_plan *plan, struct error *why)
 {
+	struct looking l = {.env = env, .request = request, .what = "directory", .plan = plan};
 	char directory[PATH_MAX];
 	enum err e = place_real(request->directory, directory, why);
 
+	l.path = directory;
 	if (e == ERR_NONE)
-		e = check_directory(env, "directory", directory, NULL, plan, why);
+		e = check_directory(&l, why);
 	for (size_t i = 0; e == ERR_NONE && i < plan->tablespaces; i++) {
 		char what[64];
 		size_t before = plan->problems;
 
 		(void)snprintf(what, sizeof(what), "directory of tablespace %" PRIu32,
 			       plan->tablespace[i].oid);
-		e = check_directory(env, what, plan->tablespace[i].to, directory, plan, why);
+		l.what = what;
+		l.path = plan->tablespace[i].to;
+		l.target = directory;
+		l.place = &plan->tablespace[i];
+		e = check_directory(&l, why);
 		if (plan->problems > before)
 			problem_hint(plan,
 				     "--tablespace %" PRIu32 "=DIR, or --tablespace-dir DIR for "
