@@ -60,6 +60,23 @@ static const struct option_spec verify_options[] = {
 	KEY_OPTIONS,
 };
 
+static const struct option_spec export_options[] = {
+	{.id = OPTION_TO,
+	 .name = "to",
+	 .takes = TAKES_TEXT,
+	 .argument = "DIR|FILE|-",
+	 .help = "an empty or new directory, a new FILE.tar, or standard output"},
+	{.id = OPTION_JOBS,
+	 .letter = 'j',
+	 .name = "jobs",
+	 .takes = TAKES_NUMBER,
+	 .argument = "N",
+	 .min = 1,
+	 .max = 64,
+	 .help = "parallel readers, at most 8 (processors)"},
+	KEY_OPTIONS,
+};
+
 static const struct option_spec key_options[] = {
 	{.id = OPTION_STDIN,
 	 .name = "stdin",
@@ -280,6 +297,19 @@ const struct command_spec spec_verify = {
 	.summary = "read what is stored and prove it whole",
 	OPTIONS(verify_options),
 	.example = "pgagent verify\npgagent verify --quick",
+	.reads_config = true,
+};
+
+const struct command_spec spec_export = {
+	.name = "export",
+	.arguments = "BACKUP",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "a backup as plain tars, as pg_basebackup -Ft writes them",
+	OPTIONS(export_options),
+	.example = "pgagent export latest --to /srv/tars\n"
+		   "pgagent export latest --to - | tar -x -C /srv/copy",
+	.exits = EXITS_TARGET,
 	.reads_config = true,
 };
 

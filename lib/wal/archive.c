@@ -278,44 +278,54 @@ static enum err segment_absent(const struct wal_archive *archive, const struct w
 	return e;
 }
 
+enum err wal_archive_read(const struct env *env, const struct wal_archive *archive,
+			  const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
+			  size_t *len, struct error *why)
+{
+	char text[WAL_NAME_MAX];
+	enum err e = archive_read(env, archive, name, segment_bytes, out, len, why);
+
+	if (e != ERR_MISSING)
+		return e;
+	wal_name_to_text(name, text);
+	e = ERR_NONE;
+	for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
+		e = refuse_stranger(&archive->cluster[i], why);
+	if (e != ERR_NONE)
+		return e;
+	e = ERR_MISSING;
+	if (name->kind == WAL_NAME_SEGMENT)
+		e = segment_absent(archive, name, segment_bytes, out, len, why);
+	if (e == ERR_CORRUPT) {
+		struct error hole = *why;
+
+		/* It and its successor may have come between the two looks. */
+		e = archive_read(env, archive, name, segment_bytes, out, len, why);
+		if (e == ERR_MISSING) {
+			*why = hole;
+			return ERR_CORRUPT;
+		}
+	}
+	if (e == ERR_MISSING)
+		return error_set(why, ERR_MISSING,
+				 "%s is not in the archive, nor is anything later", text);
+	return e;
+}
+
 enum err wal_archive_get(const struct env *env, const struct wal_archive *archive,
 			 const struct wal_name *name, uint32_t segment_bytes, int dir,
 			 const char *dest, struct error *why)
 {
 	uint8_t *data = NULL;
 	size_t len = 0;
-	char text[WAL_NAME_MAX];
-	enum err e = archive_read(env, archive, name, segment_bytes, &data, &len, why);
+	enum err e = wal_archive_read(env, archive, name, segment_bytes, &data, &len, why);
 
-	wal_name_to_text(name, text);
-	if (e == ERR_MISSING) {
-		e = ERR_NONE;
-		for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
-			e = refuse_stranger(&archive->cluster[i], why);
-		if (e != ERR_NONE)
-			return e;
-		e = ERR_MISSING;
-		if (name->kind == WAL_NAME_SEGMENT)
-			e = segment_absent(archive, name, segment_bytes, &data, &len, why);
-		if (e == ERR_CORRUPT) {
-			struct error hole = *why;
-
-			/* It and its successor may have come between the two looks. */
-			e = archive_read(env, archive, name, segment_bytes, &data, &len, why);
-			if (e == ERR_MISSING) {
-				*why = hole;
-				return ERR_CORRUPT;
-			}
-		}
-		if (e == ERR_MISSING)
-			return error_set(why, ERR_MISSING,
-					 "%s is not in the archive, nor is anything later", text);
-	}
+	if (e != ERR_NONE)
+		return e;
 	/* Renamed into place: PostgreSQL never sees half a file.  It syncs what it keeps
 	 * (durable_rename), and fetches again after a crash. */
-	if (e == ERR_NONE)
-		e = file_replace_unsynced(env->files, env->random, dir, dest, bytes_of(data, len),
-					  0600, why);
+	e = file_replace_unsynced(env->files, env->random, dir, dest, bytes_of(data, len), 0600,
+				  why);
 	/* The answer "missing" is about the archive, never about a directory of this machine. */
 	if (e == ERR_MISSING)
 		e = why->kind = ERR_CONFIG;

@@ -27,13 +27,18 @@ struct wal_push_result {
 enum err wal_archive_push(const struct env *, const struct wal_archive *, int dir, const char *path,
 			  int level, struct wal_push_result *result, struct error *why) MUST_CHECK;
 
-/* Delivers `name` to `dest` (relative to `dir`): written beside it, renamed into place, not synced.
- * The first repository that has it whole serves it; a damaged copy is reported to the observer and
+/* The content of `name` in new memory.  The first repository that has it whole serves it; a damaged copy is reported to the observer and
  * the next repository is tried.  A segment that exists only as slices from byte 0 on, and nothing
  * later on that timeline exists, is delivered joined and padded.
  * ERR_MISSING = proven absent: every repository answered, none has it, none has a later segment of
  * that timeline.  A hole is ERR_CORRUPT, an unanswered question whatever it failed with; an
  * ERR_MISSING of a whole cluster or repository (empty, re-created) is turned into ERR_CONFIG. */
+enum err wal_archive_read(const struct env *, const struct wal_archive *,
+			  const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
+			  size_t *len, struct error *why) MUST_CHECK;
+
+/* The same, delivered to `dest` (relative to `dir`): written beside it, renamed into place, not
+ * synced. */
 enum err wal_archive_get(const struct env *, const struct wal_archive *,
 			 const struct wal_name *name, uint32_t segment_bytes, int dir,
 			 const char *dest, struct error *why) MUST_CHECK;

@@ -1,0 +1,57 @@
+/* restore/reading.c - the pin comes first: what was seen before it may be gone. */
+#include "restore/reading.h"
+#include "base/text.h"
+
+#include <stdio.h>
+
+static enum err pin(struct reading *r, const struct env *env, const struct wal_archive *archive,
+		    const struct attempt *backup, struct error *why)
+{
+	uint8_t random[8];
+	char hex[2 * sizeof(random) + 1];
+	struct error cause;
+	enum err e = random_fill(env->random, random, sizeof(random), why);
+
+	if (e != ERR_NONE)
+		return e;
+	text_of_hex(bytes_of(random, sizeof(random)), hex);
+	r->pin = (struct pin){.kind = "restore", .has_backup = true, .backup = *backup};
+	(void)snprintf(r->pin.holder, sizeof(r->pin.holder), "restore-%s", hex);
+	if (keeper_start(env, archive->cluster, archive->count, &r->pin, &r->keeper, &cause) ==
+	    ERR_NONE)
+		return ERR_NONE;
+	r->keeper = NULL;
+	observer_event(env->observer, LEVEL_WARNING,
+		       "reading goes on without a pin: nothing keeps an expire from removing what "
+		       "is read: %s",
+		       cause.text);
+	return ERR_NONE;
+}
+
+enum err reading_begin(struct reading *r, const struct env *env, const struct wal_archive *archive,
+		       const struct attempt *backup, struct manifest **out, struct error *why)
+{
+	struct error first = {.kind = ERR_NONE};
+	enum err e;
+
+	r->keeper = NULL;
+	e = pin(r, env, archive, backup, why);
+	if (e != ERR_NONE)
+		return e;
+	for (size_t i = 0; i < archive->count; i++) {
+		e = manifest_read(&archive->cluster[i], backup, out, why);
+		if (e == ERR_NONE)
+			return ERR_NONE;
+		if (first.kind == ERR_NONE || first.kind == ERR_MISSING)
+			first = *why;
+	}
+	reading_end(r);
+	*why = first;
+	return first.kind;
+}
+
+void reading_end(struct reading *r)
+{
+	keeper_stop(r->keeper, true);
+	r->keeper = NULL;
+}

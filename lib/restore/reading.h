@@ -1,0 +1,19 @@
+/* restore/reading.h - beginning to read a backup: pinned first, its manifest read after that. */
+#ifndef RESTORE_READING_H
+#define RESTORE_READING_H
+
+#include "repo/keeper.h"
+#include "wal/archive.h"
+
+struct reading {
+	struct keeper *keeper; /* NULL: no repository could be written to */
+	struct pin pin;
+};
+/* Pins the backup in every repository; where that can't be done, warns and goes on.  Then reads the
+ * manifest from the first repository that has it whole. */
+enum err reading_begin(struct reading *, const struct env *, const struct wal_archive *,
+		       const struct attempt *, struct manifest **out, struct error *why) MUST_CHECK;
+/* Drops the pin. */
+void reading_end(struct reading *);
+
+#endif
