@@ -98,9 +98,10 @@ enum err lookup_new(const struct env *, const struct parent_map *, const struct 
 		    struct lookup **out, struct error *why) MUST_CHECK;
 void lookup_free(struct lookup *); /* NULL is fine */
 void lookup_file(struct lookup *, struct bytes path);
-/* True when the parent has shard `index` of the file; `out` then is what EVENT_SHARD carries.  A
- * damaged one is none (an event for the first). */
-bool lookup_shard(struct lookup *, uint32_t index, struct batch_origin *out);
+/* Whether the parent has shard `index` of the file; `out` then is what EVENT_SHARD carries.  One whose
+ * map is damaged counts as none (an event for the first); other failures are the store's. */
+enum err lookup_shard(struct lookup *, uint32_t index, bool *found, struct batch_origin *out,
+		      struct error *why) MUST_CHECK;
 /* Page `n` of the shard: fills what `page` has to know of the parent. */
 void lookup_page(const struct lookup *, uint32_t n, struct batch_page *page);
 /* Whether a page of zeros at `n` is a change. */

@@ -56,27 +56,34 @@ static bool renews(const struct lookup *l, const struct frame_ref *frame)
 	return renewal_wants(l->renewal, parent_map_manifest(l->map), &frame->pack, frame->ordinal);
 }
 
-bool lookup_shard(struct lookup *l, uint32_t index, struct batch_origin *out)
+static void warn_damaged(struct lookup *l, const struct error *why)
+{
+	if (!l->warned)
+		observer_event(l->env->observer, LEVEL_WARNING,
+			       "a page map of the parent is damaged, its pages are stored anew: %s",
+			       why->text);
+	l->warned = true;
+}
+
+enum err lookup_shard(struct lookup *l, uint32_t index, bool *found, struct batch_origin *out,
+		      struct error *why)
 {
 	struct parent_origin from;
-	struct error why;
+	enum err e;
 
+	*found = false;
 	if (l == NULL)
-		return false;
+		return ERR_NONE;
 	l->has_shard = false;
 	if (!l->has_file || index >= l->file.shards)
-		return false;
-	/* Without it the pages are stored anew: that costs space and heals the damage. */
-	if (parent_reader_shard(l->reader, &l->file, index, &l->shard, &from, &why) != ERR_NONE) {
-		if (!l->warned)
-			observer_event(
-				l->env->observer, LEVEL_WARNING,
-				"a page map of the parent can't be read, its pages are stored "
-				"anew: %s",
-				why.text);
-		l->warned = true;
-		return false;
+		return ERR_NONE;
+	e = parent_reader_shard(l->reader, &l->file, index, &l->shard, &from, why);
+	if (e == ERR_CORRUPT) {
+		warn_damaged(l, why); /* costs space, and heals the damage */
+		return ERR_NONE;
 	}
+	if (e != ERR_NONE)
+		return error_add(why, "reading the page map of the parent"), e;
 	for (uint32_t i = 0; i < l->shard.frames; i++)
 		l->renew_frame[i] = renews(l, &l->shard.frame[i]);
 	*out = (struct batch_origin){
@@ -88,7 +95,8 @@ bool lookup_shard(struct lookup *l, uint32_t index, struct batch_origin *out)
 		.renew_base = renews(l, &from.base.frame),
 	};
 	l->has_shard = true;
-	return true;
+	*found = true;
+	return ERR_NONE;
 }
 
 void lookup_page(const struct lookup *l, uint32_t n, struct batch_page *page)

@@ -120,10 +120,11 @@ static enum err shard_event(struct reader_state *r, uint32_t index, struct error
 {
 	struct batch_origin origin;
 	struct batch *b;
-	enum err e;
+	bool found;
+	enum err e = lookup_shard(r->lookup, index, &found, &origin, why);
 
-	if (!lookup_shard(r->lookup, index, &origin))
-		return ERR_NONE;
+	if (e != ERR_NONE || !found)
+		return e;
 	e = batch_room(r, 0, 0, why);
 	if (e != ERR_NONE)
 		return e;
