@@ -378,53 +378,47 @@ enum err file_publish(struct files *f, struct random *random, int dir, const cha
 	return file_temp_publish(&t, path, why);
 }
 
-struct replacing {
-	int dir;
-	const char *path;
-	mode_t mode;
-	bool sync; /* before the rename */
-};
-
-/* Steps 1 to 5, with rename. */
-static enum err replace(struct files *f, struct random *random, const struct replacing *r,
-			struct bytes in, struct error *why)
+/* Steps 3 to 5, with rename. */
+static enum err temp_replace(struct file_temp *t, const char *path, bool sync, struct error *why)
 {
-	struct file_temp t;
+	enum err err = temp_close(t, sync, why);
 	int renamed;
-	enum err err = file_temp_begin(&t, f, random, r->dir, r->path, r->mode, why);
 
-	if (err != ERR_NONE)
-		return err;
-	err = file_temp_append(&t, in, why);
-	if (err == ERR_NONE)
-		err = temp_close(&t, r->sync, why);
 	if (err != ERR_NONE) {
-		file_temp_abandon(&t);
+		file_temp_abandon(t);
 		return err;
 	}
-	renamed = f->ops->rename(f, r->dir, t.path, r->path);
+	renamed = t->files->ops->rename(t->files, t->dir, t->path, path);
 	if (renamed < 0) {
-		file_temp_abandon(&t);
+		file_temp_abandon(t);
 		return error_set_os(why, error_kind_of_os(-renamed), -renamed, "cannot replace %s",
-				    r->path);
+				    path);
 	}
 	return ERR_NONE;
 }
 
-enum err file_replace_unsynced(struct files *f, struct random *random, int dir, const char *path,
-			       struct bytes in, mode_t mode, struct error *why)
+enum err file_temp_replace_unsynced(struct file_temp *t, const char *path, struct error *why)
 {
-	return replace(f, random, &(struct replacing){dir, path, mode, false}, in, why);
+	return temp_replace(t, path, false, why);
 }
 
 enum err file_replace(struct files *f, struct random *random, int dir, const char *path,
 		      struct bytes in, mode_t mode, struct error *why)
 {
+	struct file_temp t;
 	char parent[PATH_MAX];
 	enum err err = file_parent(path, parent, why);
 
 	if (err == ERR_NONE)
-		err = replace(f, random, &(struct replacing){dir, path, mode, true}, in, why);
+		err = file_temp_begin(&t, f, random, dir, path, mode, why);
+	if (err != ERR_NONE)
+		return err;
+	err = file_temp_append(&t, in, why);
+	if (err != ERR_NONE) {
+		file_temp_abandon(&t);
+		return err;
+	}
+	err = temp_replace(&t, path, true, why);
 	if (err != ERR_NONE)
 		return err;
 	err = file_sync_dir(f, dir, parent, why);

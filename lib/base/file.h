@@ -46,7 +46,7 @@ enum err file_parent(const char *path, char out[PATH_MAX], struct error *why) MU
 #define FILE_TEMP_PREFIX ".tmp-"
 
 /* A file on its way to being published, for what comes in pieces.  Its life is
- * begin append* (publish | abandon); publish ends it whatever the answer. */
+ * begin append* (publish | replace | abandon); the first two end it whatever the answer. */
 struct file_temp {
 	struct files *files; /* borrowed until the end */
 	int dir;             /* likewise */
@@ -61,6 +61,11 @@ enum err file_temp_begin(struct file_temp *, struct files *, struct random *, in
 enum err file_temp_append(struct file_temp *, struct bytes, struct error *why) MUST_CHECK;
 /* `path` is in the directory of the one given to begin. */
 enum err file_temp_publish(struct file_temp *, const char *path, struct error *why) MUST_CHECK;
+/* Takes the place of what is at `path`, likewise in its directory, without any fsync: nobody sees half
+ * of it, but a power cut may leave the old file, or the new one cut short.  For a reader that syncs
+ * what it keeps.  Ends the temporary whatever the answer. */
+enum err file_temp_replace_unsynced(struct file_temp *, const char *path,
+				    struct error *why) MUST_CHECK;
 void file_temp_abandon(struct file_temp *);
 
 /* Publishes `in` as `path` below `dir` with `mode`.  ERR_EXISTS when the name is taken. */
@@ -71,10 +76,5 @@ enum err file_publish(struct files *, struct random *, int dir, const char *path
  * could not be synced afterwards: the new file is there, a power cut may bring the old one back. */
 enum err file_replace(struct files *, struct random *, int dir, const char *path, struct bytes in,
 		      mode_t mode, struct error *why) MUST_CHECK;
-
-/* The same without any fsync: nobody sees half of it, but a power cut may leave the old file, or
- * the new one cut short.  For a reader that syncs what it keeps. */
-enum err file_replace_unsynced(struct files *, struct random *, int dir, const char *path,
-			       struct bytes in, mode_t mode, struct error *why) MUST_CHECK;
 
 #endif

@@ -70,7 +70,7 @@ enum err object_add_plain(struct object_writer *, enum frame_class, struct compr
 			  struct error *why) MUST_CHECK;
 uint64_t object_bytes(const struct object_writer *);  /* so far */
 uint32_t object_frames(const struct object_writer *); /* so far */
-/* Directory, trailer, store_commit.  Ends the writer whatever the answer.  `sha256` (may be NULL)
+/* Directory, trailer, store_commit.  Ends the writer whatever the answer.  `sha256` (NULL for WAL, may be NULL for others)
  * gets the digest of the whole object, `size` (may be NULL) its bytes.  An answer that was lost is
  * settled by looking; ERR_UNSURE is left only when that fails too. */
 enum err object_commit(struct object_writer *, uint8_t sha256[CRYPTO_SHA256_BYTES], uint64_t *size,

@@ -4,6 +4,13 @@
 
 #include "repo/wal_object.h"
 
+enum object_class wal_class_of(enum wal_name_kind);
+
+/* The SHA-256 and the size that the stored object under `key` states. */
+enum err wal_stated(struct object_reader *, const char *key, enum object_class,
+		    uint8_t sha256[CRYPTO_SHA256_BYTES], uint64_t *bytes,
+		    struct error *why) MUST_CHECK;
+
 /* The content of the object at `key` in new memory, held against the size and SHA-256 in its head;
  * `max` bounds what a head may ask for. */
 enum err wal_read(struct object_reader *, const char *key, enum object_class, uint64_t max,

@@ -18,12 +18,48 @@ void wal_slice_key(const struct cluster *, const struct wal_name *, uint32_t fro
 enum err wal_check_segment(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
 			   struct bytes content, struct error *why) MUST_CHECK;
 
+/* The same while the bytes pass.  Begin knows the size; pieces come in order, of whole pages.  The
+ * checker borrows cluster and name until the last one. */
+struct wal_checker {
+	const struct cluster *cluster;
+	const struct wal_name *name;
+	uint32_t segment_bytes;
+	uint64_t at;       /* LSN of the next page */
+	bool first, ended; /* no page was seen yet; zeros began */
+};
+enum err wal_checker_begin(struct wal_checker *, const struct cluster *, const struct wal_name *,
+			   uint32_t segment_bytes, uint64_t bytes, struct error *why) MUST_CHECK;
+enum err wal_checker_add(struct wal_checker *, struct bytes piece, struct error *why) MUST_CHECK;
+
 enum wal_put_result { WAL_PUT_NEW, WAL_PUT_SAME };
 /* Stores one file.  Segments must have been checked.  The same name with the same content is
  * success (WAL_PUT_SAME); with other content ERR_EXISTS, and nothing is changed.
  * `level`: zstd level. */
 enum err wal_put(const struct cluster *, const struct wal_name *, uint32_t segment_bytes, int level,
 		 struct bytes content, enum wal_put_result *result, struct error *why) MUST_CHECK;
+
+/* Content that need not be in memory: read twice, in pieces, by several threads at once.  One
+ * source may be put into several repositories, one after the other. */
+struct wal_content {
+	uint64_t bytes;
+	/* `len` bytes at `offset`: put into `room`, which holds them, or where they lie anyway;
+	 * they stay until `room` is used again. */
+	enum err (*read)(void *ctx, uint64_t offset, uint8_t *room, size_t len, struct bytes *out,
+			 struct error *why);
+	void *ctx;
+	bool check; /* as wal_check_segment does, before anything is stored */
+
+	/* Found by the first put; all zero before it. */
+	bool unsound; /* the check failed: no repository will take it */
+	bool digested;
+	uint8_t sha256[CRYPTO_SHA256_BYTES];
+	uint32_t *crc; /* owned; of each piece */
+};
+void wal_content_release(struct wal_content *); /* what the puts left in it */
+/* As wal_put.  ERR_TRANSIENT also when the content changed while it was read. */
+enum err wal_put_from(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
+		      int level, struct wal_content *, enum wal_put_result *result,
+		      struct error *why) MUST_CHECK;
 /* Stores bytes [from, to) of an unfinished segment; content has to - from bytes. */
 enum err wal_put_slice(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
 		       int level, uint32_t from, uint32_t to, struct bytes content,
@@ -33,6 +69,17 @@ enum err wal_put_slice(const struct cluster *, const struct wal_name *, uint32_t
  * not count). */
 enum err wal_get(const struct cluster *, const struct wal_name *, uint8_t **out, size_t *len,
 		 struct error *why) MUST_CHECK;
+/* Whom the content is delivered to, in order and in pieces of a few frames.  Nothing
+ * of it is proven to be whole and right before wal_get_to has succeeded. */
+struct wal_sink {
+	enum err (*begin)(void *ctx, uint64_t bytes, struct error *why); /* first, on the caller's
+									    thread */
+	enum err (*take)(void *ctx, struct bytes piece, struct error *why); /* on another one */
+	void *ctx;
+};
+/* As wal_get, in memory that does not grow with the file. */
+enum err wal_get_to(const struct cluster *, const struct wal_name *, const struct wal_sink *,
+		    struct error *why) MUST_CHECK;
 /* A segment joined from slices and padded with zeros to the segment size; *valid = bytes before
  * the padding.  ERR_MISSING: no slice from byte 0 on. */
 enum err wal_get_sliced(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,

@@ -1,4 +1,4 @@
-/* wal/archive.c - archive-push and archive-get: one file in, one file out.
+/* wal/archive.c - archive-get: one file out, and reading files of the archive for others.
  *
  * Getting decides between three answers that PostgreSQL treats very differently: delivered,
  * proven absent (recovery ends here), and everything else (recovery must stop, not end).  Absence
@@ -6,134 +6,18 @@
  * and nothing later of its timeline.
  */
 #include "base/file.h"
-#include "base/text.h"
 #include "wal/archive_internal.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAL_SMALL_FILE_MAX = 1 << 20 /* bytes of .history and .backup files */ };
+/* Asks one repository after the other for `name`, until `one` succeeds or sets *final: a failure
+ * that is not the repository's. */
+typedef enum err ask(void *ctx, const struct cluster *, bool *final, struct error *why);
 
-static const char *last_part(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash == NULL ? path : slash + 1;
-}
-
-static bool is_segment_like(enum wal_name_kind kind)
-{
-	return kind == WAL_NAME_SEGMENT || kind == WAL_NAME_PARTIAL;
-}
-
-/* The segment size that a repository states; 0 when it has no identity yet (the first push ever) or
- * does not answer, which storing into it will then tell. */
-static enum err stated_segment_bytes(const struct cluster *cluster, uint32_t *out,
-				     struct error *why)
-{
-	struct identity identity;
-	enum err e = identity_read(cluster, &identity, why);
-
-	*out = e == ERR_NONE ? identity.wal_segment_bytes : 0;
-	return e == ERR_CORRUPT || e == ERR_WRONG_KEY || e == ERR_CONFIG || e == ERR_MEMORY
-		       ? e
-		       : ERR_NONE;
-}
-
-/* What the file says about itself has to be right before a byte of it is stored.  *segment_bytes:
- * of a segment, or what the repositories state; 0 = nobody knows. */
-static enum err check_file(const struct wal_archive *archive, const struct wal_name *name,
-			   struct bytes content, uint32_t *segment_bytes, struct error *why)
-{
-	*segment_bytes = 0;
-	if (content.len == 0)
-		return error_set(why, ERR_CORRUPT, "the file is empty; nothing was stored");
-	for (size_t i = 0; i < archive->count; i++) {
-		uint32_t stated;
-		enum err e = stated_segment_bytes(&archive->cluster[i], &stated, why);
-
-		if (e != ERR_NONE)
-			return e;
-		if (stated == 0 && is_segment_like(name->kind))
-			stated = (uint32_t)content.len;
-		if (stated != 0)
-			*segment_bytes = stated;
-		if (!is_segment_like(name->kind))
-			continue;
-		if (!wal_is_segment_bytes(stated))
-			return error_set(why, ERR_CORRUPT,
-					 "%zu bytes: no size of a segment; nothing was stored",
-					 content.len);
-		e = wal_check_segment(&archive->cluster[i], name, stated, content, why);
-		if (e != ERR_NONE)
-			return e;
-	}
-	return ERR_NONE;
-}
-
-/* One repository that fails must not keep the file from the others; the first failure is the answer. */
-static enum err put_everywhere(const struct env *env, const struct wal_archive *archive,
-			       const struct wal_name *name, uint32_t segment_bytes, int level,
-			       struct bytes content, struct wal_push_result *result,
-			       struct error *why)
-{
-	struct error first = {.kind = ERR_NONE};
-
-	for (size_t i = 0; i < archive->count; i++) {
-		enum wal_put_result one;
-		enum err e = wal_put(&archive->cluster[i], name, segment_bytes, level, content,
-				     &one, why);
-
-		if (e == ERR_NONE && one == WAL_PUT_NEW)
-			result->stored++;
-		else if (e == ERR_NONE)
-			result->same++;
-		else if (first.kind == ERR_NONE)
-			first = *why;
-		else
-			observer_event(env->observer, LEVEL_WARNING, "nor stored in %s: %s",
-				       archive->cluster[i].repository->store->label, why->text);
-	}
-	result->bytes = content.len;
-	if (first.kind != ERR_NONE)
-		*why = first;
-	return first.kind;
-}
-
-enum err wal_archive_push(const struct env *env, const struct wal_archive *archive, int dir,
-			  const char *path, int level, struct wal_push_result *result,
-			  struct error *why)
-{
-	struct wal_push_result got = {.bytes = 0};
-	struct wal_name name;
-	uint8_t *data = NULL;
-	size_t len = 0;
-	uint32_t segment_bytes = 0;
-	enum err e = wal_name_from_text(last_part(path), &name, why);
-
-	if (e != ERR_NONE)
-		return error_add(why, "archive-push \"%s\"", path);
-	e = file_read_all(env->files, dir, path,
-			  is_segment_like(name.kind) ? WAL_SEGMENT_BYTES_MAX : WAL_SMALL_FILE_MAX,
-			  &data, &len, why);
-	if (e == ERR_NONE)
-		e = check_file(archive, &name, bytes_of(data, len), &segment_bytes, why);
-	if (e == ERR_NONE)
-		e = put_everywhere(env, archive, &name, segment_bytes, level, bytes_of(data, len),
-				   &got, why);
-	free(data);
-	if (e == ERR_CORRUPT || e == ERR_LIMIT)
-		return error_add(why, "archive-push \"%s\"", path);
-	if (e == ERR_NONE)
-		*result = got;
-	return e;
-}
-
-enum err archive_read(const struct env *env, const struct wal_archive *archive,
-		      const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
-		      size_t *len, struct error *why)
+static enum err ask_each(const struct env *env, const struct wal_archive *archive,
+			 const struct wal_name *name, ask *one, void *ctx, struct error *why)
 {
 	struct error first = {.kind = ERR_NONE};
 	char text[WAL_NAME_MAX];
@@ -141,19 +25,11 @@ enum err archive_read(const struct env *env, const struct wal_archive *archive,
 	wal_name_to_text(name, text);
 	for (size_t i = 0; i < archive->count; i++) {
 		const struct cluster *cluster = &archive->cluster[i];
-		uint8_t *data = NULL;
-		size_t data_len = 0;
-		enum err e = wal_get(cluster, name, &data, &data_len, why);
+		bool final = false;
+		enum err e = one(ctx, cluster, &final, why);
 
-		if (e == ERR_NONE && name->kind == WAL_NAME_SEGMENT)
-			e = wal_check_segment(cluster, name, segment_bytes,
-					      bytes_of(data, data_len), why);
-		if (e == ERR_NONE) {
-			*out = data;
-			*len = data_len;
-			return ERR_NONE;
-		}
-		free(data);
+		if (e == ERR_NONE || final)
+			return e;
 		if (e == ERR_MISSING)
 			continue;
 		observer_event(env->observer, LEVEL_WARNING, "%s not read from %s: %s", text,
@@ -165,6 +41,153 @@ enum err archive_read(const struct env *env, const struct wal_archive *archive,
 		return error_set(why, ERR_MISSING, "%s is not in the archive", text);
 	*why = first;
 	return first.kind;
+}
+
+/* Where a file goes that was asked for. */
+struct taker {
+	const struct wal_name *name;
+	uint32_t segment_bytes;
+	ask *one; /* from a repository, whole */
+	/* Joined from slices; the memory is taken, also on failure. */
+	enum err (*joined)(void *ctx, uint8_t *take_data, size_t len, struct error *why);
+	void *ctx;
+};
+
+/* Into memory. */
+struct reading {
+	const struct wal_name *name;
+	uint32_t segment_bytes;
+	uint8_t *data;
+	size_t len;
+};
+
+static enum err read_one(void *ctx, const struct cluster *cluster, bool *final, struct error *why)
+{
+	struct reading *r = ctx;
+	uint8_t *data = NULL;
+	size_t len = 0;
+	enum err e = wal_get(cluster, r->name, &data, &len, why);
+
+	(void) final;
+	if (e == ERR_NONE && r->name->kind == WAL_NAME_SEGMENT)
+		e = wal_check_segment(cluster, r->name, r->segment_bytes, bytes_of(data, len), why);
+	if (e != ERR_NONE) {
+		free(data);
+		return e;
+	}
+	r->data = data;
+	r->len = len;
+	return ERR_NONE;
+}
+
+static enum err read_joined(void *ctx, uint8_t *take_data, size_t len, struct error *why)
+{
+	struct reading *r = ctx;
+
+	(void)why;
+	r->data = take_data;
+	r->len = len;
+	return ERR_NONE;
+}
+
+enum err archive_read(const struct env *env, const struct wal_archive *archive,
+		      const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
+		      size_t *len, struct error *why)
+{
+	struct reading r = {.name = name, .segment_bytes = segment_bytes};
+	enum err e = ask_each(env, archive, name, read_one, &r, why);
+
+	if (e == ERR_NONE) {
+		*out = r.data;
+		*len = r.len;
+	}
+	return e;
+}
+
+/* Into a file on its way to `dest`.  Renamed into place only when it is proven whole: PostgreSQL
+ * never sees half a file.  It syncs what it keeps (durable_rename), and fetches again after a
+ * crash. */
+struct delivery {
+	const struct env *env;
+	const struct wal_name *name;
+	uint32_t segment_bytes;
+	int dir;
+	const char *dest;
+	/* Of the repository that is asked now. */
+	const struct cluster *cluster;
+	struct wal_checker checker;
+	struct file_temp temp;
+	bool begun;
+	bool failed; /* here, not in the repository */
+};
+
+/* The answer "missing" is about the archive, never about a directory of this machine. */
+static enum err failed_here(struct delivery *d, enum err e, struct error *why)
+{
+	d->failed = e != ERR_NONE;
+	return e == ERR_MISSING ? (why->kind = ERR_CONFIG) : e;
+}
+
+static enum err deliver_begin(void *ctx, uint64_t bytes, struct error *why)
+{
+	struct delivery *d = ctx;
+	enum err e = ERR_NONE;
+
+	if (d->name->kind == WAL_NAME_SEGMENT)
+		e = wal_checker_begin(&d->checker, d->cluster, d->name, d->segment_bytes, bytes,
+				      why);
+	if (e != ERR_NONE)
+		return e;
+	e = file_temp_begin(&d->temp, d->env->files, d->env->random, d->dir, d->dest, 0600, why);
+	d->begun = e == ERR_NONE;
+	return failed_here(d, e, why);
+}
+
+static enum err deliver_take(void *ctx, struct bytes piece, struct error *why)
+{
+	struct delivery *d = ctx;
+	enum err e = ERR_NONE;
+
+	if (d->name->kind == WAL_NAME_SEGMENT)
+		e = wal_checker_add(&d->checker, piece, why);
+	if (e != ERR_NONE)
+		return e;
+	return failed_here(d, file_temp_append(&d->temp, piece, why), why);
+}
+
+static enum err deliver_one(void *ctx, const struct cluster *cluster, bool *final,
+			    struct error *why)
+{
+	struct delivery *d = ctx;
+	const struct wal_sink sink = {.begin = deliver_begin, .take = deliver_take, .ctx = d};
+	enum err e;
+
+	d->cluster = cluster;
+	d->begun = false;
+	e = wal_get_to(cluster, d->name, &sink, why);
+	if (e == ERR_NONE)
+		e = failed_here(d, file_temp_replace_unsynced(&d->temp, d->dest, why), why);
+	else if (d->begun)
+		file_temp_abandon(&d->temp);
+	*final = d->failed;
+	return e;
+}
+
+static enum err deliver_joined(void *ctx, uint8_t *take_data, size_t len, struct error *why)
+{
+	struct delivery *d = ctx;
+	enum err e = file_temp_begin(&d->temp, d->env->files, d->env->random, d->dir, d->dest, 0600,
+				     why);
+
+	if (e == ERR_NONE) {
+		e = file_temp_append(&d->temp, bytes_of(take_data, len), why);
+		if (e == ERR_NONE)
+			e = file_temp_replace_unsynced(&d->temp, d->dest, why);
+		else
+			file_temp_abandon(&d->temp);
+	}
+	free(take_data);
+	return failed_here(d, e, why);
 }
 
 /* A repository that has never seen this cluster, or any WAL of it, proves nothing: it was
@@ -256,51 +279,51 @@ enum err archive_read_sliced(const struct wal_archive *archive, const struct wal
 
 /* Nobody has the file whole.  The open segment of a lost server may be there as slices; else it is
  * proven absent, unless a later one is there. */
-static enum err segment_absent(const struct wal_archive *archive, const struct wal_name *name,
-			       uint32_t segment_bytes, uint8_t **out, size_t *len,
+static enum err segment_absent(const struct wal_archive *archive, const struct taker *t,
 			       struct error *why)
 {
 	char text[WAL_NAME_MAX];
+	uint8_t *data = NULL;
 	uint64_t segno;
 	uint32_t valid;
 	enum err e;
 
-	wal_name_to_text(name, text);
-	if (!wal_name_segno(name, segment_bytes, &segno))
+	wal_name_to_text(t->name, text);
+	if (!wal_name_segno(t->name, t->segment_bytes, &segno))
 		return error_set(why, ERR_CONFIG,
 				 "no segment %s with segments of %" PRIu32 " bytes", text,
-				 segment_bytes);
-	e = refuse_hole(archive, name, segno, segment_bytes, why);
+				 t->segment_bytes);
+	e = refuse_hole(archive, t->name, segno, t->segment_bytes, why);
 	if (e == ERR_NONE)
-		e = archive_read_sliced(archive, name, segment_bytes, out, &valid, why);
+		e = archive_read_sliced(archive, t->name, t->segment_bytes, &data, &valid, why);
 	if (e == ERR_NONE)
-		*len = segment_bytes;
+		e = t->joined(t->ctx, data, t->segment_bytes, why);
 	return e;
 }
 
-enum err wal_archive_read(const struct env *env, const struct wal_archive *archive,
-			  const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
-			  size_t *len, struct error *why)
+/* From a repository, or joined, or proven absent. */
+static enum err find(const struct env *env, const struct wal_archive *archive,
+		     const struct taker *t, struct error *why)
 {
 	char text[WAL_NAME_MAX];
-	enum err e = archive_read(env, archive, name, segment_bytes, out, len, why);
+	enum err e = ask_each(env, archive, t->name, t->one, t->ctx, why);
 
 	if (e != ERR_MISSING)
 		return e;
-	wal_name_to_text(name, text);
+	wal_name_to_text(t->name, text);
 	e = ERR_NONE;
 	for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
 		e = refuse_stranger(&archive->cluster[i], why);
 	if (e != ERR_NONE)
 		return e;
 	e = ERR_MISSING;
-	if (name->kind == WAL_NAME_SEGMENT)
-		e = segment_absent(archive, name, segment_bytes, out, len, why);
+	if (t->name->kind == WAL_NAME_SEGMENT)
+		e = segment_absent(archive, t, why);
 	if (e == ERR_CORRUPT) {
 		struct error hole = *why;
 
 		/* It and its successor may have come between the two looks. */
-		e = archive_read(env, archive, name, segment_bytes, out, len, why);
+		e = ask_each(env, archive, t->name, t->one, t->ctx, why);
 		if (e == ERR_MISSING) {
 			*why = hole;
 			return ERR_CORRUPT;
@@ -312,23 +335,36 @@ enum err wal_archive_read(const struct env *env, const struct wal_archive *archi
 	return e;
 }
 
+enum err wal_archive_read(const struct env *env, const struct wal_archive *archive,
+			  const struct wal_name *name, uint32_t segment_bytes, uint8_t **out,
+			  size_t *len, struct error *why)
+{
+	struct reading r = {.name = name, .segment_bytes = segment_bytes};
+	const struct taker taker = {.name = name,
+				    .segment_bytes = segment_bytes,
+				    .one = read_one,
+				    .joined = read_joined,
+				    .ctx = &r};
+	enum err e = find(env, archive, &taker, why);
+
+	if (e == ERR_NONE) {
+		*out = r.data;
+		*len = r.len;
+	}
+	return e;
+}
+
 enum err wal_archive_get(const struct env *env, const struct wal_archive *archive,
 			 const struct wal_name *name, uint32_t segment_bytes, int dir,
 			 const char *dest, struct error *why)
 {
-	uint8_t *data = NULL;
-	size_t len = 0;
-	enum err e = wal_archive_read(env, archive, name, segment_bytes, &data, &len, why);
+	struct delivery d = {
+		.env = env, .name = name, .segment_bytes = segment_bytes, .dir = dir, .dest = dest};
+	const struct taker taker = {.name = name,
+				    .segment_bytes = segment_bytes,
+				    .one = deliver_one,
+				    .joined = deliver_joined,
+				    .ctx = &d};
 
-	if (e != ERR_NONE)
-		return e;
-	/* Renamed into place: PostgreSQL never sees half a file.  It syncs what it keeps
-	 * (durable_rename), and fetches again after a crash. */
-	e = file_replace_unsynced(env->files, env->random, dir, dest, bytes_of(data, len), 0600,
-				  why);
-	/* The answer "missing" is about the archive, never about a directory of this machine. */
-	if (e == ERR_MISSING)
-		e = why->kind = ERR_CONFIG;
-	free(data);
-	return e;
+	return find(env, archive, &taker, why);
 }

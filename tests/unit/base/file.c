@@ -252,6 +252,21 @@ Test(file, replacing_puts_the_new_in_place_of_the_old)
 	scratch_close(&s);
 }
 
+static enum err replace_unsynced(struct files *files, struct scratch *s, const char *name,
+				 const char *text, struct error *why)
+{
+	struct file_temp t;
+	enum err err = file_temp_begin(&t, files, random_os(), s->dir, name, 0600, why);
+
+	if (err != ERR_NONE)
+		return err;
+	err = file_temp_append(&t, bytes_of_text(text), why);
+	if (err == ERR_NONE)
+		return file_temp_replace_unsynced(&t, name, why);
+	file_temp_abandon(&t);
+	return err;
+}
+
 Test(file, replacing_unsynced_is_whole_and_costs_no_sync)
 {
 	for (unsigned nth = 1;; nth++) {
@@ -263,8 +278,7 @@ Test(file, replacing_unsynced_is_whole_and_costs_no_sync)
 		cr_assert_eq(publish(files_os(), &s, "name", "old", NULL), ERR_NONE);
 		fault_files_init(&faults, files_os());
 		fault_files_fail(&faults, FAULT_ANY, nth, EIO, false);
-		err = file_replace_unsynced(&faults.files, random_os(), s.dir, "name",
-					    bytes_of_text("new"), 0600, &why);
+		err = replace_unsynced(&faults.files, &s, "name", "new", &why);
 		expect_content(&s, "name", err == ERR_NONE ? "new" : "old");
 		cr_assert_eq(entries(&s), 1, "call %u left something", nth);
 		cr_assert_eq(faults.calls[FAULT_FSYNC], 0);

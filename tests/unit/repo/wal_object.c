@@ -252,3 +252,82 @@ Test(wal_object, a_flipped_byte_anywhere_is_found)
 	}
 	repo_world_release(&w);
 }
+
+/* Content that is not in memory: page n is filled with n and `salt`. */
+struct made {
+	uint8_t salt;
+	unsigned reads;
+	unsigned change_at; /* this many reads see the salt, later ones another; 0 = all */
+};
+
+static enum err read_made(void *ctx, uint64_t offset, uint8_t *room, size_t len, struct bytes *out,
+			  struct error *why)
+{
+	struct made *m = ctx;
+	unsigned nth = __atomic_add_fetch(&m->reads, 1, __ATOMIC_SEQ_CST);
+	bool changed = m->change_at != 0 && nth > m->change_at;
+
+	(void)why;
+	for (size_t at = 0; at < len; at++)
+		room[at] = (uint8_t)((offset + at) / WAL_PAGE_BYTES * 7 + m->salt + changed);
+	*out = bytes_of(room, len);
+	return ERR_NONE;
+}
+
+Test(wal_object, more_than_is_ever_in_memory_comes_back_as_it_was)
+{
+	enum { LARGE = 32 << 20 };
+	struct made made = {.salt = 3};
+	struct wal_content content = {.bytes = LARGE, .read = read_made, .ctx = &made};
+	enum wal_put_result result = WAL_PUT_SAME;
+	struct wal_name name = shelf_name(1, 0);
+	struct repo_world w;
+	struct error why;
+	uint8_t *out = NULL;
+	size_t len;
+
+	shelf_world(&w, NULL);
+	OK(wal_put_from(&w.cluster, &name, LARGE, 1, &content, &result, &why));
+	cr_assert_eq(result, WAL_PUT_NEW);
+	OK(wal_put_from(&w.cluster, &name, LARGE, 1, &content, &result, &why));
+	cr_assert_eq(result, WAL_PUT_SAME);
+	wal_content_release(&content);
+	OK(wal_get(&w.cluster, &name, &out, &len, &why));
+	cr_assert_eq(len, (size_t)LARGE);
+	for (size_t at = 0; at < len; at += WAL_PAGE_BYTES / 2)
+		cr_assert_eq(out[at], (uint8_t)(at / WAL_PAGE_BYTES * 7 + 3), "byte %zu", at);
+	free(out);
+	repo_world_release(&w);
+}
+
+/* Each byte is read twice.  Whenever it changes: what is stored has the digest it states. */
+Test(wal_object, content_that_changes_while_it_is_read_is_not_stored)
+{
+	enum { PIECES = SHELF_SEGMENT / FRAME_PAGES_MAX };
+
+	for (unsigned at = 1; at < 2 * PIECES; at++) {
+		struct made made = {.change_at = at};
+		struct wal_content content = {
+			.bytes = SHELF_SEGMENT, .read = read_made, .ctx = &made};
+		struct wal_name name = shelf_name(1, 0);
+		enum wal_put_result result;
+		struct repo_world w;
+		struct error why;
+		uint8_t *out = NULL;
+		size_t len;
+		enum err e;
+
+		shelf_world(&w, NULL);
+		e = wal_put_from(&w.cluster, &name, SHELF_SEGMENT, 1, &content, &result, &why);
+		wal_content_release(&content);
+		if (e == ERR_NONE) {
+			cr_assert_gt(at, 1, "the first read saw what no other did");
+			OK(wal_get(&w.cluster, &name, &out, &len, &why));
+			free(out);
+		} else {
+			cr_assert_eq(e, ERR_TRANSIENT, "%s", why.text);
+			cr_assert_eq(keys_below(&w, "wal/"), 0);
+		}
+		repo_world_release(&w);
+	}
+}
