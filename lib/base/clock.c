@@ -1,7 +1,9 @@
 /* base/clock.c - the operating system's clock, and times as text. */
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 enum { US_PER_S = 1000000, S_PER_DAY = 86400 };
@@ -105,4 +107,44 @@ void time_to_compact(int64_t us, char out[TIME_TEXT_MAX])
 
 	(void)snprintf(out, TIME_TEXT_MAX, "%04d%02d%02dT%02d%02d%02dZ", c.year, c.month, c.day,
 		       c.hour, c.minute, c.second); /* 16 characters */
+}
+
+static bool take_digits(const char **at, size_t digits, char end, unsigned *out)
+{
+	uint64_t value;
+
+	if (strnlen(*at, digits + 1) != digits + 1 || !text_to_u64(bytes_of(*at, digits), &value) ||
+	    (*at)[digits] != end)
+		return false;
+	*out = (unsigned)value;
+	*at += digits + 1;
+	return true;
+}
+
+/* Days from 1970-01-01 to a date of the Gregorian calendar; years begin in March here, so that the
+ * leap day is the last of one. */
+static int64_t days_to(unsigned year, unsigned month, unsigned day)
+{
+	int64_t y = (int64_t)year - (month <= 2);
+	int64_t day_of_year = (153 * ((int64_t)month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+	return 365 * y + y / 4 - y / 100 + y / 400 + day_of_year - 719468;
+}
+
+bool time_from_text(const char *at, int64_t *out_us)
+{
+	unsigned year, month, day, hour, minute, second, us;
+
+	if (!take_digits(&at, 4, '-', &year) || !take_digits(&at, 2, '-', &month) ||
+	    !take_digits(&at, 2, 'T', &day) || !take_digits(&at, 2, ':', &hour) ||
+	    !take_digits(&at, 2, ':', &minute) || !take_digits(&at, 2, '.', &second) ||
+	    !take_digits(&at, 6, 'Z', &us) || *at)
+		return false;
+	if (year == 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
+	    minute > 59 || second > 59)
+		return false;
+	*out_us = (((days_to(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) *
+			  INT64_C(1000000) +
+		  us;
+	return true;
 }

@@ -5,6 +5,7 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct clock;
@@ -43,6 +44,9 @@ enum { TIME_TEXT_MAX = 40 };
 /* RFC 3339 in UTC with microseconds: "2026-11-23T14:05:00.000000Z".  Years 0001 to 9999;
  * a time outside becomes the nearest inside. */
 void time_to_text(int64_t us, char out[TIME_TEXT_MAX]);
+
+/* The reverse: exactly that form; false for anything else. */
+bool time_from_text(const char *text, int64_t *out_us);
 
 /* The same in the compact form used in names: "20261123T140500Z". */
 void time_to_compact(int64_t us, char out[TIME_TEXT_MAX]);

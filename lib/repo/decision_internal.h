@@ -1,4 +1,4 @@
-/* repo/decision_internal.h - what decision.c, listing.c and pin.c share. */
+/* repo/decision_internal.h - what the files about decisions and pins share. */
 #ifndef REPO_DECISION_INTERNAL_H
 #define REPO_DECISION_INTERNAL_H
 
@@ -31,5 +31,10 @@ struct key_list {
 enum err key_list_read(const struct cluster *, const char *folder, struct key_list *out,
 		       struct error *why) MUST_CHECK;
 void key_list_release(struct key_list *);
+
+enum { PIN_NAME_MAX = 96 /* "<holder>/<n>"; what is longer is nobody's pin */ };
+/* The key of what was listed below `folder`; false: too long to be a pin. */
+bool pin_listed_key(const struct cluster *, const char *folder, const char *name,
+		    char out[STORE_KEY_MAX]);
 
 #endif

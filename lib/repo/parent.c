@@ -1,5 +1,6 @@
 /* repo/parent.c - which earlier backup a new one may share pages with (protocol step W2). */
 #include "repo/parent.h"
+#include "repo/hide.h"
 
 #include <stdio.h>
 
@@ -45,21 +46,6 @@ enum err parent_candidates(const struct cluster *cluster, const struct history *
 	return ERR_NONE;
 }
 
-static enum err check_no_tomb(const struct cluster *c, const struct attempt *attempt,
-			      struct error *why)
-{
-	char key[STORE_KEY_MAX], name[ATTEMPT_TEXT_MAX];
-	struct store_object object;
-	enum err e;
-
-	attempt_to_text(attempt, name);
-	(void)snprintf(key, sizeof(key), "%stombs/%s", c->prefix, name); /* fits by its parts */
-	e = store_stat(c->repository->store, key, &object, why);
-	if (e == ERR_NONE)
-		return error_set(why, ERR_MISSING, "backup %s is being removed", name);
-	return e == ERR_MISSING ? ERR_NONE : e;
-}
-
 enum err parent_prove(const struct cluster *cluster, size_t clusters, const struct attempt *attempt,
 		      struct manifest **out, struct error *why)
 {
@@ -72,7 +58,7 @@ enum err parent_prove(const struct cluster *cluster, size_t clusters, const stru
 		/* Manifest before tombstone: it is removed after the tombstone is there. */
 		e = manifest_read(&cluster[i], attempt, &here, why);
 		if (e == ERR_NONE)
-			e = check_no_tomb(&cluster[i], attempt, why);
+			e = hide_check_no_tomb(&cluster[i], attempt, why);
 		if (e == ERR_NONE)
 			e = decision_check_packs(&cluster[i], here, why);
 		if (e != ERR_NONE)

@@ -230,46 +230,6 @@ static bool take_text(const char *value, char *out, size_t size)
 	return true;
 }
 
-static bool take_digits(const char **at, size_t digits, char end, unsigned *out)
-{
-	uint64_t value;
-
-	if (strnlen(*at, digits + 1) != digits + 1 || !text_to_u64(bytes_of(*at, digits), &value) ||
-	    (*at)[digits] != end)
-		return false;
-	*out = (unsigned)value;
-	*at += digits + 1;
-	return true;
-}
-
-/* Days from 1970-01-01 to a date of the Gregorian calendar; years begin in March here, so that the
- * leap day is the last of one. */
-static int64_t days_to(unsigned year, unsigned month, unsigned day)
-{
-	int64_t y = (int64_t)year - (month <= 2);
-	int64_t day_of_year = (153 * ((int64_t)month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-
-	return 365 * y + y / 4 - y / 100 + y / 400 + day_of_year - 719468;
-}
-
-static bool take_time(const char *at, int64_t *out_us)
-{
-	unsigned year, month, day, hour, minute, second, us;
-
-	if (!take_digits(&at, 4, '-', &year) || !take_digits(&at, 2, '-', &month) ||
-	    !take_digits(&at, 2, 'T', &day) || !take_digits(&at, 2, ':', &hour) ||
-	    !take_digits(&at, 2, ':', &minute) || !take_digits(&at, 2, '.', &second) ||
-	    !take_digits(&at, 6, 'Z', &us) || *at)
-		return false;
-	if (year == 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
-	    minute > 59 || second > 59)
-		return false;
-	*out_us = (((days_to(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) *
-			  INT64_C(1000000) +
-		  us;
-	return true;
-}
-
 static bool take_value(const struct field *f, const char *value, void *at)
 {
 	uint64_t number;
@@ -293,7 +253,7 @@ static bool take_value(const struct field *f, const char *value, void *at)
 	case FIELD_LSN:
 		return lsn_from_text(value, at, NULL) == ERR_NONE;
 	case FIELD_TIME:
-		return take_time(value, at);
+		return time_from_text(value, at);
 	case FIELD_FLAG:
 		*(bool *)at = yes;
 		return yes || strcmp(value, "no") == 0;

@@ -1,0 +1,278 @@
+/* repo/sweep.c - packs that nothing refers to, in the order S1 to S4 of sweep.h. */
+#include "repo/sweep.h"
+#include "repo/decision_internal.h"
+#include "repo/manifest_internal.h"
+#include "repo/pack.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBE_KEPT_US (INT64_C(24) * 60 * 60 * 1000 * 1000)
+
+struct listed_pack {
+	struct pack_id id;
+	uint64_t size;
+};
+
+struct sweeping {
+	const struct cluster *cluster;
+	const struct sweep_options *options;
+	struct listed_pack *pack; /* S1, by id */
+	size_t packs, capacity;
+	bool *live; /* of `pack` */
+	struct pins pins;
+	struct key_list decisions;
+};
+
+static int compare_ids(const struct pack_id *a, const struct pack_id *b)
+{
+	int order = attempt_compare(&a->attempt, &b->attempt);
+
+	return order != 0 ? order : (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return compare_ids(&((const struct listed_pack *)a)->id,
+			   &((const struct listed_pack *)b)->id);
+}
+
+/* "<attempt>/<seq>"; false: nothing of ours. */
+static bool pack_of_name(const char *name, struct pack_id *out)
+{
+	char attempt[ATTEMPT_TEXT_MAX], *rest;
+	const char *digits = name + ATTEMPT_TEXT_MAX;
+	unsigned long seq;
+
+	if (strlen(name) != ATTEMPT_TEXT_MAX + 8 || name[ATTEMPT_TEXT_MAX - 1] != '/')
+		return false;
+	memcpy(attempt, name, ATTEMPT_TEXT_MAX - 1);
+	attempt[ATTEMPT_TEXT_MAX - 1] = '\0';
+	if (*digits < '0' || *digits > '9' || !attempt_from_text(attempt, &out->attempt))
+		return false;
+	seq = strtoul(digits, &rest, 10);
+	out->seq = (uint32_t)seq;
+	return *rest == '\0';
+}
+
+static enum err add_pack(void *ctx, const struct store_object *object, struct error *why)
+{
+	struct sweeping *s = ctx;
+	struct listed_pack pack = {.size = object->size};
+
+	if (!pack_of_name(object->key + strlen(s->cluster->prefix) + strlen("packs/"), &pack.id))
+		return ERR_NONE;
+	if (s->packs == SWEEP_PACKS_MAX)
+		return error_set(why, ERR_LIMIT, "%spacks/: more than %d packs", s->cluster->prefix,
+				 SWEEP_PACKS_MAX);
+	if (s->packs == s->capacity) {
+		size_t more = s->capacity == 0 ? 1024 : 2 * s->capacity;
+		struct listed_pack *bigger = realloc(s->pack, more * sizeof(*bigger));
+
+		if (bigger == NULL)
+			return error_set(why, ERR_MEMORY, "no memory for a list of %zu packs",
+					 more);
+		s->pack = bigger;
+		s->capacity = more;
+	}
+	s->pack[s->packs++] = pack;
+	return ERR_NONE;
+}
+
+/* S1. */
+static enum err list_packs(struct sweeping *s, struct error *why)
+{
+	char prefix[STORE_KEY_MAX];
+	enum err e;
+
+	(void)snprintf(prefix, sizeof(prefix), "%spacks/", s->cluster->prefix);
+	e = store_list(s->cluster->repository->store, prefix, add_pack, s, why);
+	if (e != ERR_NONE)
+		return e;
+	if (s->packs > 1)
+		qsort(s->pack, s->packs, sizeof(*s->pack), by_id);
+	s->live = calloc(s->packs + 1, sizeof(*s->live));
+	return s->live != NULL ? ERR_NONE : error_set(why, ERR_MEMORY, "no memory for a sweep");
+}
+
+static void mark(struct sweeping *s, const struct pack_id *id)
+{
+	struct listed_pack key = {.id = *id};
+	const struct listed_pack *found =
+		s->packs == 0 ? NULL : bsearch(&key, s->pack, s->packs, sizeof(key), by_id);
+
+	if (found != NULL)
+		s->live[found - s->pack] = true;
+}
+
+static void mark_attempt(struct sweeping *s, const struct attempt *attempt)
+{
+	for (size_t i = 0; i < s->packs; i++)
+		if (attempt_compare(&s->pack[i].id.attempt, attempt) == 0)
+			s->live[i] = true;
+}
+
+static bool is_decided(const struct sweeping *s, const char *attempt)
+{
+	for (size_t i = 0; i < s->decisions.count; i++)
+		if (strcmp(s->decisions.key[i], attempt) == 0)
+			return true;
+	return false;
+}
+
+/* Whoever holds a pin under an attempt's name, and is not decided, may commit what it wrote. */
+static void mark_undecided(struct sweeping *s)
+{
+	for (size_t i = 0; i < s->pins.count; i++) {
+		struct attempt attempt;
+
+		if (attempt_from_text(s->pins.pin[i].holder, &attempt) &&
+		    !is_decided(s, s->pins.pin[i].holder))
+			mark_attempt(s, &attempt);
+	}
+}
+
+static bool is_without(const struct sweeping *s, const struct attempt *attempt)
+{
+	for (size_t i = 0; i < s->options->withouts; i++)
+		if (attempt_compare(&s->options->without[i], attempt) == 0)
+			return true;
+	return false;
+}
+
+static enum err mark_manifest(struct sweeping *s, const char *name, struct error *why)
+{
+	struct manifest *manifest = NULL;
+	struct attempt attempt;
+	enum err e;
+
+	if (!attempt_from_text(name, &attempt) || is_without(s, &attempt))
+		return ERR_NONE;
+	e = manifest_read(s->cluster, &attempt, &manifest, why);
+	if (e == ERR_MISSING) /* an abort marker, or it was removed meanwhile */
+		return ERR_NONE;
+	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
+		(void)error_add(why, "nothing is removed while a manifest can't be read");
+		error_hint(why,
+			   "if that backup is lost for good, remove it by name: pgagent expire "
+			   "--backup %s --confirm",
+			   name);
+		return e;
+	}
+	if (e != ERR_NONE)
+		return e;
+	for (uint32_t i = 0; i < manifest->packs; i++)
+		mark(s, &manifest->pack[i].id);
+	manifest_free(manifest);
+	return ERR_NONE;
+}
+
+/* S3. */
+static enum err mark_live(struct sweeping *s, struct error *why)
+{
+	enum err e = key_list_read(s->cluster, "backups/", &s->decisions, why);
+
+	if (e != ERR_NONE)
+		return e;
+	mark_undecided(s);
+	for (size_t i = 0; e == ERR_NONE && i < s->decisions.count; i++)
+		e = mark_manifest(s, s->decisions.key[i], why);
+	return e;
+}
+
+/* S4. */
+static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, struct error *why)
+{
+	const struct env *env = s->cluster->repository->env;
+	struct progress progress = {.phase = "sweep", .total_items = totals->packs_removed};
+
+	if (totals->packs_removed > totals->packs / 2 && !s->options->force) {
+		(void)error_set(why, ERR_LIMIT,
+				"%s: %" PRIu64 " of %" PRIu64
+				" packs would go, more than half; nothing was removed",
+				s->cluster->repository->store->label, totals->packs_removed,
+				totals->packs);
+		error_hint(why, "if that is right, say so: pgagent expire --confirm --force");
+		return ERR_LIMIT;
+	}
+	for (size_t i = 0; i < s->packs; i++) {
+		char key[STORE_KEY_MAX];
+		enum err e;
+
+		if (s->live[i])
+			continue;
+		if (*env->cancelled)
+			return error_set(why, ERR_CANCELLED, "sweep: stopped on request");
+		pack_key(s->cluster, &s->pack[i].id, key);
+		e = store_remove(s->cluster->repository->store, key, why);
+		if (e != ERR_NONE)
+			return e;
+		progress.done_items++;
+		observer_progress(env->observer, &progress);
+	}
+	return ERR_NONE;
+}
+
+enum err sweep_packs(const struct cluster *c, const struct sweep_options *options,
+		     struct sweep_totals *totals, struct error *why)
+{
+	struct sweeping s = {.cluster = c, .options = options};
+	enum err e = list_packs(&s, why); /* S1 */
+
+	*totals = (struct sweep_totals){.packs = s.packs};
+	if (e == ERR_NONE)
+		e = pins_read(c, &s.pins, why); /* S2 */
+	if (e == ERR_NONE)
+		e = mark_live(&s, why); /* S3 */
+	for (size_t i = 0; e == ERR_NONE && i < s.packs; i++) {
+		totals->packs_bytes += s.pack[i].size;
+		totals->packs_removed += !s.live[i];
+		totals->packs_removed_bytes += s.live[i] ? 0 : s.pack[i].size;
+	}
+	if (e == ERR_NONE && !options->plan)
+		e = remove_dead(&s, totals, why); /* S4 */
+	key_list_release(&s.decisions);
+	pins_release(&s.pins);
+	free(s.live);
+	free(s.pack);
+	return e;
+}
+
+/* ---- probes ---- */
+
+struct probes {
+	const struct repository *repository;
+	int64_t now_us;
+	char key[64][STORE_KEY_MAX]; /* more go with the next run */
+	size_t count;
+};
+
+static enum err add_probe(void *ctx, const struct store_object *object, struct error *why)
+{
+	struct probes *p = ctx;
+
+	(void)why;
+	if (p->count < sizeof(p->key) / sizeof(p->key[0]) && object->stored_at_us != 0 &&
+	    p->now_us - object->stored_at_us > PROBE_KEPT_US)
+		(void)snprintf(p->key[p->count++], STORE_KEY_MAX, "%s", object->key);
+	return ERR_NONE;
+}
+
+enum err sweep_probes(const struct repository *r, size_t *removed, struct error *why)
+{
+	struct probes *p = calloc(1, sizeof(*p));
+	enum err e;
+
+	*removed = 0;
+	if (p == NULL)
+		return error_set(why, ERR_MEMORY, "no memory for a sweep");
+	p->now_us = clock_now_us(r->env->clock);
+	e = store_list(r->store, "probe/", add_probe, p, why);
+	for (size_t i = 0; e == ERR_NONE && i < p->count; i++) {
+		e = store_remove(r->store, p->key[i], why);
+		*removed += e == ERR_NONE;
+	}
+	free(p);
+	return e;
+}

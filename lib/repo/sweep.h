@@ -1,0 +1,47 @@
+/* repo/sweep.h - removing what nobody needs: packs that no existing manifest and no undecided attempt
+ * refers to, and WAL that no backup needs.
+ *
+ * The order is what makes it safe: S1 list packs -> S2 list pins -> S3 list decisions and read
+ * manifests -> S4 remove, of the first listing, what is not live.  Anything that can't be read ends
+ * the sweep before its first removal.
+ */
+#ifndef REPO_SWEEP_H
+#define REPO_SWEEP_H
+
+#include "repo/pins.h"
+
+enum { SWEEP_PACKS_MAX = 1 << 24 /* 256 TiB of packs */ };
+
+struct sweep_options {
+	bool plan;  /* only count what would go */
+	bool force; /* also when it is more than half of all packs */
+	/* As if these backups were removed already; for plans only. */
+	const struct attempt *without;
+	size_t withouts;
+};
+
+struct sweep_totals {
+	uint64_t packs, packs_bytes;                 /* listed */
+	uint64_t packs_removed, packs_removed_bytes; /* or would be */
+};
+
+/* ERR_CORRUPT: a manifest can't be read; nothing was removed, and the hint names the backup to
+ * remove by name.  ERR_LIMIT: more than half of all packs would go, and not `force`. */
+enum err sweep_packs(const struct cluster *, const struct sweep_options *, struct sweep_totals *,
+		     struct error *why) MUST_CHECK;
+
+struct wal_sweep_totals {
+	uint64_t objects, bytes; /* listed */
+	uint64_t removed, removed_bytes;
+};
+/* A segment (its slices, `.partial` and `.backup` files with it) goes when every backup on its timeline or
+ * an ancestor of it starts behind it.  Nothing goes while there is no backup, while an undecided
+ * attempt has no start yet, or when something can't be read (ERR_CORRUPT).  History files stay; so does
+ * the newest timeline when no backup needs it. */
+enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct wal_sweep_totals *,
+		   struct error *why) MUST_CHECK;
+
+/* Objects below probe/ that are older than a day. */
+enum err sweep_probes(const struct repository *, size_t *removed, struct error *why) MUST_CHECK;
+
+#endif
