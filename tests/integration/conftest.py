@@ -35,6 +35,12 @@ def pytest_generate_tests(metafunc):
     if "major" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("only")
         majors = [m for m in MAJORS if not mark or m in mark.args]
+        if "reading" in metafunc.fixturenames:
+            # From 17 on the server can send what changed; each way is tested where there are two.
+            ways = [(m, way) for m in majors for way in ("stream", "server-side")[:1 + (m >= 17)]]
+            metafunc.parametrize("major, reading", ways, scope="module",
+                                 ids=[f"pg{m}-{way}" for m, way in ways])
+            return
         metafunc.parametrize("major", majors, scope="module", ids=[f"pg{m}" for m in majors])
 
 

@@ -12,6 +12,7 @@ from typing import Callable
 import pytest
 
 from harness import judges
+from harness.needed import packs_needed, packs_there
 from harness.restored import forget, restored_whole
 
 SHARES_SERVER = True
@@ -20,6 +21,9 @@ PAGE = 8192
 # What a backup of an idle server finds new all the same (pg_control, statistics, visibility maps,
 # a few pages of catalogs and of pg_xact), and what DDL adds to it.
 NOISE = 128 * PAGE
+# From 16 on relations are extended by up to so much at once; what is left of it is zeros, which
+# are not stored.
+AHEAD = 64 * PAGE
 
 
 # --- the scenarios --------------------------------------------------------------------------
@@ -176,11 +180,6 @@ class History:
     records: dict = field(default_factory=dict)
 
 
-def pytest_generate_tests(metafunc):
-    if "reading" in metafunc.fixturenames:
-        metafunc.parametrize("reading", ["stream"], scope="module")
-
-
 @pytest.fixture(scope="module")
 def history(shared_lab, major, reading):
     lab = shared_lab
@@ -235,7 +234,8 @@ def test_child(history, reading, name):
     assert backup["parent"] == record.parent["id"]
     assert backup["type"] == ("incremental" if reading == "server-side" else "full")
     assert backup["checksum_failures"] == 0
-    assert record.made_new * 0.95 <= backup["bytes_new"] <= record.made_new + scenario.noise
+    least = record.made_new * 0.95 - AHEAD
+    assert least <= backup["bytes_new"] <= record.made_new + scenario.noise
     assert backup["pages_changed"] * PAGE >= backup["bytes_new"]
     clone = judged(history, backup, record.rows, record.tablespaces)
     if name == "unlogged tables":
@@ -247,5 +247,6 @@ def test_child(history, reading, name):
 
 def test_verify_finds_nothing_in_all_of_them(history):
     assert len(history.agent.backups()) == len(SCENARIOS) + 1
+    assert packs_there(history.agent) == packs_needed(history.agent)
     said = history.agent.json("verify", "--all")
     assert said["damaged"] is False and said["findings"] == []

@@ -1,0 +1,31 @@
+"""Which packs a repository's backups refer to, as told by the independent reader."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+READER = Path(__file__).parents[2] / "reader" / "reader.py"
+
+
+def load_reader():
+    spec = importlib.util.spec_from_file_location("reader", READER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def packs_needed(agent):
+    """{path in the repository} of all packs in the tables of all backups, whole or an error."""
+    reader = load_reader()
+    secret = reader.secret_of(argparse.Namespace(key_file=str(agent.key)))
+    repository = reader.Repository(str(agent.repo), secret)
+    needed = set()
+    for place in repository.places(None):
+        for attempt, backup in repository.backups(place):
+            assert not isinstance(backup, reader.Stop), f"{attempt}: {backup}"
+            needed |= {backup.pack_key(*pack[:2]) for pack in backup.packs}
+    return needed
+
+
+def packs_there(agent):
+    return {str(o) for o in agent.objects() if "packs" in o.parts}
