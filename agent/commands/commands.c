@@ -21,6 +21,8 @@ const struct command commands[] = {
 	{&spec_archive_get, command_archive_get},
 	{&spec_restore, WHOLE_ONLY(command_restore)},
 	{&spec_verify, command_verify},
+	{&spec_expire, command_expire},
+	{&spec_undelete, command_undelete},
 	{&spec_export, WHOLE_ONLY(command_export)},
 	{&spec_key, command_key},
 	{&spec_config, command_config},

@@ -4,7 +4,7 @@
 #include "commands/backup_report.h"
 #include "commands/catalog.h"
 #include "commands/commands.h"
-#include "commands/windows.h"
+#include "commands/window_report.h"
 #include "subject.h"
 
 #include <inttypes.h>
@@ -80,107 +80,14 @@ static void say_backups(struct agent *agent, const struct listing *l)
 	report_put(agent->report.root, "backups", list);
 }
 
-static json_t *gap_json(const struct window_gap *gap)
-{
-	json_t *object = json_object();
-
-	report_put(object, "from_lsn", report_json_lsn(gap->from));
-	report_put(object, "to_lsn", report_json_lsn(gap->to));
-	return object;
-}
-
-static void put_window(json_t *list, const struct window *w)
-{
-	json_t *object = json_object(), *gaps = json_array();
-	char system[24];
-
-	(void)snprintf(system, sizeof(system), "%" PRIu64, w->system_identifier); /* fits */
-	for (size_t i = 0; i < w->gaps; i++)
-		(void)json_array_append_new(gaps, gap_json(&w->gap[i])); /* as above */
-	report_put(object, "system_identifier", report_json_text(system));
-	report_put(object, "timeline", json_integer(w->timeline));
-	report_put(object, "from", report_json_time(w->from_us));
-	report_put(object, "from_lsn", report_json_lsn(w->from));
-	report_put(object, "to", report_json_time(w->latest_commit_us));
-	report_put(object, "to_lsn", report_json_lsn(w->to));
-	report_put(object, "latest_commit", report_json_time(w->latest_commit_us));
-	report_put(object, "gaps", gaps);
-	(void)json_array_append_new(list, object); /* as above */
-}
-
-static void say_window(struct agent *agent, const struct window *w)
-{
-	struct report *r = &agent->report;
-	char from[TIME_TEXT_MAX], to[TIME_TEXT_MAX], a[LSN_TEXT_MAX], b[LSN_TEXT_MAX];
-
-	lsn_to_text(w->from, a);
-	lsn_to_text(w->to, b);
-	/* To the microsecond, since people type them: a second cut short would leave out the last
-	 * commits, or lie before the first backup. */
-	time_to_text(w->from_us, from);
-	time_to_text(w->latest_commit_us, to);
-	report_text(r, "restorable on timeline %" PRIu32 ": from ", w->timeline);
-	if (w->from_us != 0)
-		report_text(r, "%s (%s)", from, a);
-	else
-		report_text(r, "where it begins (%s)", a);
-	if (w->latest_commit_us != 0)
-		report_text(r, " to %s, its last commit (%s)\n", to, b);
-	else
-		report_text(r, " to %s\n", b);
-	for (size_t i = 0; i < w->gaps; i++) {
-		lsn_to_text(w->gap[i].from, a);
-		lsn_to_text(w->gap[i].to, b);
-		report_text(r, "  but NOT between %s and %s: WAL is missing%s\n", a,
-			    w->gap[i].to.value != 0 ? b : "later WAL",
-			    i + 1 == w->gaps && w->gap[i].to.value > w->to.value
-				    ? "; what follows needs a new backup: pgagent backup"
-				    : "");
-	}
-}
-
-/* The windows of every system identifier that the backups have, oldest first. */
-static enum err find_windows(struct agent *agent, struct listing *l, struct error *why)
-{
-	const struct catalog *catalog = &l->catalog;
-	uint64_t done[WINDOWS_MAX];
-	size_t systems = 0;
-	enum err e = ERR_NONE;
-
-	/* Each call may fill WINDOWS_MAX; what would be beyond that many in all is left out. */
-	l->window = calloc(2 * WINDOWS_MAX, sizeof(*l->window));
-	if (l->window == NULL)
-		return error_set(why, ERR_MEMORY, "no memory to look for windows");
-	for (size_t i = 0; i < catalog->count && e == ERR_NONE; i++) {
-		uint64_t system = catalog->entry[i].summary.system_identifier;
-		struct wal_archive archive = {.count = l->places->count};
-		size_t count = 0;
-		bool seen = false;
-
-		for (size_t j = 0; j < systems; j++)
-			seen = seen || done[j] == system;
-		if (seen || systems == WINDOWS_MAX || l->windows >= WINDOWS_MAX)
-			continue;
-		done[systems++] = system;
-		for (size_t j = 0; j < l->places->count; j++)
-			cluster_init(&archive.cluster[j], l->places->place[j].repository, l->name,
-				     system);
-		e = windows_read(&agent->env, &archive, catalog, system, l->window + l->windows,
-				 &count, why);
-		l->windows += count;
-	}
-	l->windows_known = e == ERR_NONE;
-	return e;
-}
-
 static void say_windows(struct agent *agent, const struct listing *l)
 {
 	json_t *list = json_array();
 
 	report_text(&agent->report, "\n");
 	for (size_t i = 0; i < l->windows; i++) {
-		say_window(agent, &l->window[i]);
-		put_window(list, &l->window[i]);
+		window_say(&agent->report, &l->window[i]);
+		window_put(list, &l->window[i]);
 	}
 	if (l->windows_known && l->windows == 0)
 		report_text(&agent->report,
@@ -228,7 +135,9 @@ static enum err list(struct agent *agent, const struct places *places,
 		goto out;
 	}
 	/* Unreadable WAL is no reason to hide the backups from somebody in need of one. */
-	if (find_windows(agent, &l, why) != ERR_NONE) {
+	l.windows_known = windows_read_all(&agent->env, l.places, l.name, &l.catalog, &l.window,
+					   &l.windows, why) == ERR_NONE;
+	if (!l.windows_known) {
 		report_warning(&agent->report, "what can be restored is not known: %s", why->text);
 		*code = report_exit_code(EXITS_USUAL, why->kind, *agent->env.cancelled);
 	}

@@ -77,6 +77,18 @@ static const struct option_spec export_options[] = {
 	KEY_OPTIONS,
 };
 
+static const struct option_spec expire_options[] = {
+	{.id = OPTION_BACKUP,
+	 .name = "backup",
+	 .takes = TAKES_TEXT,
+	 .argument = "ID",
+	 .help = "hide this one; it is removed after expire_grace"},
+	{.id = OPTION_CONFIRM, .name = "confirm", .help = "carry the plan out"},
+	{.id = OPTION_FORCE,
+	 .name = "force",
+	 .help = "also the only backup, a kept one, more than half of all packs"},
+};
+
 static const struct option_spec key_options[] = {
 	{.id = OPTION_STDIN,
 	 .name = "stdin",
@@ -309,6 +321,27 @@ const struct command_spec spec_export = {
 	OPTIONS(export_options),
 	.example = "pgagent export latest --to /srv/tars\n"
 		   "pgagent export latest --to - | tar -x -C /srv/copy",
+	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_expire = {
+	.name = "expire",
+	.arguments = "",
+	.summary = "print what would be removed, and what could be restored then; do it",
+	OPTIONS(expire_options),
+	.example = "pgagent expire --backup 20261123T010000Z-5d0c9a7be1f04c33\n"
+		   "pgagent expire --confirm",
+	.reads_config = true,
+};
+
+const struct command_spec spec_undelete = {
+	.name = "undelete",
+	.arguments = "BACKUP",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "bring a hidden backup back, within expire_grace",
+	.example = "pgagent undelete 20261123T010000Z-5d0c9a7be1f04c33",
 	.exits = EXITS_TARGET,
 	.reads_config = true,
 };

@@ -299,3 +299,36 @@ out:
 	free(l);
 	return e;
 }
+
+enum err windows_read_all(const struct env *env, const struct places *places, const char *name,
+			  const struct catalog *catalog, struct window **out, size_t *count,
+			  struct error *why)
+{
+	uint64_t done[WINDOWS_MAX];
+	size_t systems = 0;
+	enum err e = ERR_NONE;
+
+	/* Each call may fill WINDOWS_MAX; what would be beyond that many in all is left out. */
+	*count = 0;
+	*out = calloc(2 * WINDOWS_MAX, sizeof(**out));
+	if (*out == NULL)
+		return error_set(why, ERR_MEMORY, "no memory to look for windows");
+	for (size_t i = 0; i < catalog->count && e == ERR_NONE; i++) {
+		uint64_t system = catalog->entry[i].summary.system_identifier;
+		struct wal_archive archive = {.count = places->count};
+		size_t found = 0;
+		bool seen = false;
+
+		for (size_t j = 0; j < systems; j++)
+			seen = seen || done[j] == system;
+		if (seen || systems == WINDOWS_MAX || *count >= WINDOWS_MAX)
+			continue;
+		done[systems++] = system;
+		for (size_t j = 0; j < places->count; j++)
+			cluster_init(&archive.cluster[j], places->place[j].repository, name,
+				     system);
+		e = windows_read(env, &archive, catalog, system, *out + *count, &found, why);
+		*count += found;
+	}
+	return e;
+}

@@ -46,4 +46,10 @@ enum err windows_read(const struct env *, const struct wal_archive *, const stru
 		      uint64_t system_identifier, struct window *out, size_t *count,
 		      struct error *why) MUST_CHECK;
 
+/* The windows of every system identifier that the backups have, oldest first, in new memory (also after
+ * a failure); free() it. */
+enum err windows_read_all(const struct env *, const struct places *, const char *name,
+			  const struct catalog *, struct window **out, size_t *count,
+			  struct error *why) MUST_CHECK;
+
 #endif

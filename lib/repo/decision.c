@@ -34,6 +34,21 @@ enum err decision_abort(const struct cluster *c, const struct attempt *attempt, 
 	return err;
 }
 
+enum err decision_is_there(const struct cluster *c, const struct attempt *attempt, bool *out,
+			   struct error *why)
+{
+	struct store_object object;
+	char key[STORE_KEY_MAX];
+	enum err err;
+
+	backup_key(c, attempt, key);
+	err = store_stat(c->repository->store, key, &object, why);
+	if (err && err != ERR_MISSING)
+		return err;
+	*out = err == ERR_NONE;
+	return ERR_NONE;
+}
+
 /* The listing of packs and the table, both ascending, walked side by side. */
 struct checking {
 	const struct cluster *cluster;

@@ -32,6 +32,10 @@ enum err decision_check_packs(const struct cluster *, const struct manifest *,
 enum err decision_abort(const struct cluster *, const struct attempt *, const char *reason,
 			struct error *why) MUST_CHECK;
 
+/* Whether the attempt is decided, as a backup or as none; what the object holds is not looked at. */
+enum err decision_is_there(const struct cluster *, const struct attempt *, bool *out,
+			   struct error *why) MUST_CHECK;
+
 /* Aborts attempts whose pins were left by dead processes of this host (same boot id, pid gone, or
  * an earlier boot), and drops their pins; pins of recoveries live by time and stay.  Others are left
  * alone, damaged pins too (an event for the observer).  `aborted` counts decisions made here. */

@@ -9,22 +9,6 @@
 
 static const char grace_over[] = "its grace is over";
 
-/* An attempt without a decision object: its writer may still commit. */
-static enum err is_undecided(const struct cluster *c, const struct attempt *attempt, bool *out,
-			     struct error *why)
-{
-	struct store_object object;
-	char key[STORE_KEY_MAX];
-	enum err e;
-
-	backup_key(c, attempt, key);
-	e = store_stat(c->repository->store, key, &object, why);
-	if (e != ERR_NONE && e != ERR_MISSING)
-		return e;
-	*out = e == ERR_MISSING;
-	return ERR_NONE;
-}
-
 static bool names(const struct pin_seen *pin, const struct attempt *attempt)
 {
 	for (size_t i = 0; i < pin->backups; i++)
@@ -45,10 +29,12 @@ enum err expire_holder(const struct cluster *c, const struct pins *pins,
 		if (holds && pin->is_writer && !pin->unreadable) {
 			/* The pin of a decided attempt protects nothing: its manifest names the
 			 * packs itself. */
-			enum err e = is_undecided(c, &pin->attempt, &holds, why);
+			bool decided;
+			enum err e = decision_is_there(c, &pin->attempt, &decided, why);
 
 			if (e != ERR_NONE)
 				return e;
+			holds = !decided;
 		}
 		if (holds) {
 			*out = pin;
@@ -162,10 +148,10 @@ static enum err forget_one(void *ctx, const struct attempt *attempt, struct erro
 	struct forgetting *f = ctx;
 	const struct cluster *c = f->cluster;
 	char key[STORE_KEY_MAX], name[ATTEMPT_TEXT_MAX];
-	bool gone, old;
-	enum err e = is_undecided(c, attempt, &gone, why);
+	bool there, old;
+	enum err e = decision_is_there(c, attempt, &there, why);
 
-	if (e != ERR_NONE || !gone)
+	if (e != ERR_NONE || there)
 		return e;
 	attempt_to_text(attempt, name);
 	(void)snprintf(key, sizeof(key), "%stombs/%s", c->prefix, name); /* fits by its parts */

@@ -1,0 +1,455 @@
+/* commands/expire.c - `pgagent expire`: removes one backup by name, and goes on with what earlier
+ * runs began.  Without --confirm it only tells.
+ */
+#include "commands/expire.h"
+#include "agent.h"
+#include "base/file.h"
+#include "commands/commands.h"
+#include "lock.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIGHTINGS_FILE_MAX = 32 << 20 /* bytes; SIGHTINGS_MAX lines */ };
+
+static const char asked_for[] = "asked for by name: pgagent expire --backup";
+
+enum err expire_part_add(struct expire_part *part, const struct attempt *attempt, struct error *why)
+{
+	if (part->count == part->capacity) {
+		size_t more = part->capacity == 0 ? 16 : 2 * part->capacity;
+		struct attempt *bigger = realloc(part->going, more * sizeof(*bigger));
+
+		if (bigger == NULL)
+			return error_set(why, ERR_MEMORY, "no memory for %zu backups", more);
+		part->going = bigger;
+		part->capacity = more;
+	}
+	part->going[part->count++] = *attempt;
+	return ERR_NONE;
+}
+
+/* ---- what this host saw of heartbeats ---- */
+
+static void sightings_path(const struct expiry *x, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/pins-%s", x->agent->config.global.state_directory,
+		       x->config->section.name); /* cut: not found, as if it were new */
+}
+
+/* A file that is not there or can't be read means: observed from now on. */
+static enum err load_sightings(struct expiry *x, struct error *why)
+{
+	struct env *env = &x->agent->env;
+	char path[PATH_MAX], boot[64];
+	uint8_t *text = NULL;
+	size_t len = 0;
+	enum err e;
+
+	sightings_path(x, path);
+	sightings_boot_id(env, boot);
+	e = file_read_all(env->files, AT_FDCWD, path, SIGHTINGS_FILE_MAX, &text, &len, why);
+	if (e == ERR_NONE)
+		e = sightings_decode(bytes_of(text, len), boot, &x->sightings, why);
+	if (e != ERR_NONE && e != ERR_MISSING)
+		log_event(&x->agent->log, LEVEL_WARNING,
+			  "%s can't be used, pins are observed from now on: %s", path, why->text);
+	free(text);
+	return e == ERR_NONE ? ERR_NONE : sightings_new(boot, &x->sightings, why);
+}
+
+static void save_sightings(const struct expiry *x)
+{
+	struct env *env = &x->agent->env;
+	char path[PATH_MAX];
+	struct writer text;
+	struct error why;
+	enum err e;
+
+	sightings_path(x, path);
+	writer_init(&text, SIGHTINGS_FILE_MAX);
+	sightings_encode(x->sightings, &text);
+	e = text.bad ? error_set(&why, ERR_LIMIT, "too much was seen")
+		     : file_replace(env->files, env->random, AT_FDCWD, path, writer_view(&text),
+				    0600, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
+		log_event(&x->agent->log, LEVEL_WARNING,
+			  "what was seen of pins is not kept, stale ones are found later: %s",
+			  why.text);
+}
+
+/* ---- one part ---- */
+
+/* Attempts whose writers are gone or silent are decided, and pins of silent readers end. */
+static enum err end_stale(struct expire_part *part, struct error *why)
+{
+	struct expiry *x = part->expiry;
+	int64_t now_us = clock_monotonic_us(x->agent->env.clock);
+	size_t aborted, ended = 0;
+	struct pins pins = {.count = 0};
+	enum err e = decision_abort_dead(&part->cluster, &aborted, why);
+
+	if (e == ERR_NONE)
+		e = pins_read(&part->cluster, &pins, why);
+	if (e == ERR_NONE)
+		e = sightings_note(x->sightings, &part->cluster, &pins, now_us, why);
+	if (e == ERR_NONE)
+		e = pins_end_stale(&part->cluster, &pins, x->sightings, now_us, &ended, why);
+	pins_release(&pins);
+	if (e == ERR_NONE && aborted + ended > 0)
+		log_event(&x->agent->log, LEVEL_INFO,
+			  "%zu run(s) that gave no sign of life any more were ended",
+			  aborted + ended);
+	return e;
+}
+
+/* What expire_advance would do now. */
+static enum err foresee(struct expire_part *part, const struct attempt *attempt,
+			struct expire_result *out, struct error *why)
+{
+	int64_t grace_us = part->expiry->config->expire_grace_us;
+	int64_t now_us = clock_now_us(part->expiry->agent->env.clock);
+	const struct pin_seen *holder = NULL;
+	struct pins pins = {.count = 0};
+	struct hidden hidden;
+	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+
+	*out = (struct expire_result){.outcome = EXPIRE_REMOVED};
+	if (e != ERR_NONE)
+		return e;
+	if (hidden.state == HIDE_SHOWN)
+		hidden.since_us = now_us; /* the target: it would be hidden now */
+	out->due_us = hidden.since_us + grace_us;
+	if (hidden.state != HIDE_REMOVED &&
+	    (hidden.since_us > now_us || now_us - hidden.since_us < grace_us)) {
+		out->outcome = EXPIRE_GRACE;
+		return ERR_NONE;
+	}
+	e = pins_read(&part->cluster, &pins, why);
+	if (e == ERR_NONE)
+		e = expire_holder(&part->cluster, &pins, attempt, &holder, why);
+	if (e == ERR_NONE && holder != NULL) {
+		out->outcome = EXPIRE_PINNED;
+		(void)snprintf(out->pinned_by, sizeof(out->pinned_by), "%s", holder->holder);
+	}
+	pins_release(&pins);
+	return e;
+}
+
+static bool is_target(const struct expire_part *part, const struct attempt *attempt)
+{
+	const struct expiry *x = part->expiry;
+
+	return x->has_target && part->cluster.system_identifier == x->target_system &&
+	       attempt_compare(attempt, &x->target) == 0;
+}
+
+/* A tombstone without a manifest is done with; a shown backup is none of ours, unless it is the
+ * target. */
+static enum err take_going(void *ctx, const struct attempt *attempt, struct error *why)
+{
+	struct expire_part *part = ctx;
+	struct hidden hidden;
+	bool there;
+	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+
+	if (e == ERR_NONE && (hidden.state != HIDE_SHOWN || is_target(part, attempt)))
+		e = decision_is_there(&part->cluster, attempt, &there, why);
+	else
+		return e;
+	return e == ERR_NONE && there ? expire_part_add(part, attempt, why) : e;
+}
+
+static enum err find_going(struct expire_part *part, struct error *why)
+{
+	const struct expiry *x = part->expiry;
+	enum err e = hide_list(&part->cluster, take_going, part, why);
+	bool listed = false;
+
+	for (size_t i = 0; i < part->count; i++)
+		listed = listed || is_target(part, &part->going[i]);
+	if (e == ERR_NONE && x->has_target && !listed &&
+	    part->cluster.system_identifier == x->target_system)
+		e = take_going(part, &x->target, why);
+	return e;
+}
+
+static enum err advance(struct expire_part *part, const struct attempt *attempt, struct error *why)
+{
+	struct expiry *x = part->expiry;
+	struct expire_result result;
+	enum err e = ERR_NONE;
+
+	if (x->confirm && is_target(part, attempt)) {
+		e = hide_backup(&part->cluster, attempt, asked_for, why); /* E1 */
+		if (e == ERR_EXISTS)
+			e = ERR_NONE;
+	}
+	if (e == ERR_NONE)
+		e = x->confirm ? expire_advance(&part->cluster, attempt, x->config->expire_grace_us,
+						&result, why)
+			       : foresee(part, attempt, &result, why);
+	if (e != ERR_NONE)
+		return e;
+	part->due_now += result.outcome == EXPIRE_REMOVED;
+	expire_say_backup(part, attempt, &result);
+	return ERR_NONE;
+}
+
+static enum err sweep(struct expire_part *part, struct error *why)
+{
+	struct expiry *x = part->expiry;
+	struct sweep_options options = {.plan = !x->confirm, .force = x->force};
+	size_t forgotten;
+	enum err e;
+
+	if (!x->confirm) {
+		options.without = part->going;
+		options.withouts = part->count;
+	}
+	e = sweep_packs(&part->cluster, &options, &part->packs, why);
+	if (e == ERR_NONE)
+		e = sweep_wal(&part->cluster, &options, &part->wal, why);
+	if (e == ERR_NONE && x->confirm)
+		e = expire_forget(&part->cluster, &forgotten, why);
+	return e;
+}
+
+static enum err run_part(void *ctx, const char *name, uint64_t system, struct error *why)
+{
+	struct expire_part *part = ctx;
+	struct expiry *x = part->expiry;
+	enum err e = ERR_NONE;
+
+	if (strcmp(name, x->config->section.name) != 0)
+		return ERR_NONE;
+	cluster_init(&part->cluster, part->place->repository, name, system);
+	part->backups = json_array();
+	part->count = 0;
+	part->due_now = 0;
+	report_text(&x->agent->report, "cluster %s, system identifier %" PRIu64 ", repository %s\n",
+		    name, system, place_name(part->place));
+	if (x->confirm)
+		e = end_stale(part, why);
+	if (e == ERR_NONE)
+		e = find_going(part, why);
+	for (size_t i = 0; e == ERR_NONE && i < part->count; i++)
+		e = advance(part, &part->going[i], why);
+	if (e == ERR_NONE)
+		e = sweep(part, why);
+	if (e == ERR_NONE)
+		expire_say_sweep(part);
+	json_decref(part->backups);
+	return e;
+}
+
+/* ---- all of it ---- */
+
+/* Every repository, also after one failed; the first failure is the answer. */
+static enum err run_all(struct expiry *x, const struct catalog *catalog, struct error *why)
+{
+	struct error first = {.kind = ERR_NONE};
+
+	for (size_t i = 0; i < x->places->count; i++) {
+		struct expire_part part = {.expiry = x, .place = &x->places->place[i]};
+		size_t probes;
+		enum err e = clusters_list(part.place->repository, run_part, &part, why);
+
+		if (e == ERR_NONE && x->confirm)
+			e = sweep_probes(part.place->repository, &probes, why);
+		if (e == ERR_NONE && i + 1 == x->places->count && !x->confirm && catalog != NULL)
+			expire_say_windows(x, catalog, part.going, part.count);
+		free(part.going);
+		if (e != ERR_NONE && first.kind == ERR_NONE) {
+			(void)error_add(why, "repository %s", place_name(part.place));
+			first = *why;
+		}
+	}
+	if (first.kind != ERR_NONE)
+		*why = first;
+	return first.kind;
+}
+
+struct looking {
+	struct expiry *expiry;
+	const struct repository *repository;
+	bool found;
+};
+
+static enum err look_for_target(void *ctx, const char *name, uint64_t system, struct error *why)
+{
+	struct looking *l = ctx;
+	struct cluster cluster;
+	bool there = false;
+	enum err e;
+
+	if (l->found || strcmp(name, l->expiry->config->section.name) != 0)
+		return ERR_NONE;
+	cluster_init(&cluster, l->repository, name, system);
+	e = decision_is_there(&cluster, &l->expiry->target, &there, why);
+	if (e == ERR_NONE && there) {
+		l->found = true;
+		l->expiry->target_system = system;
+	}
+	return e;
+}
+
+/* By its whole name, without reading it: a damaged one can be removed, too. */
+static enum err find_by_name(struct expiry *x, bool *found, struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	*found = false;
+	for (size_t i = 0; e == ERR_NONE && !*found && i < x->places->count; i++) {
+		struct looking l = {.expiry = x, .repository = x->places->place[i].repository};
+
+		e = clusters_list(l.repository, look_for_target, &l, why);
+		*found = l.found;
+	}
+	return e;
+}
+
+/* Refuses what must not happen by accident. */
+static enum err admit_target(const struct expiry *x, const struct catalog *catalog,
+			     struct error *why)
+{
+	char id[ATTEMPT_TEXT_MAX];
+	size_t others = 0;
+	bool keep = false;
+
+	attempt_to_text(&x->target, id);
+	for (size_t i = 0; i < catalog->count; i++) {
+		if (attempt_compare(&catalog->entry[i].summary.attempt, &x->target) == 0)
+			keep = catalog->entry[i].keep;
+		else
+			others++;
+	}
+	if (x->force || (others > 0 && !keep))
+		return ERR_NONE;
+	if (keep)
+		(void)error_set(why, ERR_DENIED, "backup %s is kept: somebody wanted it to stay",
+				id);
+	else
+		(void)error_set(why, ERR_DENIED,
+				"backup %s is the only one: without it nothing can be restored",
+				id);
+	error_hint(why, "if it shall go all the same: pgagent expire --backup %s --confirm --force",
+		   id);
+	return ERR_DENIED;
+}
+
+/* *catalog is usable when *readable. */
+static enum err find_target(struct expiry *x, struct catalog *catalog, bool *readable,
+			    struct error *why)
+{
+	const char *text = option_text(&x->agent->options, OPTION_BACKUP);
+	const struct catalog_entry *entry;
+	enum err e = catalog_read(x->places, x->config->section.name, catalog, why);
+	bool found = false;
+
+	*readable = e == ERR_NONE;
+	if (e != ERR_NONE && e != ERR_CORRUPT)
+		return e;
+	if (e == ERR_CORRUPT)
+		report_warning(&x->agent->report,
+			       "a manifest can't be read, what can be restored is not known: %s",
+			       why->text);
+	if (text == NULL)
+		return ERR_NONE;
+	x->has_target = attempt_from_text(text, &x->target);
+	if (x->has_target) {
+		e = find_by_name(x, &found, why);
+		if (e == ERR_NONE && !found) {
+			e = error_set(why, ERR_MISSING, "there is no backup \"%s\"", text);
+			error_hint(why, "see which there are: pgagent list");
+		}
+	} else if (e == ERR_NONE) {
+		e = catalog_find(catalog, text, &entry, why);
+		if (e == ERR_NONE) {
+			x->has_target = true;
+			x->target = entry->summary.attempt;
+			x->target_system = entry->summary.system_identifier;
+		}
+	} else {
+		error_hint(why, "name the backup by its whole id");
+	}
+	if (e == ERR_NONE && *readable)
+		e = admit_target(x, catalog, why);
+	return e;
+}
+
+static int expire(struct expiry *x)
+{
+	struct agent *agent = x->agent;
+	struct catalog catalog = {.count = 0};
+	char id[ATTEMPT_TEXT_MAX];
+	bool readable = false;
+	struct error why;
+	int code = EXIT_DONE;
+	enum err e = find_target(x, &catalog, &readable, &why);
+
+	if (e == ERR_MISSING) {
+		code = agent_fail_as(agent, EXIT_UNREACHABLE, &why);
+		goto out;
+	}
+	if (e == ERR_NONE)
+		e = load_sightings(x, &why);
+	if (e == ERR_NONE) {
+		report_put(agent->report.root, "confirmed", json_boolean(x->confirm));
+		e = run_all(x, readable ? &catalog : NULL, &why);
+		progress_erase(&agent->progress);
+		report_put(agent->report.root, "repositories", json_incref(x->repositories));
+		if (x->confirm)
+			save_sightings(x);
+	}
+	if (e == ERR_NONE && !x->confirm) {
+		attempt_to_text(&x->target, id);
+		report_text(
+			&agent->report,
+			"\nnothing was changed; to carry it out: pgagent expire%s%s --confirm\n",
+			x->has_target ? " --backup " : "", x->has_target ? id : "");
+	}
+	if (e != ERR_NONE)
+		code = agent_fail(agent, &why);
+out:
+	catalog_release(&catalog);
+	return code;
+}
+
+int command_expire(struct agent *agent)
+{
+	struct expiry x = {.agent = agent,
+			   .confirm = option_given(&agent->options, OPTION_CONFIRM),
+			   .force = option_given(&agent->options, OPTION_FORCE),
+			   .repositories = json_array()};
+	struct places places = {.count = 0};
+	struct lock lock = {.fd = -1};
+	char name[CLUSTER_NAME_MAX + 16];
+	struct error why;
+	enum err e = config_cluster(&agent->config, option_text(&agent->options, OPTION_CLUSTER),
+				    &x.config, &why);
+	int code;
+
+	if (e == ERR_NONE && x.confirm) {
+		(void)snprintf(name, sizeof(name), "expire-%s", x.config->section.name);
+		e = lock_take(&lock, &agent->env, agent->config.global.state_directory, name, &why);
+		if (e == ERR_EXISTS) {
+			code = agent_fail_as(agent, EXIT_LOCKED, &why);
+			goto out;
+		}
+	}
+	if (e == ERR_NONE)
+		e = places_open(agent, x.config, &places, &why);
+	x.places = &places;
+	code = e == ERR_NONE ? expire(&x) : agent_fail(agent, &why);
+out:
+	sightings_free(x.sightings);
+	json_decref(x.repositories);
+	places_close(&places);
+	lock_release(&lock);
+	return code;
+}
