@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "commands/command_line.h"
 #include "commands/commands.h"
+#include "documents.h"
 #include "lock.h"
 #include "places.h"
 #include "postgres/replication.h"
@@ -152,6 +153,25 @@ static enum err find_place(struct init_run *r, struct place *place, bool *exists
 	return e != ERR_NONE ? error_add(why, "repository %s", place_name(place)) : e;
 }
 
+/* Best effort: backups do not need them, and the next init tries again. */
+static void put_documents(struct init_run *r, const struct place *place, json_t *json)
+{
+	struct error why;
+	size_t put = 0;
+
+	if (documents_put(place->store, documents, documents_count, PGAGENT_VERSION, &put, &why) !=
+	    ERR_NONE)
+		report_warning(&r->agent->report,
+			       "repository %s is without the documents that say how to read it "
+			       "without pgagent (docs/1): %s; pgagent init tries again",
+			       place_name(place), why.text);
+	else if (put > 0)
+		report_text(&r->agent->report,
+			    "  how to read it without pgagent: docs/1/FORMAT.md and reader.py in "
+			    "it\n");
+	report_put(json, "documents_put", json_integer((json_int_t)put));
+}
+
 /* One repository: made, or opened and found good. */
 static enum err init_place(struct init_run *r, struct place *place, bool exists, struct error *why)
 {
@@ -189,6 +209,7 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 	report_put(json, "path", report_json_text(repo->path));
 	report_put(json, "created", json_boolean(!exists));
 	report_put(json, "key_file_created", json_boolean(made_key));
+	put_documents(r, place, json);
 	(void)json_array_append_new(r->repositories, json); /* without memory the dump fails */
 	return ERR_NONE;
 }

@@ -168,8 +168,9 @@ static enum err put_repository(const struct repository *r, const struct reposito
 	lines_put(&body, "created-by", "pgagent " PGAGENT_VERSION);
 	lines_put(&body, "read-me",
 		  "Backups of PostgreSQL made by pgagent. Objects here are written once and never "
-		  "changed; remove them with pgagent only. docs/1/FORMAT.md, where present, "
-		  "describes every byte.");
+		  "changed; remove them with pgagent only. docs/1/FORMAT.md describes every byte, "
+		  "and docs/1/reader.py reads them without pgagent: python3 docs/1/reader.py "
+		  "--help");
 	if (body.bad)
 		e = error_set(why, ERR_MEMORY, "cannot make FORMAT: out of memory");
 	else
