@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* As in the server's src/port/tar.c. */
+/* Those that pg_basebackup gives to members of its own; the server's are the numbers of its user,
+ * which no backup records. */
 enum { OWNER = 04000, GROUP = 02000 };
 
 struct tar_writer {

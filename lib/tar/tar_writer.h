@@ -15,7 +15,7 @@ typedef enum err tar_push(void *ctx, struct bytes in, struct error *why);
 struct tar_writer;
 enum err tar_writer_open(tar_push *, void *ctx, struct tar_writer **out,
 			 struct error *why) MUST_CHECK;
-/* Owner and group are those that the server writes ("postgres").  Sizes above TAR_USTAR_BYTES_MAX
+/* Owner and group are those that pg_basebackup writes ("postgres").  Sizes above TAR_USTAR_BYTES_MAX
  * are written in base 256.  ERR_LIMIT: a path or target that ustar can't hold. */
 enum err tar_writer_entry(struct tar_writer *, const struct tar_entry *,
 			  struct error *why) MUST_CHECK;
