@@ -209,7 +209,7 @@ class Repository:
                 if kind == 2:
                     n, r, p = map(int, slot["scrypt"].split())
                     need(n <= 1 << 20 and r == 8 and p <= 4, f"{name}: scrypt asks for too much")
-                    material = hashlib.scrypt(material, salt=salt, n=n, r=r, p=p, maxmem=2 << 30, dklen=32)
+                    material = hashlib.scrypt(material, salt=salt, n=n, r=r, p=p, maxmem=(1 << 31) - 1, dklen=32)
                 kek = hkdf(material, salt, b"pgagent/1/slot" + bytes([kind]) + self.id, 64)
                 if kek[32:].hex() == slot["commitment"]:
                     return gcm_open(gcm(kek[:32]), bytes(12), sealed, raw[:raw.rindex(b"\nsealed ") + 1], name)
@@ -540,7 +540,7 @@ def command_wal(repo, args):
     content = repo.wal(places[0], args.file)
     if content is None:         # PostgreSQL takes 1 for the end of the archive: only what has nothing behind it is absent
         later = [n for _, _, names in os.walk(os.path.join(repo.root, places[0], "wal", args.file[:8])) for n in names]
-        raise Stop(200 if any(n[:24] > args.file for n in later if n[0] != ".") else -1, f"{args.file} is not in {repo.root}")
+        raise Stop(200 if len(args.file) == 24 and any(n[:24] > args.file for n in later if n[0] != ".") else -1, f"{args.file} is not in {repo.root}")
     put(args.dest + ".tmp", content)
     os.rename(args.dest + ".tmp", args.dest)
     return 0

@@ -1,0 +1,265 @@
+"""The independent decoder: what pgagent stored is read without it, and nothing damaged is read silently."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import judges
+from harness.postgres import Postgres, clean_environment
+from harness.wait import PATIENCE, until
+
+TREE = Path(__file__).resolve().parents[2]
+READER = TREE / "tests" / "reader" / "reader.py"
+GOLDEN = TREE / "tests" / "golden" / "v1"
+SECRETS = {"sealed": ("--key-file", GOLDEN / "sealed.key"), "clear": ()}
+
+
+def read(*args, expect=0, reader=READER):
+    done = subprocess.run([sys.executable, str(reader), *map(str, args)], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          errors="replace", env=clean_environment(), timeout=120 * PATIENCE,
+                          check=False)
+    shown = f"{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, shown
+    assert expect is None or done.returncode == expect, shown
+    return done
+
+
+def start(lab, data, server):
+    clone = Postgres(server.major, data, lab.place("s"), lab.port())
+    clone.options = ["-c archive_mode=off"]
+    lab.servers.append(clone)
+    return clone.start()
+
+
+# --- repositories of this version, of real servers ----------------------------------------------
+
+
+def test_backups_start_without_pgagent(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    place = lab.place("ts")
+    place.mkdir()
+    server.sql(f"CREATE TABLESPACE far LOCATION '{place}'")
+    server.sql("CREATE TABLE in_far TABLESPACE far AS SELECT i, md5(i::text) t "
+               "FROM generate_series(1, 3000) i")
+    agent.backup()
+    server.sql("UPDATE in_far SET t = 'changed' WHERE i % 50 = 0; "
+               "UPDATE pgbench_accounts SET filler = 'x' WHERE aid % 1000 = 0; CHECKPOINT")
+    expected = judges.fingerprint(server)
+    backup = agent.backup()
+    server.sql("CREATE TABLE later AS SELECT generate_series(1, 100) i")
+    latest = judges.fingerprint(server)
+    server.archive_all()
+    oid = server.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'far'")
+
+    # The repository brings its own reader.
+    reader = agent.repo / "docs" / "1" / "reader.py"
+    assert reader.read_bytes() == READER.read_bytes()
+    head = (agent.repo, "--key-file", agent.key)
+    listed = read(*head, "list", reader=reader).stdout
+    assert [b["id"] in listed for b in agent.backups()] == [True, True]
+    done = read(*head, "restore", backup["id"], lab.root / "o", expect=1)
+    assert str(place) in done.stderr and "not empty" in done.stderr
+    for target, wal in (("x", True), ("y", False)):
+        data = lab.root / target
+        read(*head, "restore", backup["id"], data, "--tablespace", f"{oid}={lab.place('xts')}",
+             *(() if wal else ("--no-wal",)), reader=reader)
+        judges.verifybackup(data, major, lab.root, parse_wal=wal and major == 15,
+                            changed=["tablespace_map"])
+    judges.same_rows(expected, judges.fingerprint(start(lab, lab.root / "x", server)))
+
+    # And goes on from there, to the end of the archive.
+    command = f"{sys.executable} {reader} {agent.repo} --key-file {agent.key} wal %f \"%p\""
+    with open(lab.root / "y" / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
+        conf.write(f"restore_command = '{command}'\n")
+    (lab.root / "y" / "recovery.signal").touch()
+    clone = start(lab, lab.root / "y", server)
+    until("promotion", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+    judges.same_rows(latest, judges.fingerprint(clone))
+
+
+@pytest.mark.only(15)
+def test_init_puts_documents_where_they_are_missing_and_nowhere_else(lab, major):
+    agent = lab.agent(lab.server(major))
+    agent.init()
+    docs = agent.repo / "docs" / "1"
+    assert (docs / "FORMAT.md").read_bytes() == (TREE / "lib/repo/FORMAT.md").read_bytes()
+    before = {p.name: p.stat().st_mtime_ns for p in docs.iterdir()}
+    agent.init()
+    assert {p.name: p.stat().st_mtime_ns for p in docs.iterdir()} == before
+    (docs / "FORMAT.md").unlink()
+    (docs / "reader.py").chmod(0o600)
+    (docs / "reader.py").write_text("older\n", encoding="utf-8")
+    assert "docs/1" in agent.init().out
+    assert (docs / "FORMAT.md").exists()
+    assert (docs / "reader.py").read_text(encoding="utf-8") == "older\n"
+    newer = [p for p in docs.iterdir() if p.name.startswith("reader-")]
+    assert len(newer) == 1 and newer[0].read_bytes() == READER.read_bytes()
+
+
+# --- golden repositories: written once, readable for ever ----------------------------------------
+
+
+def copy_of(lab, name):
+    """Reading pins, and a test damages: never in the tree itself."""
+    copy = lab.place(name)
+    shutil.copytree(GOLDEN / name, copy)
+    for secret in GOLDEN.glob(f"{name}.*"):
+        shutil.copy(secret, lab.root / secret.name)
+        (lab.root / secret.name).chmod(0o600)
+    return copy
+
+
+def secret_of(lab, name):
+    return ("--key-file", lab.root / "sealed.key") if name == "sealed" else ()
+
+
+def expected_files(name, backup):
+    """{path: (mode, size, SHA-256)}; directories have neither size nor digest."""
+    found = {}
+    for line in (GOLDEN / "expected" / f"{name}-{backup}").read_text(encoding="utf-8").splitlines():
+        mode, size, digest, path = line.split(" ", 3)
+        found[path] = (int(mode, 8), size, digest)
+    return found
+
+
+def backups_of(name):
+    return sorted(p.name[len(name) + 1:] for p in (GOLDEN / "expected").glob(f"{name}-*"))
+
+
+def compare(data, expected, changed=()):
+    for path, (mode, size, digest) in expected.items():
+        found = data / path
+        if path in changed:
+            continue
+        assert found.stat().st_mode & 0o7777 == mode, path
+        if digest != "-":
+            content = found.read_bytes()
+            assert (str(len(content)), hashlib.sha256(content).hexdigest()) == (size, digest), path
+    there = {str(Path(where, name).relative_to(data)) for where, _, names
+             in os.walk(data, followlinks=True) for name in names}
+    files = {p for p, e in expected.items() if e[2] != "-"}
+    assert files <= there
+    return there - files
+
+
+def test_golden_repositories_are_as_they_were_written():
+    sums = {}
+    for line in (GOLDEN / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        digest, path = line.split("  ", 1)
+        sums[path] = digest
+    found = {str(p.relative_to(GOLDEN)): hashlib.sha256(p.read_bytes()).hexdigest()
+             for p in GOLDEN.rglob("*") if p.is_file() and p.name != "SHA256SUMS"}
+    assert found == sums, "objects are written once and never changed"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_the_reader_restores_golden_repositories(lab, name):
+    head = (GOLDEN / name, *SECRETS[name])
+    listed = read(*head, "list").stdout
+    for backup in backups_of(name):
+        assert backup in listed
+        data = lab.place("x")
+        read(*head, "restore", backup, data, "--tablespace", f"16400={lab.place('ts')}")
+        more = compare(data, expected_files(name, backup), ["tablespace_map"])
+        assert {p for p in more if not p.startswith("pg_wal/")} == {"backup_manifest"} | {
+            p for p in more if p.endswith(".from-backup")}
+        assert any(p.startswith("pg_wal/0000") for p in more)
+    assert "hidden" in listed and "kept" in listed and "20261124T09" not in listed
+    # The last one ends in a segment that is there as slices.
+    segment = (data / "pg_wal" / "00000001000000000000000D").read_bytes()
+    assert len(segment) == 1 << 20 and segment[0x1D190] != 0 and not any(segment[0x1D1A8:])
+    read(*head, "restore", "20200101T000000Z-0000000000000000", lab.place("x"), expect=3)
+
+
+@pytest.mark.only(15)
+@pytest.mark.parametrize("name", SECRETS)
+def test_pgagent_reads_golden_repositories(lab, major, name):
+    repo = copy_of(lab, name)
+    agent = lab.agent(lab.server(major, start=False))
+    head = ("--repo", repo, *secret_of(lab, name))
+    agent.run("verify", *head, config=False)
+    for backup in backups_of(name):
+        data = lab.place("x")
+        hidden = backup.startswith("20261124T02")
+        agent.run("restore", *head, "--backup", backup, "--to-backup-end", "-D", data,
+                  "--tablespace-dir", lab.place("ts"), config=False, expect=3 if hidden else 0)
+        if hidden:
+            continue
+        compare(data, expected_files(name, backup), ["tablespace_map"])
+    agent.run("export", backups_of(name)[0], *head, "--to", lab.root / "e", config=False)
+    with open(lab.root / "e" / "base.tar", "rb") as tar:
+        assert tar.read(12) == b"backup_label"
+
+
+def test_every_secret_opens_and_no_other_does(lab):
+    repo = GOLDEN / "sealed"
+    for kind in ("key", "recovery", "passphrase"):
+        option = {"key": "--key-file", "recovery": "--recovery-code-file",
+                  "passphrase": "--passphrase-file"}[kind]
+        assert "20261124T03" in read(repo, option, GOLDEN / f"sealed.{kind}", "list").stdout
+        wrong = lab.root / f"wrong.{kind}"
+        text = (GOLDEN / f"sealed.{kind}").read_text(encoding="utf-8").rstrip("\n")
+        wrong.write_text(text[:-1] + ("1" if text[-1] != "1" else "2") + "\n", encoding="utf-8")
+        read(repo, option, wrong, "list", expect=4)
+    assert "recovery code" in read(repo, "list", expect=4).stderr
+    read(lab.root, "list", expect=1)
+
+
+# What a restore of the last backup reads, and what only the list does.
+OBJECTS = {"FORMAT": "restore", "keys/*key*": "restore", "main/*/identity": "restore",
+           "main/*/backups/*03": "restore", "main/*/packs/*01/*": "restore",
+           "main/*/packs/*03/*": "restore", "main/*/wal/*/*/*0B": "restore",
+           "main/*/wal/*/*/*0D.*": "restore", "main/*/hidden/*": "list",
+           "main/*/keeps/*": "list", "main/*/backups/*09": "list"}
+
+
+def in_process(monkeypatch, *args):
+    """The reader without the start of an interpreter: its exit code."""
+    spec = importlib.util.spec_from_file_location("reader", READER)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "reader", module)  # its workers look it up
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["reader.py", *map(str, args)])
+    return module.main()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_flipped_byte_is_read_silently(lab, name, monkeypatch, capfd):
+    """At the head, in the middle and at the end of every kind of object; and half of it gone."""
+    repo = copy_of(lab, name)
+    head = (repo, *secret_of(lab, name))
+
+    def ask(verb):
+        data = lab.place("x")
+        more = () if verb == "list" else (backups_of(name)[-1], data, "--tablespace",
+                                          f"16400={lab.place('ts')}")
+        code = in_process(monkeypatch, *head, verb, *more)
+        said = capfd.readouterr()
+        control = data / "global" / "pg_control"
+        assert code == 0 or not control.exists() or control.stat().st_size == 0
+        return code, said.out + said.err
+
+    for pattern, verb in OBJECTS.items():
+        if name == "clear" and pattern.startswith("keys/"):
+            pattern = "keys/clear"
+        path = sorted(repo.glob(pattern))[0]
+        whole = path.read_bytes()
+        damages = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]
+                   for at in (9, 70, len(whole) // 2, len(whole) - 25, len(whole) - 2)]
+        for number, damaged in enumerate([*damages, whole[:len(whole) // 2], b""]):
+            path.chmod(0o600)
+            path.write_bytes(damaged)
+            code, said = ask(verb)
+            assert code in (1, 4) and said.strip(), f"{path}, damage {number}: {code}, {said}"
+        path.unlink()
+        code, said = ask(verb)
+        assert verb == "list" or code in (1, 3, 4) and said.strip(), f"{path} gone: {code}, {said}"
+        path.write_bytes(whole)
+    assert ask("list")[0] == 0 and ask("restore")[0] == 0
