@@ -56,7 +56,17 @@ static const struct option_spec list_options[] = {KEY_OPTIONS};
 
 static const struct option_spec verify_options[] = {
 	{.id = OPTION_QUICK, .name = "quick", .help = "presence and sizes only"},
-	{.id = OPTION_ALL, .name = "all", .help = "also what was proven lately"},
+	{.id = OPTION_ALL, .name = "all", .help = "also what was proven in the last 7 days"},
+	{.id = OPTION_MAX_TIME,
+	 .name = "max-time",
+	 .takes = TAKES_TEXT,
+	 .argument = "DURATION",
+	 .help = "then end in order: 2h; the next run goes on there"},
+	{.id = OPTION_MAX_RATE,
+	 .name = "max-rate",
+	 .takes = TAKES_RATE,
+	 .argument = "RATE",
+	 .help = "read at most this much per second: 50MB"},
 	KEY_OPTIONS,
 };
 
@@ -308,7 +318,7 @@ const struct command_spec spec_verify = {
 	.arguments_max = 1,
 	.summary = "read what is stored and prove it whole",
 	OPTIONS(verify_options),
-	.example = "pgagent verify\npgagent verify --quick",
+	.example = "pgagent verify --max-time 2h\npgagent verify --quick",
 	.reads_config = true,
 };
 

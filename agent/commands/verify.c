@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 16 };
+enum { JOBS_MAX = VERIFY_JOBS_MAX, RANGES_SHOWN = 16 };
 
 struct verification {
 	struct agent *agent;
@@ -19,9 +19,10 @@ struct verification {
 	const char *name;          /* of the cluster; NULL = every one */
 	struct verify_options options;
 	struct verify_totals totals; /* of all places */
-	json_t *findings;
+	json_t *findings, *states;
 	uint64_t found;
-	uint64_t backups, clusters;
+	uint64_t clusters;
+	uint64_t states_of[3]; /* backups, by enum verify_state */
 };
 
 static unsigned jobs(void)
@@ -31,61 +32,93 @@ static unsigned jobs(void)
 	return processors < 1 ? 1 : processors > JOBS_MAX ? JOBS_MAX : (unsigned)processors;
 }
 
-static void add_finding(void *ctx, const struct verify_finding *finding)
+/* "3-5, 9", cut where it is too long for a line; JSON has all of them. */
+static void ranges_to_text(const struct verify_finding *finding, char *out, size_t size)
+{
+	size_t at = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < finding->ranges && at < size; i++) {
+		const struct verify_range *range = &finding->range[i];
+
+		if (i == RANGES_SHOWN) {
+			(void)snprintf(out + at, size - at, " and %zu more ranges",
+				       finding->ranges - i); /* cut is fine */
+			return;
+		}
+		at += (size_t)snprintf(out + at, size - at, "%s%" PRIu32, i > 0 ? ", " : "",
+				       range->first);
+		if (range->last > range->first && at < size)
+			at += (size_t)snprintf(out + at, size - at, "-%" PRIu32, range->last);
+	}
+}
+
+static void say_finding(struct verification *v, const struct verify_finding *f)
+{
+	struct report *r = &v->agent->report;
+	char blocks[512];
+
+	progress_erase(&v->agent->progress);
+	ranges_to_text(f, blocks, sizeof(blocks));
+	report_text(r, "DAMAGED");
+	if (f->backup != NULL)
+		report_text(r, " backup %s", f->backup);
+	if (f->relation != NULL)
+		report_text(r, ": %s", f->relation);
+	if (f->file != NULL)
+		report_text(r, "%s file %s", f->relation != NULL ? "," : ":", f->file);
+	if (f->ranges > 0)
+		report_text(r, ", %s %s", f->relation != NULL ? "blocks" : "pages", blocks);
+	report_text(r, "%s\n        %s%s%s: %s\n", f->backup == NULL ? " object" : "",
+		    place_name(v->place), f->key != NULL ? "/" : "", f->key != NULL ? f->key : "",
+		    f->text);
+}
+
+static void add_finding(void *ctx, const struct verify_finding *f)
 {
 	struct verification *v = ctx;
-	const char *key = finding->key != NULL ? finding->key : "";
-	json_t *object = json_object();
+	json_t *object = json_object(), *blocks = f->ranges > 0 ? json_array() : json_null();
 
 	v->found++;
-	report_text(&v->agent->report, "DAMAGED %s%s%s: %s%s%s%s%s\n", place_name(v->place),
-		    *key != '\0' ? "/" : "", key, finding->text,
-		    finding->backup != NULL ? "; backup " : "",
-		    finding->backup != NULL ? finding->backup : "",
-		    finding->file != NULL ? ", file " : "",
-		    finding->file != NULL ? finding->file : "");
+	say_finding(v, f);
+	for (size_t i = 0; i < f->ranges; i++)
+		(void)json_array_append_new(blocks, json_pack("[II]", (json_int_t)f->range[i].first,
+							      (json_int_t)f->range[i].last));
 	report_put(object, "repository", report_json_text(place_name(v->place)));
-	report_put(object, "key", report_json_text(*key != '\0' ? key : NULL));
-	report_put(object, "backup", report_json_text(finding->backup));
-	report_put(object, "file", report_json_text(finding->file));
-	report_put(object, "message", report_json_text(finding->text));
+	report_put(object, "key", report_json_text(f->key));
+	report_put(object, "backup", report_json_text(f->backup));
+	report_put(object, "relation", report_json_text(f->relation));
+	report_put(object, "file", report_json_text(f->file));
+	report_put(object, "blocks", blocks);
+	report_put(object, "message", report_json_text(f->text));
 	(void)json_array_append_new(v->findings, object); /* without memory the dump fails */
+}
+
+static void add_state(void *ctx, const struct attempt *attempt, enum verify_state state)
+{
+	static const char *const words[] = {"whole", "damaged", "unfinished"};
+	struct verification *v = ctx;
+	json_t *object = json_object();
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(attempt, id);
+	v->states_of[state]++;
+	report_put(object, "repository", report_json_text(place_name(v->place)));
+	report_put(object, "id", report_json_text(id));
+	report_put(object, "state", report_json_text(words[state]));
+	(void)json_array_append_new(v->states, object); /* as above */
 }
 
 /* Damage is a finding and no reason to stop; it is found at least once, also when it kept the
  * verification itself from going on. */
 static enum err settle(struct verification *v, enum err e, uint64_t found_before,
-		       const char *backup, const struct error *why)
+		       const struct error *why)
 {
 	if (e != ERR_CORRUPT)
 		return e;
 	if (v->found == found_before)
-		add_finding(v, &(struct verify_finding){.backup = backup, .text = why->text});
+		add_finding(v, &(struct verify_finding){.text = why->text});
 	return ERR_NONE;
-}
-
-static enum err verify_one(struct verification *v, const struct cluster *cluster,
-			   const struct attempt *attempt, struct error *why)
-{
-	uint64_t before = v->found;
-	char id[ATTEMPT_TEXT_MAX];
-
-	attempt_to_text(attempt, id);
-	v->backups++;
-	return settle(v, verify_backup(cluster, attempt, &v->options, &v->totals, why), before, id,
-		      why);
-}
-
-struct visit {
-	struct verification *v;
-	const struct cluster *cluster;
-};
-
-static enum err visit_backup(void *ctx, const struct backup_info *info, struct error *why)
-{
-	struct visit *visit = ctx;
-
-	return verify_one(visit->v, visit->cluster, &info->summary->attempt, why);
 }
 
 /* All of one cluster in one repository. */
@@ -93,24 +126,13 @@ static enum err visit_cluster(void *ctx, const char *name, uint64_t system, stru
 {
 	struct verification *v = ctx;
 	struct cluster cluster;
-	struct visit visit = {v, &cluster};
 	uint64_t before = v->found;
-	enum err e;
 
 	if (v->name != NULL && strcmp(name, v->name) != 0)
 		return ERR_NONE;
 	v->clusters++;
 	cluster_init(&cluster, v->place->repository, name, system);
-	e = verify_records(&cluster, &v->options, &v->totals, why);
-	e = settle(v, e, before, NULL, why);
-	if (e != ERR_NONE)
-		return e;
-	before = v->found;
-	e = settle(v, backups_list(&cluster, true, visit_backup, &visit, why), before, NULL, why);
-	if (e != ERR_NONE)
-		return e;
-	before = v->found;
-	return settle(v, verify_wal(&cluster, &v->options, &v->totals, why), before, NULL, why);
+	return settle(v, verify_cluster(&cluster, &v->options, &v->totals, why), before, why);
 }
 
 /* One backup, in every repository that has it. */
@@ -126,15 +148,18 @@ static enum err verify_named(struct verification *v, const struct places *places
 	e = catalog_find(&catalog, text, &entry, why);
 	for (size_t i = 0; i < places->count && e == ERR_NONE; i++) {
 		struct cluster cluster;
+		uint64_t before = v->found;
 
 		if ((entry->places & (1u << i)) == 0)
 			continue;
 		v->place = &places->place[i];
 		v->clusters++;
+		v->options.only = &entry->summary.attempt;
 		cluster_init(&cluster, v->place->repository, entry->summary.cluster,
 			     entry->summary.system_identifier);
-		e = verify_one(v, &cluster, &entry->summary.attempt, why);
+		e = settle(v, verify_cluster(&cluster, &v->options, &v->totals, why), before, why);
 	}
+	v->options.only = NULL;
 	catalog_release(&catalog);
 	return e;
 }
@@ -148,7 +173,7 @@ static enum err verify_all(struct verification *v, const struct places *places, 
 
 		v->place = &places->place[i];
 		e = clusters_list(v->place->repository, visit_cluster, v, why);
-		e = settle(v, e, before, NULL, why);
+		e = settle(v, e, before, why);
 		if (e != ERR_NONE || v->clusters > clusters)
 			continue;
 		/* An empty repository has nothing wrong with it, and proves nothing. */
@@ -162,41 +187,128 @@ static enum err verify_all(struct verification *v, const struct places *places, 
 	return e;
 }
 
-static void say_totals(const struct verification *v)
+static bool is_complete(const struct verify_totals *t)
+{
+	return t->packs_left == 0 && t->wal_left == 0 && t->backups_left == 0;
+}
+
+/* Which backups can be relied on, once some can't. */
+static void say_states(const struct verification *v)
+{
+	static const char *const words[] = {"untouched", "DAMAGED", "not all read yet"};
+	struct report *r = &v->agent->report;
+	size_t i;
+	json_t *state;
+
+	report_text(r, "\n");
+	json_array_foreach(v->states, i, state)
+	{
+		const char *word = json_string_value(json_object_get(state, "state"));
+
+		report_text(r, "%-17s backup %s in %s\n",
+			    words[strcmp(word, "whole") == 0     ? VERIFY_WHOLE
+				  : strcmp(word, "damaged") == 0 ? VERIFY_DAMAGED
+								 : VERIFY_UNFINISHED],
+			    json_string_value(json_object_get(state, "id")),
+			    json_string_value(json_object_get(state, "repository")));
+	}
+}
+
+static void say_read(const struct verification *v)
 {
 	struct report *r = &v->agent->report;
 	const struct verify_totals *t = &v->totals;
-	char read_text[TEXT_SIZE_MAX];
+	const char *word = v->found == 0 ? "ok" : "DAMAGED";
+	char size[TEXT_SIZE_MAX];
 
-	progress_erase(&v->agent->progress);
-	text_of_size(t->bytes_read, read_text);
-	if (v->options.quick)
+	text_of_size(t->bytes_read, size);
+	if (v->options.quick) {
 		report_text(r,
 			    "%s: %" PRIu64 " backup(s), %" PRIu64 " objects, %" PRIu64
 			    " WAL segments are there with the right sizes; their content was "
 			    "not read\n",
-			    v->found == 0 ? "ok" : "DAMAGED", v->backups, t->objects,
-			    t->wal_segments);
-	else
+			    word, t->backups, t->objects, t->wal_segments);
+		return;
+	}
+	report_text(r,
+		    "%s: %" PRIu64 " backup(s); read %" PRIu64 " objects, %" PRIu64
+		    " WAL segments, %s; checked %" PRIu64 " pages of %" PRIu64 " files\n",
+		    word, t->backups, t->objects, t->wal_segments, size, t->pages, t->files);
+	if (t->packs_lately > 0 || t->wal_lately > 0)
 		report_text(r,
-			    "%s: %" PRIu64 " backup(s), %" PRIu64 " objects, %" PRIu64
-			    " files, %" PRIu64 " pages, %" PRIu64 " WAL segments; %s read\n",
-			    v->found == 0 ? "ok" : "DAMAGED", v->backups, t->objects, t->files,
-			    t->pages, t->wal_segments, read_text);
+			    "proven in the last %d days, not read again: %" PRIu64
+			    " packs, %" PRIu64 " WAL segments (--all reads them)\n",
+			    VERIFY_PERIOD_DAYS, t->packs_lately, t->wal_lately);
+	if (!is_complete(t)) {
+		text_of_size(t->bytes_left, size);
+		report_text(r,
+			    "time is up; left for the next run: %" PRIu64 " packs (%s), %" PRIu64
+			    " WAL segments, the maps of %" PRIu64 " backup(s)\n",
+			    t->packs_left, size, t->wal_left, t->backups_left);
+	}
+}
+
+static void put_totals(const struct verification *v)
+{
+	json_t *root = v->agent->report.root, *left = json_object(), *lately = json_object();
+	const struct verify_totals *t = &v->totals;
+
+	report_put(left, "packs", report_json_u64(t->packs_left));
+	report_put(left, "bytes", report_json_u64(t->bytes_left));
+	report_put(left, "wal_segments", report_json_u64(t->wal_left));
+	report_put(left, "backups", report_json_u64(t->backups_left));
+	report_put(lately, "packs", report_json_u64(t->packs_lately));
+	report_put(lately, "wal_segments", report_json_u64(t->wal_lately));
+	report_put(root, "quick", json_boolean(v->options.quick));
+	report_put(root, "complete", json_boolean(is_complete(t)));
+	report_put(root, "backups", report_json_u64(t->backups));
+	report_put(root, "backups_whole", report_json_u64(v->states_of[VERIFY_WHOLE]));
+	report_put(root, "backups_damaged", report_json_u64(v->states_of[VERIFY_DAMAGED]));
+	report_put(root, "objects", report_json_u64(t->objects));
+	report_put(root, "frames", report_json_u64(t->frames));
+	report_put(root, "pages", report_json_u64(t->pages));
+	report_put(root, "files", report_json_u64(t->files));
+	report_put(root, "wal_segments", report_json_u64(t->wal_segments));
+	report_put(root, "bytes_read", report_json_u64(t->bytes_read));
+	report_put(root, "proven_lately", lately);
+	report_put(root, "left", left);
+	report_put(root, "damaged", json_boolean(v->found > 0));
+}
+
+static void say_totals(const struct verification *v)
+{
+	progress_erase(&v->agent->progress);
 	if (v->found > 0)
-		report_text(r,
-			    "%" PRIu64 " finding(s). Keep what is left, take a new backup now: "
-			    "pgagent backup --checkpoint fast; then look at the disk\n",
+		say_states(v);
+	say_read(v);
+	if (v->found > 0)
+		report_text(&v->agent->report,
+			    "%" PRIu64 " finding(s). Keep what is left, and take a new backup now, "
+			    "which stores damaged pages again: pgagent backup --checkpoint fast; "
+			    "then look at the disk\n",
 			    v->found);
-	report_put(r->root, "quick", json_boolean(v->options.quick));
-	report_put(r->root, "backups", report_json_u64(v->backups));
-	report_put(r->root, "objects", report_json_u64(t->objects));
-	report_put(r->root, "frames", report_json_u64(t->frames));
-	report_put(r->root, "pages", report_json_u64(t->pages));
-	report_put(r->root, "files", report_json_u64(t->files));
-	report_put(r->root, "wal_segments", report_json_u64(t->wal_segments));
-	report_put(r->root, "bytes_read", report_json_u64(t->bytes_read));
-	report_put(r->root, "damaged", json_boolean(v->found > 0));
+	put_totals(v);
+}
+
+/* The options of this run. */
+static enum err read_options(struct verification *v, struct error *why)
+{
+	const struct options *o = &v->agent->options;
+	const char *time = option_text(o, OPTION_MAX_TIME);
+	enum err e = ERR_NONE;
+
+	v->options = (struct verify_options){.quick = option_given(o, OPTION_QUICK),
+					     .all = option_given(o, OPTION_ALL),
+					     .jobs = jobs(),
+					     .max_rate = option_number(o, OPTION_MAX_RATE, 0),
+					     .finding = add_finding,
+					     .backup = add_state,
+					     .ctx = v};
+	if (time != NULL)
+		e = text_to_duration(time, &v->options.max_time_us, why);
+	if (e == ERR_NONE && time != NULL && v->options.max_time_us <= 0)
+		e = error_set(why, ERR_CONFIG, "it has to be more than 0");
+	return e == ERR_NONE ? e : error_add(why, "--max-time \"%s\"", time);
 }
 
 int command_verify(struct agent *agent)
@@ -204,16 +316,14 @@ int command_verify(struct agent *agent)
 	const struct config_cluster *config = NULL;
 	const char *given = option_text(&agent->options, OPTION_CLUSTER);
 	struct places places = {.count = 0};
-	struct verification v = {.agent = agent, .findings = json_array()};
+	struct verification v = {.agent = agent, .findings = json_array(), .states = json_array()};
 	bool one = agent->options.arguments_count > 0;
 	struct error why;
-	enum err e = subject_config(agent, &config, &why);
+	enum err e = read_options(&v, &why);
 	int code = EXIT_DONE;
 
-	v.options = (struct verify_options){.quick = option_given(&agent->options, OPTION_QUICK),
-					    .jobs = jobs(),
-					    .finding = add_finding,
-					    .ctx = &v};
+	if (e == ERR_NONE)
+		e = subject_config(agent, &config, &why);
 	v.name = given != NULL ? given : config != NULL ? config->section.name : NULL;
 	if (e == ERR_NONE)
 		e = places_open(agent, config, &places, &why);
@@ -226,6 +336,7 @@ int command_verify(struct agent *agent)
 		}
 	}
 	report_put(agent->report.root, "findings", json_incref(v.findings));
+	report_put(agent->report.root, "backup_states", json_incref(v.states));
 	if (e == ERR_NONE) {
 		say_totals(&v);
 		code = v.found > 0 ? EXIT_DAMAGED : EXIT_DONE;
@@ -236,6 +347,7 @@ int command_verify(struct agent *agent)
 	}
 out:
 	json_decref(v.findings);
+	json_decref(v.states);
 	places_close(&places);
 	return code;
 }

@@ -65,7 +65,6 @@ struct verified_run {
 	int64_t started_us, finished_us;
 	bool complete;
 	const struct attempt *only; /* NULL = the whole cluster */
-	const char *writer;
 };
 /* Puts `verified/<run>`; then removes the objects that `before` was read from, best effort.  `now` is
  * settled. */

@@ -207,7 +207,7 @@ static void put_head(const struct cluster *c, const struct verified_run *run, st
 	time_to_text(run->finished_us + (int64_t)VERIFIED_KEPT_DAYS * 86400 * 1000000, text);
 	lines_put(out, "forget", text);
 	lines_put(out, "host", here.host);
-	lines_put(out, "writer", run->writer);
+	lines_put(out, "writer", "pgagent " PGAGENT_VERSION);
 }
 
 /* All entries of one kind, in as many frames as they need. */

@@ -1,336 +1,326 @@
-/* repo/verify.c - reads everything a backup refers to and proves it whole.
+/* repo/verify.c - one run of verification, from what is known to what is remembered.
  *
- * A backup is proven in three passes that meet: every pack's bytes against the SHA-256 in the
- * manifest; every section's frames; every page of every file through its map, against tag, CRC and
- * the file's CRC.  The first catches damage in what no page refers to, the last what a digest
- * cannot know.
+ *  1. records and key slots are read; then what earlier runs said, every manifest, the list of packs
+ *  2. the maps of backups that are new, with the packs they name (verify_maps.c)
+ *  3. WAL that was never read, and whether it has holes (verify_wal.c)
+ *  4. packs that are due, longest unread first (verify_pack.c)
+ *  5. WAL that is due
+ *  6. what damage means for each backup (verify_name.c)
+ *  7. the record of the run
+ *
+ * When the time is up, 2 to 5 end early and the rest is done all the same.  A failure that is no
+ * damage ends the run; what it has proven is remembered.
  */
 #include "repo/verify.h"
-#include "base/crc32c.h"
 #include "base/pipeline.h"
-#include "repo/pack.h"
-#include "repo/pages.h"
+#include "repo/manifest_internal.h"
 #include "repo/verify_internal.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { VERIFY_JOBS_MAX = 64, PACK_READ_BYTES = 1 << 20, CHUNK_FILES = 64 };
+enum { SLEEP_MAX_US = 100 * 1000, SECOND_US = 1000 * 1000 };
 
-/* What the threads of one verification share. */
-struct verify_run {
-	const struct cluster *cluster;
-	const struct manifest *manifest;
-	const struct verify_options *options;
-	char backup[ATTEMPT_TEXT_MAX];
-	pthread_mutex_t mutex; /* guards totals and the finding callback */
-	struct verify_totals *totals;
-	/* The file table, read once; records lie in `table`. */
-	uint8_t *table;
-	size_t table_len;
-	size_t *record; /* offsets of every CHUNK_FILES-th record */
-	size_t chunks, chunks_max;
-};
+/* ---- what the parts of a run ask ---- */
 
-void verify_report(const struct verify_options *options, struct verify_totals *totals,
-		   const struct verify_finding *finding)
+void verify_report(struct verify_run *r, const struct verify_finding *finding)
 {
-	totals->findings++;
-	if (options->finding != NULL)
-		options->finding(options->ctx, finding);
+	(void)pthread_mutex_lock(&r->mutex); /* default mutex: cannot fail here */
+	r->totals->findings++;
+	if (r->options->finding != NULL)
+		r->options->finding(r->options->ctx, finding);
+	(void)pthread_mutex_unlock(&r->mutex);
 }
 
-enum err verify_go_on(const struct cluster *cluster, struct error *why)
+enum err verify_go_on(const struct verify_run *r, struct error *why)
 {
-	if (*cluster->repository->env->cancelled)
+	if (*r->cluster->repository->env->cancelled)
 		return error_set(why, ERR_CANCELLED, "verify: stopped on request");
 	return ERR_NONE;
 }
 
-/* Damage becomes a finding and the run goes on; anything else stops it. */
-static enum err take(struct verify_run *r, enum err e, const char *key, const char *file,
-		     const struct error *why)
+bool verify_is_over(const struct verify_run *r)
 {
-	struct verify_finding finding = {
-		.key = key, .backup = r->backup, .file = file, .text = why->text};
-
-	if (e != ERR_CORRUPT && e != ERR_MISSING && e != ERR_WRONG_KEY)
-		return e;
-	(void)pthread_mutex_lock(&r->mutex); /* default mutex: cannot fail here */
-	verify_report(r->options, r->totals, &finding);
-	(void)pthread_mutex_unlock(&r->mutex);
-	return ERR_NONE;
+	return clock_monotonic_us(r->cluster->repository->env->clock) >= r->ends_us;
 }
 
-/* Each thread's own. */
-struct verify_worker {
-	struct verify_run *run;
-	struct page_source *pages;
-	struct sha256 *digest;
-	uint8_t *buffer; /* PACK_READ_BYTES */
-	uint64_t page_count;
-};
-
-static enum err pack_digest(struct verify_worker *w, const char *key, const struct pack_entry *pack,
-			    struct error *why)
+void verify_count_read(struct verify_run *r, uint64_t bytes)
 {
-	struct store *store = w->run->cluster->repository->store;
-	uint8_t sum[CRYPTO_SHA256_BYTES];
-	enum err e = sha256_start(w->digest, why);
+	const struct env *env = r->cluster->repository->env;
+	struct progress progress = {.phase = "verify"};
+	int64_t wait_us = 0;
 
-	for (uint64_t at = 0; e == ERR_NONE && at < pack->size;) {
-		size_t len = pack->size - at < PACK_READ_BYTES ? (size_t)(pack->size - at)
-							       : PACK_READ_BYTES;
+	(void)pthread_mutex_lock(&r->mutex);
+	r->totals->bytes_read += bytes;
+	r->done_bytes += bytes;
+	progress.done_bytes = r->done_bytes;
+	progress.total_bytes = r->total_bytes > r->done_bytes ? r->total_bytes : r->done_bytes;
+	if (r->options->max_rate > 0)
+		wait_us = r->began_us +
+			  (int64_t)((double)r->done_bytes * SECOND_US /
+				    (double)r->options->max_rate) -
+			  clock_monotonic_us(env->clock);
+	(void)pthread_mutex_unlock(&r->mutex);
+	observer_progress(env->observer, &progress);
+	for (; wait_us > 0 && !*env->cancelled; wait_us -= SLEEP_MAX_US)
+		clock_sleep_us(env->clock, wait_us < SLEEP_MAX_US ? wait_us : SLEEP_MAX_US);
+}
 
-		e = store_read(store, key, at, w->buffer, len, why);
-		if (e == ERR_NONE)
-			e = sha256_add(w->digest, bytes_of(w->buffer, len), why);
-		at += len;
-	}
-	if (e == ERR_NONE)
-		e = sha256_end(w->digest, sum, why);
-	if (e == ERR_NONE && !crypto_same(sum, pack->sha256, sizeof(sum)))
-		e = error_set(why, ERR_CORRUPT,
-			      "%s: its bytes have another SHA-256 than the "
-			      "manifest states",
-			      key);
+bool verify_is_due(const struct verify_run *r, int64_t us)
+{
+	return us == 0 || r->options->all ||
+	       r->started_us - us >= (int64_t)VERIFY_PERIOD_DAYS * 86400 * SECOND_US;
+}
+
+bool verify_is_damage(enum err e)
+{
+	return e == ERR_CORRUPT || e == ERR_MISSING || e == ERR_WRONG_KEY;
+}
+
+enum err verify_damage(struct verify_run *r, uint32_t index, uint32_t ordinal, uint32_t offset,
+		       const char *text, struct error *why)
+{
+	struct verify_pack *pack = &r->table.pack[index];
+	struct verified_damage damage = {
+		.pack = pack->id, .ordinal = ordinal, .offset = offset, .us = r->started_us};
+	enum err e = ERR_NONE;
+
+	(void)pthread_mutex_lock(&r->mutex);
+	if (pack->text == NULL)
+		pack->text = strdup(text); /* without memory the text is a general one */
+	pack->proven_us = 0;
+	if (++pack->damages == VERIFY_DAMAGE_PACK_MAX)
+		damage.ordinal = damage.offset = VERIFIED_ALL;
+	if (pack->damages <= VERIFY_DAMAGE_PACK_MAX && r->now->damage.count < VERIFIED_DAMAGE_MAX)
+		e = verified_add_damage(r->now, &damage, why);
+	(void)pthread_mutex_unlock(&r->mutex);
 	return e;
 }
 
-static enum err verify_pack(void *state, size_t index, struct error *why)
+enum err verify_backup_stays(const struct verify_run *r, const struct attempt *attempt, bool *out,
+			     struct error *why)
 {
-	struct verify_worker *w = state;
-	struct verify_run *r = w->run;
-	const struct pack_entry *pack = &r->manifest->pack[index];
+	const struct cluster *c = r->cluster;
+	struct store *store = c->repository->store;
+	char key[STORE_KEY_MAX], name[ATTEMPT_TEXT_MAX];
 	struct store_object object;
-	char key[STORE_KEY_MAX];
-	enum err e = verify_go_on(r->cluster, why);
+	enum err e;
 
-	if (e != ERR_NONE)
-		return e;
-	pack_key(r->cluster, &pack->id, key);
-	e = store_stat(r->cluster->repository->store, key, &object, why);
-	if (e == ERR_NONE && object.size != pack->size)
-		e = error_set(why, ERR_CORRUPT,
-			      "%s has %" PRIu64 " bytes, the manifest states %" PRIu64, key,
-			      object.size, pack->size);
-	if (e == ERR_NONE && !r->options->quick)
-		e = pack_digest(w, key, pack, why);
-	(void)pthread_mutex_lock(&r->mutex);
-	r->totals->objects++;
-	r->totals->bytes_read += r->options->quick ? 0 : pack->size;
-	(void)pthread_mutex_unlock(&r->mutex);
-	return e == ERR_NONE ? e : take(r, e, key, NULL, why);
-}
-
-static enum err count_pages(void *ctx, const struct page_run *run, struct error *why)
-{
-	struct verify_worker *w = ctx;
-
-	(void)why;
-	w->page_count += (run->len + MAP_PAGE_BYTES - 1) / MAP_PAGE_BYTES;
-	return ERR_NONE;
-}
-
-static enum err verify_file(struct verify_worker *w, const struct file_record *file,
-			    struct error *why)
-{
-	uint32_t crc = 0;
-
-	for (uint32_t i = 0; i < file->shards; i++) {
-		uint64_t at = (uint64_t)i * SHARD_FILE_BYTES;
-		uint64_t len =
-			file->size - at < SHARD_FILE_BYTES ? file->size - at : SHARD_FILE_BYTES;
-		uint32_t part;
-		enum err e = page_source_shard(w->pages, file, i, count_pages, w, &part, why);
-
-		if (e != ERR_NONE)
-			return e;
-		crc = crc32c_combine(crc, part, len);
+	attempt_to_text(attempt, name);
+	backup_key(c, attempt, key);
+	e = store_stat(store, key, &object, why);
+	if (e == ERR_NONE) {
+		(void)snprintf(key, sizeof(key), "%stombs/%s", c->prefix, name); /* fits */
+		e = store_stat(store, key, &object, why);
+		if (e == ERR_NONE || e == ERR_MISSING)
+			*out = e == ERR_MISSING;
+		return e == ERR_MISSING ? ERR_NONE : e;
 	}
-	if (file->kind == FILE_PLAIN && crc != file->crc)
-		return error_set(why, ERR_CORRUPT,
-				 "the file's CRC-32C is %08x, the table says %08x", crc, file->crc);
-	return ERR_NONE;
+	if (e == ERR_MISSING)
+		*out = false;
+	return e == ERR_MISSING ? ERR_NONE : e;
 }
 
-/* One chunk of the file table. */
-static enum err verify_chunk(void *state, size_t index, struct error *why)
+/* ---- 4: packs that are due ---- */
+
+struct due {
+	struct verify_job job;
+	int64_t us;
+};
+
+static int by_age(const void *left, const void *right)
+{
+	const struct due *a = left, *b = right;
+
+	if (a->us != b->us)
+		return a->us < b->us ? -1 : 1;
+	return (a->job.pack > b->job.pack) - (a->job.pack < b->job.pack);
+}
+
+struct due_list {
+	struct due *due;
+	struct verify_run *run;
+};
+
+static enum err read_due(void *state, size_t index, struct error *why)
 {
 	struct verify_worker *w = state;
 	struct verify_run *r = w->run;
-	size_t begin = r->record[index];
-	size_t end = index + 1 < r->chunks ? r->record[index + 1] : r->table_len;
-	struct reader in = reader_of(bytes_of(r->table + begin, end - begin));
-	uint64_t files = 0;
+	const struct verify_job *job = &w->group->job[index];
 
-	w->page_count = 0;
-	while (in.left > 0) {
-		struct file_record file;
-		char path[FILE_PATH_MAX + 1];
-		enum err e = verify_go_on(r->cluster, why);
-
-		if (e != ERR_NONE)
-			return e;
-		e = file_record_decode(&in, &file, why);
-		if (e != ERR_NONE)
-			return take(r, e, r->backup, NULL, why);
-		(void)snprintf(path, sizeof(path), "%.*s", (int)file.path.len,
-			       (const char *)file.path.data); /* decode bounds it */
-		e = verify_file(w, &file, why);
-		if (e != ERR_NONE)
-			e = take(r, e, r->backup, path, why);
-		if (e != ERR_NONE)
-			return e;
-		files++;
-	}
+	if (!verify_is_over(r))
+		return verify_pack_read(w, job, why);
 	(void)pthread_mutex_lock(&r->mutex);
-	r->totals->files += files;
-	r->totals->pages += w->page_count;
+	r->totals->packs_left++;
+	r->totals->bytes_left += r->table.pack[job->pack].size;
 	(void)pthread_mutex_unlock(&r->mutex);
 	return ERR_NONE;
 }
 
-/* Notes where every CHUNK_FILES-th record begins. */
-static enum err cut_table(struct verify_run *r, struct error *why)
+static bool pack_is_due(const struct verify_run *r, const struct verify_pack *pack)
 {
-	struct reader in = reader_of(bytes_of(r->table, r->table_len));
-
-	for (size_t n = 0; in.left > 0; n++) {
-		struct file_record file;
-		size_t at = r->table_len - in.left;
-		enum err e;
-
-		if (n % CHUNK_FILES == 0) {
-			if (r->chunks == r->chunks_max) {
-				size_t more = r->chunks_max == 0 ? 64 : r->chunks_max * 2;
-				size_t *bigger = realloc(r->record, more * sizeof(*bigger));
-
-				if (bigger == NULL)
-					return error_set(why, ERR_MEMORY, "verify: out of memory");
-				r->record = bigger;
-				r->chunks_max = more;
-			}
-			r->record[r->chunks++] = at;
-		}
-		e = file_record_decode(&in, &file, why);
-		if (e != ERR_NONE)
-			return e;
-	}
-	return ERR_NONE;
+	return pack->in_scope && !pack->read && pack->present != UINT64_MAX &&
+	       verify_is_due(r, pack->proven_us);
 }
 
-static enum err skip_frame(void *ctx, struct bytes frame, struct error *why)
+static enum err read_packs(struct verify_run *r, struct error *why)
 {
-	struct verify_totals *totals = ctx;
+	struct due *due = calloc((size_t)r->table.count + 1, sizeof(*due));
+	struct verify_group group = {.jobs = 0};
+	enum err e = ERR_NONE;
 
-	(void)frame;
-	(void)why;
-	totals->frames++;
-	return ERR_NONE;
-}
+	group.job = calloc((size_t)r->table.count + 1, sizeof(*group.job));
+	if (due == NULL || group.job == NULL)
+		e = error_set(why, ERR_MEMORY, "verify: no memory for the order of packs");
+	for (uint32_t i = 0; i < r->table.count && e == ERR_NONE; i++) {
+		const struct verify_pack *pack = &r->table.pack[i];
 
-/* Every section opens; the file table is kept. */
-static enum err verify_sections(struct verify_run *r, struct error *why)
-{
-	enum { TABLE_MAX = 1 << 30 };
-	enum err e;
-
-	for (uint32_t i = 0; i < r->manifest->sections; i++) {
-		e = section_walk(r->cluster, r->manifest, r->manifest->section[i].name, skip_frame,
-				 r->totals, why);
-		if (e != ERR_NONE)
-			e = take(r, e, r->backup, r->manifest->section[i].name, why);
-		if (e != ERR_NONE)
-			return e;
+		if (pack_is_due(r, pack))
+			due[group.jobs++] = (struct due){{.pack = i}, pack->proven_us};
+		else if (pack->in_scope && !pack->read && pack->proven_us != 0)
+			r->totals->packs_lately++;
 	}
-	e = section_read(r->cluster, r->manifest, "files", TABLE_MAX, &r->table, &r->table_len,
-			 why);
+	if (e == ERR_NONE && group.jobs > 1)
+		qsort(due, group.jobs, sizeof(*due), by_age);
+	for (size_t i = 0; i < group.jobs && e == ERR_NONE; i++)
+		group.job[i] = due[i].job;
+	for (unsigned i = 0; i < r->jobs; i++)
+		r->worker[i]->group = &group;
 	if (e == ERR_NONE)
-		e = cut_table(r, why);
-	return e == ERR_NONE ? e : take(r, e, r->backup, "files", why);
+		e = parallel_for(r->jobs, (void **)r->worker, group.jobs, read_due, why);
+	for (unsigned i = 0; i < r->jobs; i++)
+		r->worker[i]->group = NULL;
+	free(due);
+	free(group.job);
+	return e;
 }
 
-static void workers_free(struct verify_worker **worker, unsigned jobs)
+/* ---- the run ---- */
+
+static void workers_free(struct verify_run *r)
 {
-	for (unsigned i = 0; worker != NULL && i < jobs; i++) {
-		if (worker[i] == NULL)
+	for (unsigned i = 0; r->worker != NULL && i < r->jobs; i++) {
+		struct verify_worker *w = r->worker[i];
+
+		if (w == NULL)
 			continue;
-		page_source_free(worker[i]->pages);
-		sha256_free(worker[i]->digest);
-		free(worker[i]->buffer);
-		free(worker[i]);
+		object_reader_free(w->reader);
+		sha256_free(w->digest);
+		page_tagger_free(w->tagger);
+		free(w->raw);
+		free(w->plain);
+		free(w);
 	}
-	free(worker);
+	free(r->worker);
 }
 
-static enum err workers_new(struct verify_run *r, unsigned jobs, struct verify_worker ***out,
-			    struct error *why)
+static enum err worker_new(struct verify_run *r, struct verify_worker **out, struct error *why)
 {
-	struct verify_worker **worker = calloc(jobs, sizeof(*worker));
-	enum err e =
-		worker == NULL ? error_set(why, ERR_MEMORY, "verify: out of memory") : ERR_NONE;
-
-	for (unsigned i = 0; e == ERR_NONE && i < jobs; i++) {
-		worker[i] = calloc(1, sizeof(**worker));
-		if (worker[i] != NULL)
-			worker[i]->buffer = malloc(PACK_READ_BYTES);
-		if (worker[i] == NULL || worker[i]->buffer == NULL) {
-			e = error_set(why, ERR_MEMORY, "verify: out of memory");
-			break;
-		}
-		worker[i]->run = r;
-		e = page_source_new(r->cluster, r->manifest, &worker[i]->pages, why);
-		if (e == ERR_NONE)
-			e = sha256_new(&worker[i]->digest, why);
-	}
-	if (e != ERR_NONE) {
-		workers_free(worker, jobs);
-		return e;
-	}
-	*out = worker;
-	return ERR_NONE;
-}
-
-enum err verify_backup(const struct cluster *cluster, const struct attempt *attempt,
-		       const struct verify_options *options, struct verify_totals *totals,
-		       struct error *why)
-{
-	struct verify_run r = {.cluster = cluster, .options = options, .totals = totals};
-	unsigned jobs = options->jobs == 0                ? 1
-			: options->jobs > VERIFY_JOBS_MAX ? VERIFY_JOBS_MAX
-							  : options->jobs;
-	uint64_t before = totals->findings;
-	struct manifest *manifest = NULL;
-	struct verify_worker **worker = NULL;
+	const struct repository *repository = r->cluster->repository;
+	struct verify_worker *w = calloc(1, sizeof(*w));
+	uint8_t key[CRYPTO_KEY_BYTES];
 	enum err e;
 
-	attempt_to_text(attempt, r.backup);
-	(void)pthread_mutex_init(&r.mutex, NULL); /* cannot fail on Linux */
-	e = manifest_read(cluster, attempt, &manifest, why);
-	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
-		(void)take(&r, e, r.backup, NULL, why); /* damage: always survived here */
-		goto out;
-	}
-	if (e != ERR_NONE)
-		goto out;
-	r.manifest = manifest;
-	e = workers_new(&r, jobs, &worker, why);
+	*out = w; /* freed with the run, whatever it has by then */
+	if (w == NULL)
+		return error_set(why, ERR_MEMORY, "verify: out of memory");
+	w->run = r;
+	w->raw = bytes_new_large(VERIFY_READ_BYTES);
+	w->plain = malloc(FRAME_PLAIN_MAX);
+	if (w->raw == NULL || w->plain == NULL)
+		return error_set(why, ERR_MEMORY, "verify: out of memory");
+	e = object_reader_new(repository, &w->reader, why);
 	if (e == ERR_NONE)
-		e = parallel_for(jobs, (void **)worker, manifest->packs, verify_pack, why);
-	if (e == ERR_NONE && !options->quick)
-		e = verify_sections(&r, why);
-	if (e == ERR_NONE && !options->quick)
-		e = parallel_for(jobs, (void **)worker, r.chunks, verify_chunk, why);
+		e = sha256_new(&w->digest, why);
+	if (e == ERR_NONE)
+		e = keyring_tag_key(repository->keyring, key, why);
+	if (e == ERR_NONE)
+		e = page_tagger_new(repository->tag_kind, key, &w->tagger, why);
+	explicit_bzero(key, sizeof(key));
+	return e;
+}
+
+static enum err workers_new(struct verify_run *r, struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	r->worker = calloc(r->jobs, sizeof(struct verify_worker *));
+	if (r->worker == NULL)
+		return error_set(why, ERR_MEMORY, "verify: out of memory");
+	for (unsigned i = 0; i < r->jobs && e == ERR_NONE; i++)
+		e = worker_new(r, &r->worker[i], why);
+	return e;
+}
+
+/* 2 to 5. */
+static enum err read_all(struct verify_run *r, struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	for (uint32_t i = 0; i < r->table.count; i++)
+		if (pack_is_due(r, &r->table.pack[i]))
+			r->total_bytes += r->table.pack[i].size;
+	if (!r->options->quick)
+		e = workers_new(r, why);
+	if (e == ERR_NONE && !r->options->quick)
+		e = verify_maps(r, why);
+	if (e == ERR_NONE && !r->options->bare)
+		e = verify_wal(r, VERIFY_WAL_NEW, why);
+	if (e == ERR_NONE && !r->options->quick)
+		e = read_packs(r, why);
+	if (e == ERR_NONE && !r->options->quick && !r->options->bare)
+		e = verify_wal(r, VERIFY_WAL_OLD, why);
+	return e;
+}
+
+static void run_release(struct verify_run *r)
+{
+	workers_free(r);
+	verify_table_release(&r->table);
+	verified_free(r->before);
+	verified_free(r->now);
+	free(r->backup);
+	(void)pthread_mutex_destroy(&r->mutex);
+}
+
+enum err verify_cluster(const struct cluster *cluster, const struct verify_options *options,
+			struct verify_totals *totals, struct error *why)
+{
+	const struct env *env = cluster->repository->env;
+	struct verify_run r = {.cluster = cluster,
+			       .options = options,
+			       .totals = totals,
+			       .jobs = options->jobs,
+			       .started_us = clock_now_us(env->clock),
+			       .began_us = clock_monotonic_us(env->clock),
+			       .ends_us = INT64_MAX};
+	uint64_t before = totals->findings;
+	char name[CLUSTER_NAME_MAX];
+	enum err e = ERR_NONE;
+
+	r.jobs = r.jobs == 0 ? 1 : r.jobs > VERIFY_JOBS_MAX ? VERIFY_JOBS_MAX : r.jobs;
+	if (options->max_time_us > 0)
+		r.ends_us = r.began_us + options->max_time_us;
+	(void)pthread_mutex_init(&r.mutex, NULL);                /* cannot fail on Linux */
+	(void)snprintf(name, sizeof(name), "%s", cluster->name); /* an attempt fits, too */
+	r.now = verified_new();
+	if (r.now == NULL)
+		e = error_set(why, ERR_MEMORY, "verify: out of memory");
+	if (e == ERR_NONE && options->only == NULL)
+		e = verify_records(&r, why);
+	if (e == ERR_NONE)
+		e = verified_read(cluster, &r.before, why);
+	if (e == ERR_NONE)
+		e = verify_gather(&r, why);
+	if (e == ERR_NONE)
+		e = verify_end(&r, read_all(&r, why), why);
+	if (e == ERR_NONE && options->only != NULL)
+		attempt_to_text(options->only, name);
 	if (e == ERR_NONE && totals->findings > before)
-		e = error_set(why, ERR_CORRUPT, "backup %s is damaged", r.backup);
-out:
-	workers_free(worker, jobs);
-	manifest_free(manifest);
-	free(r.table);
-	free(r.record);
-	(void)pthread_mutex_destroy(&r.mutex);
+		e = error_set(why, ERR_CORRUPT, "%s %s is damaged: %" PRIu64 " finding(s)",
+			      options->only != NULL ? "backup" : "cluster", name,
+			      totals->findings - before);
+	run_release(&r);
 	return e;
 }

@@ -1,247 +1,297 @@
-/* repo/verify_wal.c - the WAL of a cluster: every object opens, no hole from a backup's start on. */
+/* repo/verify_wal.c - the WAL of a cluster: every object opens, no hole from a backup's start on.
+ *
+ * WAL is listed as a whole in every run, so that a hole is seen at once.  Whole segments are read when
+ * they are due; what else there is (slices, history files, partial segments) is little, and is
+ * read every time.
+ */
 #include "repo/verify_internal.h"
-#include "repo/wal_object.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Where WAL is needed from, on one timeline. */
+/* Where one backup needs WAL from. */
 struct need {
-	uint32_t timeline;
-	uint64_t segno;  /* first needed */
-	struct lsn stop; /* needed at least up to here */
-	uint32_t segment_bytes;
-	char backup[ATTEMPT_TEXT_MAX];
-	uint64_t next;    /* segment expected next while walking; 0 = not begun */
-	uint64_t reached; /* LSN behind the last segment or slice seen */
+	struct verify_backup *backup;
+	uint64_t first, last; /* segments from its start to its stop */
+	uint64_t next;        /* segment expected next while walking; 0 = not begun */
+	uint64_t reached;     /* LSN behind the last segment or slice seen */
 };
 
 struct wal_run {
-	const struct cluster *cluster;
-	const struct verify_options *options;
-	struct verify_totals *totals;
-	struct need *need; /* owned; one for each backup */
-	size_t needs, needs_max;
-	uint32_t segment_bytes; /* of the cluster; 0 = nobody knows */
+	struct verify_run *run;
+	enum verify_wal_part part;
+	struct need *need; /* owned; one for each backup in scope */
+	size_t needs;
+	uint32_t segment_bytes;   /* of the cluster; 0 = nobody knows */
+	struct verified_list wal; /* of struct verified_wal: what is known after this walk */
 };
 
-static void report(struct wal_run *r, const char *key, const char *backup, const char *text)
+static void report(struct wal_run *w, const char *key, const char *backup, const char *text)
 {
-	struct verify_finding finding = {.key = key, .backup = backup, .text = text};
-
-	verify_report(r->options, r->totals, &finding);
+	verify_report(w->run, &(struct verify_finding){.key = key, .backup = backup, .text = text});
 }
 
-static enum err note_backup(void *ctx, const struct backup_info *info, struct error *why)
+static enum err note_needs(struct wal_run *w, struct error *why)
 {
-	struct wal_run *r = ctx;
-	const struct summary *s = info->summary;
-	struct need *need;
+	struct verify_run *r = w->run;
 
-	if (r->needs == r->needs_max) {
-		size_t more = r->needs_max == 0 ? 16 : r->needs_max * 2;
-		struct need *bigger = realloc(r->need, more * sizeof(*bigger));
+	w->need = calloc(r->backups + 1, sizeof(*w->need));
+	if (w->need == NULL)
+		return error_set(why, ERR_MEMORY, "verify: out of memory");
+	for (size_t i = 0; i < r->backups; i++) {
+		struct verify_backup *backup = &r->backup[i];
 
-		if (bigger == NULL)
-			return error_set(why, ERR_MEMORY, "verify: out of memory");
-		r->need = bigger;
-		r->needs_max = more;
+		if (!backup->in_scope || backup->unreadable || backup->segment_bytes == 0)
+			continue;
+		backup->wal_us = INT64_MAX;
+		w->need[w->needs++] = (struct need){
+			.backup = backup,
+			.first = wal_segno(backup->start, backup->segment_bytes),
+			.last = wal_segno(
+				(struct lsn){backup->stop.value - (backup->stop.value > 0)},
+				backup->segment_bytes),
+		};
 	}
-	need = &r->need[r->needs++];
-	*need = (struct need){
-		.timeline = s->timeline,
-		.segno = wal_segno(s->start, s->wal_segment_bytes),
-		.stop = s->stop,
-		.segment_bytes = s->wal_segment_bytes,
-	};
-	attempt_to_text(&s->attempt, need->backup);
 	return ERR_NONE;
 }
 
-/* Reads one object whole; slices are read by name as what they are. */
-static enum err read_object(struct wal_run *r, const struct wal_listed *listed, struct error *why)
+/* ---- reading ---- */
+
+/* What is listed and can't be found a moment later was removed by an expiry. */
+static enum err is_gone(struct wal_run *w, const char *key, bool *out, struct error *why)
 {
+	struct store_object object;
+	enum err e = store_stat(w->run->cluster->repository->store, key, &object, why);
+
+	*out = e == ERR_MISSING;
+	return e == ERR_MISSING ? ERR_NONE : e;
+}
+
+/* Reads one object whole; *whole = it is as it should be.  Slices are read by name as what they are. */
+static enum err read_object(struct wal_run *w, const struct wal_listed *listed, bool *whole,
+			    struct error *why)
+{
+	const struct cluster *c = w->run->cluster;
 	uint8_t *data = NULL;
 	size_t len = 0;
 	uint32_t valid = 0;
-	char key[STORE_KEY_MAX];
-	enum err e = verify_go_on(r->cluster, why);
+	char key[STORE_KEY_MAX], text[sizeof(why->text)];
+	bool gone;
+	enum err e;
 
-	if (e != ERR_NONE)
-		return e;
-	wal_key(r->cluster, &listed->name, key);
-	r->totals->objects++;
-	r->totals->wal_segments += listed->name.kind == WAL_NAME_SEGMENT && !listed->slice;
-	if (r->options->quick)
-		return ERR_NONE;
-	if (listed->slice && (r->segment_bytes == 0 || listed->from != 0))
+	wal_key(c, &listed->name, key);
+	*whole = true;
+	if (listed->slice && (w->segment_bytes == 0 || listed->from != 0))
 		return ERR_NONE; /* read with the one it continues */
 	if (listed->slice) {
-		wal_slice_key(r->cluster, &listed->name, listed->from, listed->to, key);
-		e = wal_get_sliced(r->cluster, &listed->name, r->segment_bytes, &data, &valid, why);
+		wal_slice_key(c, &listed->name, listed->from, listed->to, key);
+		e = wal_get_sliced(c, &listed->name, w->segment_bytes, &data, &valid, why);
 	} else {
-		e = wal_get(r->cluster, &listed->name, &data, &len, why);
+		e = wal_get(c, &listed->name, &data, &len, why);
 	}
 	free(data);
-	r->totals->bytes_read += listed->stored_bytes;
-	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY || e == ERR_MISSING) {
-		report(r, key, NULL, why->text);
-		e = ERR_NONE;
+	if (e == ERR_NONE)
+		verify_count_read(w->run, listed->stored_bytes);
+	if (!verify_is_damage(e))
+		return e;
+	*whole = false;
+	memcpy(text, why->text, sizeof(text));
+	e = is_gone(w, key, &gone, why);
+	if (e == ERR_NONE && !gone)
+		report(w, key, NULL, text);
+	return e;
+}
+
+/* Adds to what is known; neighbours of one time become one entry. */
+static enum err know(struct wal_run *w, const struct wal_listed *listed, uint64_t segno, int64_t us,
+		     struct error *why)
+{
+	struct verified_wal *last = (struct verified_wal *)w->wal.at + w->wal.count;
+	struct verified_wal *more;
+
+	if (us == 0)
+		return ERR_NONE;
+	if (w->wal.count > 0 && last[-1].timeline == listed->name.timeline &&
+	    last[-1].last + 1 == segno && last[-1].us == us) {
+		last[-1].last = segno;
+		return ERR_NONE;
 	}
+	if (w->wal.count == w->wal.max) {
+		size_t max = w->wal.max == 0 ? 64 : w->wal.max * 2;
+
+		more = reallocarray(w->wal.at, max, sizeof(*more));
+		if (more == NULL)
+			return error_set(why, ERR_MEMORY, "verify: out of memory");
+		w->wal.at = more;
+		w->wal.max = max;
+	}
+	more = w->wal.at;
+	more[w->wal.count++] =
+		(struct verified_wal){listed->name.timeline, w->segment_bytes, segno, segno, us};
+	return ERR_NONE;
+}
+
+static bool in_scope(const struct wal_run *w, uint32_t timeline, uint64_t segno)
+{
+	if (w->run->options->only == NULL)
+		return true;
+	for (size_t i = 0; i < w->needs; i++)
+		if (w->need[i].backup->timeline == timeline && segno >= w->need[i].first &&
+		    segno <= w->need[i].last)
+			return true;
+	return false;
+}
+
+/* A whole segment: reads it if that is due in this part; `us` is when it was last proven then. */
+static enum err look_at_segment(struct wal_run *w, const struct wal_listed *listed, uint64_t segno,
+				int64_t *us, struct error *why)
+{
+	struct verify_run *r = w->run;
+	const struct verified *known = w->part == VERIFY_WAL_NEW ? r->before : r->now;
+	bool due, whole, scope = in_scope(w, listed->name.timeline, segno);
+	enum err e = ERR_NONE;
+
+	*us = verified_wal_us(known, listed->name.timeline, w->segment_bytes, segno);
+	due = scope && *us != r->started_us && verify_is_due(r, *us) &&
+	      (*us == 0) == (w->part == VERIFY_WAL_NEW);
+	if (due && verify_is_over(r)) {
+		r->totals->wal_left++;
+	} else if (due) {
+		e = read_object(w, listed, &whole, why);
+		r->totals->wal_segments++;
+		r->totals->objects++;
+		*us = whole ? r->started_us : 0;
+	} else if (scope && w->part == VERIFY_WAL_OLD && *us != r->started_us && *us != 0) {
+		r->totals->wal_lately++;
+	}
+	return e == ERR_NONE ? know(w, listed, segno, *us, why) : e;
+}
+
+/* ---- continuity ---- */
+
+static enum err report_hole(struct wal_run *w, const struct need *need,
+			    const struct wal_listed *before, uint64_t segments, struct error *why)
+{
+	char text[160], key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX];
+	bool stays = false;
+	enum err e = verify_backup_stays(w->run, &need->backup->attempt, &stays, why);
+
+	if (e != ERR_NONE || !stays)
+		return e;
+	attempt_to_text(&need->backup->attempt, backup);
+	wal_key(w->run->cluster, &before->name, key);
+	(void)snprintf(text, sizeof(text),
+		       "a hole of %" PRIu64 " segment(s) before it: the backup can't be restored "
+		       "past it",
+		       segments); /* fits */
+	report(w, key, backup, text);
+	need->backup->wal_bad = need->backup->wal_bad || need->next <= need->last;
+	return ERR_NONE;
+}
+
+/* What this segment or slice means for one backup. */
+static enum err follow(struct wal_run *w, struct need *need, const struct wal_listed *listed,
+		       int64_t us, struct error *why)
+{
+	const struct verify_backup *backup = need->backup;
+	bool whole = !listed->slice;
+	uint64_t segno;
+	enum err e = ERR_NONE;
+
+	if (listed->name.timeline != backup->timeline ||
+	    !wal_name_segno(&listed->name, backup->segment_bytes, &segno) || segno < need->first)
+		return ERR_NONE;
+	if (need->next == 0)
+		need->next = need->first;
+	if (segno > need->next && w->part == VERIFY_WAL_NEW && w->run->options->only == NULL)
+		e = report_hole(w, need, listed, segno - need->next, why);
+	if (segno <= need->last && us < need->backup->wal_us)
+		need->backup->wal_us = us;
+	/* A slice stands for the segment's beginning only. */
+	if (whole)
+		need->next = segno + 1;
+	else if (segno > need->next)
+		need->next = segno;
+	need->reached =
+		segno * backup->segment_bytes + (whole ? backup->segment_bytes : listed->to);
 	return e;
 }
 
 static enum err visit_wal(void *ctx, const struct wal_listed *listed, struct error *why)
 {
-	struct wal_run *r = ctx;
+	struct wal_run *w = ctx;
+	struct verify_run *r = w->run;
+	bool segment = listed->name.kind == WAL_NAME_SEGMENT, whole = true;
+	int64_t us = r->started_us;
+	uint64_t segno;
+	enum err e = verify_go_on(r, why);
 
-	for (size_t i = 0; i < r->needs; i++) {
-		struct need *need = &r->need[i];
-		uint64_t segno;
-		char text[160], key[STORE_KEY_MAX];
-		bool whole = listed->name.kind == WAL_NAME_SEGMENT && !listed->slice;
-
-		if (listed->name.timeline != need->timeline ||
-		    listed->name.kind != WAL_NAME_SEGMENT ||
-		    !wal_name_segno(&listed->name, need->segment_bytes, &segno) ||
-		    segno < need->segno)
-			continue;
-		if (need->next == 0)
-			need->next = need->segno;
-		if (segno > need->next) {
-			wal_key(r->cluster, &listed->name, key);
-			(void)snprintf(text, sizeof(text),
-				       "a hole of %" PRIu64 " segment(s) before it: the backup "
-				       "can't be restored past it",
-				       segno - need->next); /* fits */
-			report(r, key, need->backup, text);
-		}
-		/* A slice stands for the segment's beginning only. */
-		if (whole)
-			need->next = segno + 1;
-		else if (segno > need->next)
-			need->next = segno;
-		need->reached =
-			segno * need->segment_bytes + (whole ? need->segment_bytes : listed->to);
-	}
-	return read_object(r, listed, why);
-}
-
-enum err verify_wal(const struct cluster *cluster, const struct verify_options *options,
-		    struct verify_totals *totals, struct error *why)
-{
-	struct wal_run r = {.cluster = cluster, .options = options, .totals = totals};
-	uint64_t before = totals->findings;
-	struct identity identity;
-	enum err e = identity_read(cluster, &identity, why);
-
-	if (e == ERR_NONE)
-		r.segment_bytes = identity.wal_segment_bytes;
-	else if (e != ERR_MISSING && e != ERR_CORRUPT) /* verify_records tells of these */
+	if (e != ERR_NONE)
 		return e;
-	e = backups_list(cluster, false, note_backup, &r, why);
-	if (e == ERR_NONE)
-		e = wal_list(cluster, visit_wal, &r, why);
-	for (size_t i = 0; e == ERR_NONE && i < r.needs; i++) {
-		const struct need *need = &r.need[i];
-
-		if (need->next == 0 || need->reached < need->stop.value)
-			report(&r, need->backup, need->backup,
-			       "the WAL from its start to its stop is not all there: it can't be "
-			       "made consistent");
+	if (r->options->quick) {
+		r->totals->objects++;
+		r->totals->wal_segments += segment && !listed->slice;
+	} else if (segment && !listed->slice && w->segment_bytes != 0 &&
+		   wal_name_segno(&listed->name, w->segment_bytes, &segno)) {
+		e = look_at_segment(w, listed, segno, &us, why);
+	} else if (w->part == VERIFY_WAL_NEW && r->options->only == NULL) {
+		e = read_object(w, listed, &whole, why);
+		r->totals->objects++;
+		r->totals->wal_segments += segment && !listed->slice;
+		us = whole ? us : 0;
 	}
-	if (e == ERR_NONE && totals->findings > before)
-		e = error_set(why, ERR_CORRUPT, "WAL of cluster %s is damaged", cluster->name);
-	free(r.need);
+	for (size_t i = 0; segment && i < w->needs && e == ERR_NONE; i++)
+		e = follow(w, &w->need[i], listed, us, why);
 	return e;
 }
 
-/* Type of the clear record that lies at `part/...`, or NULL for what is no record. */
-static const char *record_type(const char *rest)
+/* A backup whose WAL ends before it does. */
+static enum err check_reached(struct wal_run *w, struct need *need, struct error *why)
 {
-	static const struct {
-		const char *prefix, *type;
-	} types[] = {
-		{"identity", "identity"}, {"pins/", "pin"},   {"tombs/", "tomb"},
-		{"hidden/", "hidden"},    {"keeps/", "keep"}, {"gaps/", "gap"},
-	};
-	size_t len = strlen(rest);
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (strncmp(rest, types[i].prefix, strlen(types[i].prefix)) != 0)
-			continue;
-		if (i == 3 && len > 4 && strcmp(rest + len - 4, ".end") == 0)
-			return "hidden-end";
-		if (i == 4 && len > 4 && strcmp(rest + len - 4, ".off") == 0)
-			return "keep-off";
-		return types[i].type;
-	}
-	return NULL;
-}
-
-static enum err check_record(void *ctx, const struct store_object *object, struct error *why)
-{
-	struct wal_run *r = ctx;
-	const char *type = record_type(object->key + strlen(r->cluster->prefix));
-	struct writer body;
+	struct verify_backup *backup = need->backup;
+	char name[ATTEMPT_TEXT_MAX];
+	bool stays = false;
 	enum err e;
 
-	if (type == NULL)
+	if (need->next != 0 && need->reached >= backup->stop.value)
 		return ERR_NONE;
-	writer_init(&body, RECORD_BYTES_MAX);
-	e = record_get(r->cluster->repository, object->key, type, &body, why);
-	writer_release(&body);
-	r->totals->objects++;
-	/* A pin may go between the listing and the reading. */
-	if (e == ERR_CORRUPT) {
-		report(r, object->key, NULL, why->text);
+	backup->wal_us = 0;
+	if (w->part != VERIFY_WAL_NEW)
 		return ERR_NONE;
-	}
-	return e == ERR_MISSING ? ERR_NONE : e;
-}
-
-static enum err ignore_slot(void *ctx, const struct slot_info *slot, struct error *why)
-{
-	(void)ctx;
-	(void)slot;
-	(void)why;
+	e = verify_backup_stays(w->run, &backup->attempt, &stays, why);
+	if (e != ERR_NONE || !stays)
+		return e;
+	backup->wal_bad = true;
+	attempt_to_text(&backup->attempt, name);
+	report(w, name, name,
+	       "the WAL from its start to its stop is not all there: it can't be made consistent");
 	return ERR_NONE;
 }
 
-enum err verify_records(const struct cluster *cluster, const struct verify_options *options,
-			struct verify_totals *totals, struct error *why)
+enum err verify_wal(struct verify_run *r, enum verify_wal_part part, struct error *why)
 {
-	static const char *const parts[] = {"identity", "pins/",  "tombs/",
-					    "hidden/",  "keeps/", "gaps/"};
-	struct wal_run r = {.cluster = cluster, .options = options, .totals = totals};
-	const struct repository *repository = cluster->repository;
-	uint64_t before = totals->findings;
-	struct writer body;
-	enum err e;
+	struct wal_run w = {.run = r, .part = part};
+	struct identity identity;
+	enum err e = identity_read(r->cluster, &identity, why);
 
-	writer_init(&body, RECORD_BYTES_MAX);
-	e = record_get(repository, "FORMAT", "format", &body, why);
-	writer_release(&body);
-	totals->objects++;
-	if (e == ERR_CORRUPT || e == ERR_MISSING) {
-		report(&r, "FORMAT", NULL, why->text);
-		e = ERR_NONE;
-	}
 	if (e == ERR_NONE)
-		e = key_slots_list(repository->store, ignore_slot, NULL, why);
-	if (e == ERR_CORRUPT) {
-		report(&r, "keys/", NULL, why->text);
-		e = ERR_NONE;
-	}
-	for (size_t i = 0; e == ERR_NONE && i < sizeof(parts) / sizeof(parts[0]); i++) {
-		char prefix[STORE_KEY_MAX];
+		w.segment_bytes = identity.wal_segment_bytes;
+	else if (e != ERR_MISSING && e != ERR_CORRUPT) /* verify_records tells of these */
+		return e;
+	e = note_needs(&w, why);
+	if (e == ERR_NONE)
+		e = wal_list(r->cluster, visit_wal, &w, why);
+	for (size_t i = 0; e == ERR_NONE && i < w.needs; i++)
+		e = check_reached(&w, &w.need[i], why);
+	/* The first walk is kept as far as it came; the second takes its place when it is whole. */
+	if (part == VERIFY_WAL_NEW || e == ERR_NONE) {
+		struct verified_list old = r->now->wal;
 
-		(void)snprintf(prefix, sizeof(prefix), "%s%s", cluster->prefix,
-			       parts[i]); /* fits */
-		e = store_list(repository->store, prefix, check_record, &r, why);
+		r->now->wal = w.wal;
+		w.wal = old;
 	}
-	if (e == ERR_NONE && totals->findings > before)
-		e = error_set(why, ERR_CORRUPT, "records of cluster %s are damaged", cluster->name);
+	free(w.wal.at);
+	free(w.need);
 	return e;
 }

@@ -1,8 +1,8 @@
 /* Facts about the builder: what went through it is read back from the repository as it was. */
 #include "backup/backup_internal.h"
 #include "base/crc32c.h"
+#include "proven.h"
 #include "repo/pages.h"
-#include "repo/verify.h"
 #include "repo_world.h"
 
 #include <stdlib.h>

@@ -40,7 +40,7 @@ static bool flagged(const struct verified *v, unsigned n, uint32_t seq, uint32_t
 /* Writes `now` as run `n`, which has read what is there. */
 static enum err put(struct repo_world *w, struct verified *now, unsigned n, struct error *why)
 {
-	struct verified_run run = {.run = attempt_number(n), .writer = "test", .complete = true};
+	struct verified_run run = {.run = attempt_number(n), .complete = true};
 	struct verified *before = NULL;
 	enum err e = verified_read(&w->cluster, &before, why);
 
@@ -121,7 +121,7 @@ Test(verified, what_was_written_is_read_and_supersedes_what_was_there)
 Test(verified, records_of_two_runs_at_once_are_merged)
 {
 	struct verified *a = verified_new(), *b = verified_new(), *empty = verified_new();
-	struct verified_run run = {.run = attempt_number(1), .writer = "test"};
+	struct verified_run run = {.run = attempt_number(1)};
 	struct verified *seen = NULL;
 	struct repo_world w;
 	struct error why;
