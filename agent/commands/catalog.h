@@ -13,7 +13,8 @@ struct catalog_entry {
 	struct summary summary; /* without tablespaces and names of bad files */
 	bool hidden, keep;
 	uint64_t manifest_bytes;
-	unsigned places; /* bit i: place i has it */
+	unsigned places;     /* bit i: place i has it */
+	int64_t verified_us; /* last proven whole; 0 = not known (catalog_read_verified) */
 };
 
 struct catalog {
@@ -27,6 +28,9 @@ enum err catalog_read(const struct places *, const char *name, struct catalog *o
 /* The same of one place alone; bit `index` is set. */
 enum err catalog_read_place(const struct places *, size_t index, const char *name,
 			    struct catalog *out, struct error *why) MUST_CHECK;
+/* Fills in when each was last proven whole, by the records of verification in all its places. */
+enum err catalog_read_verified(const struct places *, struct catalog *,
+			       struct error *why) MUST_CHECK;
 void catalog_release(struct catalog *);
 
 /* By id, a beginning of it that only one has, or "latest".  ERR_MISSING: none; ERR_CONFIG: several.

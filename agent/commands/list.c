@@ -35,6 +35,12 @@ static void say_flags(struct report *r, const struct listing *l, const struct ca
 
 	if (entry->keep)
 		report_text(r, " [keep]");
+	if (entry->verified_us != 0) {
+		char at[BACKUP_TIME_MAX];
+
+		backup_time_to_text(entry->verified_us, at);
+		report_text(r, " [verified %.10s]", at);
+	}
 	if (s->checksum_failures > 0)
 		report_text(r, " [damaged in the server]");
 	if (!is_restorable(l, s))
@@ -72,6 +78,7 @@ static void say_backups(struct agent *agent, const struct listing *l)
 		backup_report_json(object, s);
 		report_put(object, "keep", json_boolean(entry->keep));
 		report_put(object, "hidden", json_boolean(entry->hidden));
+		report_put(object, "verified_at", report_json_time(entry->verified_us));
 		report_put(object, "repositories", report_json_text(where));
 		report_put(object, "restorable",
 			   l->windows_known ? json_boolean(is_restorable(l, s)) : json_null());
@@ -134,6 +141,9 @@ static enum err list(struct agent *agent, const struct places *places,
 		say_nothing_there(agent, l.name);
 		goto out;
 	}
+	if (catalog_read_verified(places, &l.catalog, why) != ERR_NONE)
+		report_warning(&agent->report, "when backups were verified is not known: %s",
+			       why->text);
 	/* Unreadable WAL is no reason to hide the backups from somebody in need of one. */
 	l.windows_known = windows_read_all(&agent->env, l.places, l.name, &l.catalog, &l.window,
 					   &l.windows, why) == ERR_NONE;

@@ -5,6 +5,7 @@
 #include "commands/backup_use.h"
 #include "commands/catalog.h"
 #include "commands/commands.h"
+#include "commands/show_history.h"
 #include "subject.h"
 
 #include <inttypes.h>
@@ -45,6 +46,17 @@ static void say_origin(struct report *r, const struct summary *s)
 	report_text(r, "%-16s %s by %s\n", "taken on", s->host, s->writer);
 }
 
+static void say_verified(struct report *r, int64_t us)
+{
+	char at[BACKUP_TIME_MAX];
+
+	backup_time_to_text(us, at);
+	if (us != 0)
+		report_text(r, "%-16s all it needs was whole at %s UTC\n", "verified", at);
+	else
+		report_text(r, "%-16s not proven; prove it: pgagent verify\n", "verified");
+}
+
 static void say_backup(struct agent *agent, const struct manifest *manifest,
 		       const struct backup_use *use, const struct catalog_entry *entry,
 		       const char *where)
@@ -70,7 +82,7 @@ static void say_backup(struct agent *agent, const struct manifest *manifest,
 			    s->tablespace[i].path);
 	report_text(r, "%-16s %s\n", "repositories", where);
 	report_text(r, "%-16s %s\n", "kept", entry->keep ? "yes, retention leaves it alone" : "no");
-	report_text(r, "%-16s %s\n", "verified", "not recorded; prove it: pgagent verify");
+	say_verified(r, entry->verified_us);
 	if (s->checksum_failures == 0) {
 		report_text(r, "%-16s %s\n", "checksums",
 			    s->data_checksums == 1 ? "no failure" : "off in the server");
@@ -107,6 +119,7 @@ static void put_backup(json_t *root, const struct manifest *manifest, const stru
 	backup_use_json(root, use);
 	report_put(root, "keep", json_boolean(entry->keep));
 	report_put(root, "hidden", json_boolean(entry->hidden));
+	report_put(root, "verified_at", report_json_time(entry->verified_us));
 	report_put(root, "repositories", report_json_text(where));
 	report_put(root, "data_directory",
 		   report_json_text(s->data_directory[0] != '\0' ? s->data_directory : NULL));
@@ -146,7 +159,13 @@ static enum err show(struct agent *agent, const struct places *places,
 
 	if (e != ERR_NONE)
 		return e;
+	if (catalog_read_verified(places, &catalog, why) != ERR_NONE)
+		report_warning(&agent->report, "when it was verified is not known: %s", why->text);
 	e = catalog_find(&catalog, agent->options.arguments[0], &entry, why);
+	if (e == ERR_NONE && option_given(&agent->options, OPTION_RELATION)) {
+		e = show_history(agent, places, entry, why);
+		goto out;
+	}
 	if (e == ERR_NONE)
 		e = read_manifest(places, entry, &manifest, why);
 	if (e == ERR_NONE)
@@ -156,6 +175,7 @@ static enum err show(struct agent *agent, const struct places *places,
 		say_backup(agent, manifest, &use, entry, where);
 		put_backup(agent->report.root, manifest, &use, entry, where);
 	}
+out:
 	manifest_free(manifest);
 	catalog_release(&catalog);
 	return e;
@@ -166,9 +186,16 @@ int command_show(struct agent *agent)
 	const struct config_cluster *config = NULL;
 	struct places places = {.count = 0};
 	struct error why;
-	enum err e = subject_config(agent, &config, &why);
+	enum err e = ERR_NONE;
 	int code = EXIT_DONE;
 
+	if (option_given(&agent->options, OPTION_BLOCK) &&
+	    !option_given(&agent->options, OPTION_RELATION))
+		e = error_set(
+			&why, ERR_CONFIG,
+			"--block is a page of a relation: --relation DB.SCHEMA.NAME --block N");
+	if (e == ERR_NONE)
+		e = subject_config(agent, &config, &why);
 	if (e == ERR_NONE) {
 		e = places_open_to_read(agent, config, &places, &why);
 		if (e == ERR_MISSING) {

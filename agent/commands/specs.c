@@ -54,6 +54,21 @@ static const struct option_spec backup_options[] = {
 
 static const struct option_spec list_options[] = {KEY_OPTIONS};
 
+static const struct option_spec show_options[] = {
+	{.id = OPTION_RELATION,
+	 .name = "relation",
+	 .takes = TAKES_TEXT,
+	 .argument = "DB.SCHEMA.NAME",
+	 .help = "in which backups its pages changed: since when is it bad?"},
+	{.id = OPTION_BLOCK,
+	 .name = "block",
+	 .takes = TAKES_NUMBER,
+	 .argument = "N",
+	 .max = UINT32_MAX - 1,
+	 .help = "this page of it alone, and where it is stored"},
+	KEY_OPTIONS,
+};
+
 static const struct option_spec verify_options[] = {
 	{.id = OPTION_QUICK, .name = "quick", .help = "presence and sizes only"},
 	{.id = OPTION_ALL, .name = "all", .help = "also what was proven in the last 7 days"},
@@ -271,9 +286,10 @@ const struct command_spec spec_show = {
 	.arguments = "BACKUP",
 	.arguments_min = 1,
 	.arguments_max = 1,
-	.summary = "one backup, in full",
-	OPTIONS(list_options),
-	.example = "pgagent show 20261123T010000Z-5d0c9a7be1f04c33",
+	.summary = "one backup in full, or the history of a relation's pages",
+	OPTIONS(show_options),
+	.example = "pgagent show 20261123T010000Z-5d0c9a7be1f04c33\n"
+		   "pgagent show latest --relation shop.public.orders --block 17",
 	.exits = EXITS_TARGET,
 	.reads_config = true,
 };

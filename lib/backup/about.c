@@ -208,16 +208,32 @@ static enum err open_sql(const struct env *env, const char *conninfo, const char
 	return session_open(env, &options, out, why);
 }
 
+/* Its number: a file's path has that, and lines of relations have the name. */
+static enum err keep_database(const struct rows *rows, int row, struct pack_writer *packs,
+			      struct error *why)
+{
+	struct writer line;
+	enum err e;
+
+	writer_init(&line, FRAME_SECTION_MAX);
+	lines_putf(&line, "database", "%s\t%s", rows_value(rows, row, 1), rows_value(rows, row, 0));
+	e = line.bad ? error_set(why, ERR_MEMORY, "list of databases: out of memory")
+		     : pack_section_add(packs, SECTION_RELATIONS, writer_view(&line), why);
+	writer_release(&line);
+	return e;
+}
+
 static enum err collect_databases(const struct env *env, const char *conninfo,
 				  struct session *session, struct pack_writer *packs,
 				  struct summary *summary, struct error *why)
 {
 	struct rows *rows = NULL;
-	enum err e = session_query(session,
-				   "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
-				   "AND pg_catalog.has_database_privilege(datname, 'CONNECT') "
-				   "ORDER BY oid LIMIT 10000",
-				   &rows, why);
+	enum err e =
+		session_query(session,
+			      "SELECT datname, oid FROM pg_catalog.pg_database WHERE datallowconn "
+			      "AND pg_catalog.has_database_privilege(datname, 'CONNECT') "
+			      "ORDER BY oid LIMIT 10000",
+			      &rows, why);
 
 	if (e != ERR_NONE)
 		return not_kept(env, "names of databases", e, why);
@@ -233,6 +249,8 @@ static enum err collect_databases(const struct env *env, const char *conninfo,
 				       "names of relations in database \"%s\" not kept: %s",
 				       database, denied.text);
 		else
+			e = keep_database(rows, i, packs, why);
+		if (e == ERR_NONE && there != NULL)
 			e = collect_relations(env, there, database, packs, summary, why);
 		session_close(there);
 	}

@@ -1,0 +1,57 @@
+/* commands/catalog_verified.c - when each backup of a catalog was last proven whole. */
+#include "commands/catalog.h"
+#include "repo/verified.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A backup in several places is as proven as its best copy. */
+static void take(struct catalog_entry *entry, const struct verified *verified)
+{
+	int64_t us = verified_backup_us(verified, &entry->summary.attempt);
+
+	if (us > entry->verified_us)
+		entry->verified_us = us;
+}
+
+/* Entry `first` and all later ones of the same cluster, in one place. */
+static enum err read_cluster(const struct place *place, struct catalog *catalog, size_t first,
+			     unsigned bit, bool *done, struct error *why)
+{
+	const struct summary *of = &catalog->entry[first].summary;
+	struct verified *verified = NULL;
+	struct cluster cluster;
+	enum err e;
+
+	cluster_init(&cluster, place->repository, of->cluster, of->system_identifier);
+	e = verified_read(&cluster, &verified, why);
+	for (size_t i = first; i < catalog->count && e == ERR_NONE; i++) {
+		struct catalog_entry *entry = &catalog->entry[i];
+
+		if ((entry->places & bit) == 0 ||
+		    entry->summary.system_identifier != of->system_identifier ||
+		    strcmp(entry->summary.cluster, of->cluster) != 0)
+			continue;
+		take(entry, verified);
+		done[i] = true;
+	}
+	verified_free(verified);
+	return e;
+}
+
+enum err catalog_read_verified(const struct places *places, struct catalog *catalog,
+			       struct error *why)
+{
+	bool *done = calloc(catalog->count + 1, sizeof(*done));
+	enum err e = done == NULL ? error_set(why, ERR_MEMORY, "list of backups: out of memory")
+				  : ERR_NONE;
+
+	for (size_t p = 0; p < places->count && e == ERR_NONE; p++) {
+		memset(done, 0, catalog->count * sizeof(*done));
+		for (size_t i = 0; i < catalog->count && e == ERR_NONE; i++)
+			if (!done[i] && (catalog->entry[i].places & (1u << p)) != 0)
+				e = read_cluster(&places->place[p], catalog, i, 1u << p, done, why);
+	}
+	free(done);
+	return e;
+}

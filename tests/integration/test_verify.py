@@ -1,0 +1,165 @@
+"""verify remembers, names what is damaged and what is not; show tells since when a page is bad.
+
+What verify says is judged by restoring: a backup is damaged when its restore fails, and untouched when
+that succeeds.  Histories are judged by comparing the restored files page by page.
+"""
+
+import datetime
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.only(15, 18)
+
+PAGE = 8192
+
+
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x10
+    path.chmod(0o600)
+    path.write_bytes(content)
+
+
+def packs_of(agent, backup):
+    return sorted(agent.repo / o for o in agent.objects()
+                  if "packs" in o.parts and backup["id"] in o.parts)
+
+
+def two_backups(lab, major):
+    """The second shares nearly all pages of the first."""
+    server, agent = lab.protected(major, scale=1)
+    server.sql("CREATE TABLE orders (id int, note text) WITH (fillfactor = 50)")
+    server.sql("INSERT INTO orders SELECT i, md5(i::text) || repeat(md5((i * 7)::text), 6) "
+               "FROM generate_series(1, 20000) i")
+    server.sql("VACUUM (FREEZE) orders")
+    first = agent.backup()
+    server.sql("UPDATE orders SET note = reverse(note) WHERE id % 1000 = 0")
+    second = agent.backup()
+    server.archive_all()
+    return server, agent, first, second
+
+
+def restores(lab, agent, backup):
+    target = lab.place("r")
+    done = agent.run("restore", "-D", target, "--to-backup-end", "--backup", backup["id"],
+                     expect=None)
+    assert done.code in (0, 4), done
+    shutil.rmtree(target, ignore_errors=True)
+    return done.code == 0
+
+
+def test_damage_is_named_for_the_backups_that_need_it_and_no_others(lab, major):
+    server, agent, first, second = two_backups(lab, major)
+    own = packs_of(agent, first)[0], packs_of(agent, second)[0]
+    size = own[0].stat().st_size
+    agent.run("verify")
+    related = 0
+    for path, position in ((own[0], size // 7), (own[0], size // 2), (own[0], size * 5 // 6),
+                           (own[1], 300)):
+        flip(path, position)
+        said = agent.json("verify", "--all", expect=4)
+        bad = {b["id"] for b in (first, second) if not restores(lab, agent, b)}
+        states = {s["id"]: s["state"] for s in said["backup_states"]}
+        where = f"{path}, byte {position}: {said}"
+        assert {f["backup"] for f in said["findings"] if f["backup"]} == bad, where
+        for backup in (first, second):
+            assert (states[backup["id"]] == "damaged") == (backup["id"] in bad), where
+        assert said["damaged"] and said["findings"]
+        for finding in said["findings"]:
+            assert path.name in finding["key"], where
+            if finding["relation"] is None:
+                continue
+            related += 1
+            database, schema, name = finding["relation"].split(".")
+            file = server.sql(f"SELECT pg_relation_filepath('{schema}.{name}'::regclass)",
+                              db=database)
+            assert finding["file"].split(".")[0].split("_")[0] == file, where
+            assert finding["blocks"], where
+            pages = (server.data / file).stat().st_size // PAGE
+            if "_" not in finding["file"].rsplit("/", 1)[1]:
+                assert all(a <= b < pages for a, b in finding["blocks"]), where
+        text = agent.run("verify", expect=4).out  # known damage is read again at once
+        for backup in (first, second):
+            word = "DAMAGED" if backup["id"] in bad else "untouched"
+            assert any(line.startswith(word) and backup["id"] in line
+                       for line in text.splitlines()), text
+        flip(path, position)
+    assert related > 0
+    agent.run("verify")
+
+
+def test_what_was_proven_is_not_read_again(lab, major):
+    _, agent, first, second = two_backups(lab, major)
+    packs = packs_of(agent, first) + packs_of(agent, second)
+    stored = sum(p.stat().st_size for p in packs)
+    assert agent.json("show", first["id"])["verified_at"] is None
+    said = agent.json("verify")
+    assert stored <= said["bytes_read"] and said["wal_segments"] > 0 and said["pages"] > 0
+    assert said["complete"] and said["backups_whole"] == 2
+    again = agent.json("verify")
+    assert again["proven_lately"]["packs"] == len(packs)
+    assert again["wal_segments"] == 0 and again["pages"] == 0
+    assert again["bytes_read"] < 64 << 10, "history files at most"
+    every = agent.json("verify", "--all")
+    assert every["bytes_read"] >= stored
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for document in (agent.json("show", second["id"]), *agent.json("list")["backups"]):
+        at = datetime.datetime.fromisoformat(document["verified_at"].replace("Z", "+00:00"))
+        assert abs((now - at).total_seconds()) < 600
+    records = [o for o in agent.objects() if "verified" in o.parts]
+    assert len(records) == 1, records
+
+
+def test_a_run_that_has_no_time_left_is_gone_on_with(lab, major):
+    _, agent, _, _ = two_backups(lab, major)
+    runs = 0
+    # What is begun is finished: the first run does the maps, and has no time for WAL.
+    while not agent.json("verify", "--max-time", "50ms", "--max-rate", "20MB")["complete"]:
+        runs += 1
+        assert runs < 100
+    assert runs > 0
+    assert agent.json("verify")["bytes_read"] < 64 << 10
+    agent.run("verify", "--max-time", "soon", expect=2)
+
+
+def file_pages(lab, agent, backup, path):
+    target = lab.place("r")
+    agent.restore(target, "--to-backup-end", "--backup", backup["id"])
+    content = (target / path).read_bytes()
+    shutil.rmtree(target)
+    return [content[i:i + PAGE] for i in range(0, len(content), PAGE)]
+
+
+def blocks(ranges):
+    return {n for first, last in ranges for n in range(first, last + 1)}
+
+
+def test_history_says_in_which_backup_a_page_changed(lab, major):
+    server, agent, first, second = two_backups(lab, major)
+    path = server.sql("SELECT pg_relation_filepath('orders')")
+    server.sql("VACUUM FULL orders")
+    third = agent.backup()
+    said = agent.json("show", third["id"], "--relation", "postgres.public.orders")
+    old, new, rewritten = said["history"]
+    assert [h["id"] for h in said["history"]] == [b["id"] for b in (first, second, third)]
+    before, after = (file_pages(lab, agent, b, path) for b in (first, second))
+    changed = {i for i in range(max(len(before), len(after)))
+               if before[i:i + 1] != after[i:i + 1]}
+    assert changed and blocks(new["ranges"]) == changed
+    assert new["changed_blocks"] == len(changed) < new["blocks"] == len(after)
+    assert old["changed"] is None and new["rewritten"] is False
+    assert rewritten["rewritten"] is True
+    assert str(rewritten["relfilenode"]) == server.sql("SELECT pg_relation_filenode('orders')")
+    same = next(i for i in range(len(after)) if i not in changed)
+    for block, word in ((min(changed), True), (same, False)):
+        page = agent.json("show", second["id"], "--relation", "public.orders", "--block", block)
+        assert page["history"][1]["changed"] is word, page
+        assert (agent.repo / page["history"][1]["stored"]["pack"]).exists(), page
+        owner = (second if word else first)["id"]
+        assert owner in page["history"][1]["stored"]["pack"], page
+    text = agent.run("show", third["id"], "--relation", "postgres.public.orders").out
+    assert "REWRITTEN" in text and third["id"] in text, text
+    done = agent.run("show", third["id"], "--relation", "postgres.public.order", expect=3)
+    assert "postgres.public.orders" in done.err, done
+    agent.run("show", third["id"], "--block", "1", expect=2)
