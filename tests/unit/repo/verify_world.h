@@ -85,4 +85,41 @@ static inline void world_release(struct world *w)
 	repo_world_release(&w->repo);
 }
 
+/* A clock that stands still but for sleeping; `tick` passes with every look at it. */
+struct still_clock {
+	struct clock clock;
+	int64_t now, tick, slept;
+};
+
+static inline int64_t still_now(struct clock *clock)
+{
+	struct still_clock *c = (struct still_clock *)clock;
+
+	return c->now += c->tick;
+}
+
+static inline void still_sleep(struct clock *clock, int64_t us)
+{
+	struct still_clock *c = (struct still_clock *)clock;
+
+	c->now += us;
+	c->slept += us;
+}
+
+static const struct clock_ops still_ops = {still_now, still_now, still_sleep};
+static const int64_t day_us = INT64_C(86400000000);
+
+static inline void world_stand_still(struct world *w, struct still_clock *clock)
+{
+	*clock = (struct still_clock){.clock = {&still_ops}, .now = INT64_C(1795442700000000)};
+	w->repo.env.clock = &clock->clock;
+}
+
+static inline enum err everything(struct world *w)
+{
+	world_reset(w);
+	w->options.only = NULL;
+	return verify_cluster(&w->repo.cluster, &w->options, &w->totals, &w->why);
+}
+
 #endif
