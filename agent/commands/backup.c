@@ -38,8 +38,8 @@ static void say_result(struct agent *agent, const struct backup_result *result)
 	text_of_size(per_second, rate);
 	text_of_duration(result->duration_us, took);
 	report_text(&agent->report,
-		    "backup %s is complete: %s in %" PRIu64 " files, %s stored, %s (%s/s)\n", id,
-		    cluster, s->files, stored, took, rate);
+		    "backup %s is complete: %s in %" PRIu64 " files%s, %s stored, %s (%s/s)\n", id,
+		    cluster, s->files, s->incremental ? ", incremental" : "", stored, took, rate);
 	/* People have read it already; those who gather logs have not. */
 	if (agent->log.json)
 		log_event(&agent->log, LEVEL_INFO, "backup %s is complete: %s, %s stored", id,
@@ -47,6 +47,8 @@ static void say_result(struct agent *agent, const struct backup_result *result)
 	backup_report_json(agent->report.root, s);
 	report_put(agent->report.root, "throughput_bytes_per_s", report_json_u64(per_second));
 	report_put(agent->report.root, "seconds", json_real(seconds));
+	report_put(agent->report.root, "why_full",
+		   report_json_text(result->why_full[0] != '\0' ? result->why_full : NULL));
 }
 
 static void say_damage(struct agent *agent, const struct summary *s)
@@ -71,14 +73,23 @@ static void say_damage(struct agent *agent, const struct summary *s)
 				       "pg_amcheck, and keep the older backups: pgagent list");
 }
 
+static enum backup_type backup_type(const char *text)
+{
+	if (text != NULL && strcmp(text, "full") == 0)
+		return BACKUP_FULL;
+	if (text != NULL && strcmp(text, "incremental") == 0)
+		return BACKUP_INCREMENTAL;
+	return BACKUP_AUTO;
+}
+
 static int backup(struct agent *agent, const struct config_cluster *config,
 		  const struct places *places)
 {
 	const struct options *o = &agent->options;
 	const char *checkpoint = option_text(o, OPTION_CHECKPOINT);
-	const char *type = option_text(o, OPTION_TYPE);
 	uint64_t rate = option_number(o, OPTION_MAX_RATE, 0) / 1024;
 	struct backup_request request = {
+		.type = backup_type(option_text(o, OPTION_TYPE)),
 		.conninfo = *config->backup_conninfo != '\0' ? config->backup_conninfo
 							     : config->conninfo,
 		.label = option_text(o, OPTION_LABEL),
@@ -96,13 +107,6 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 	struct error why;
 	int code = EXIT_DONE;
 
-	if (type != NULL && strcmp(type, "incremental") == 0) {
-		(void)error_set(&why, ERR_CONFIG,
-				"--type incremental needs a server-side incremental, which this "
-				"version can't take yet");
-		error_hint(&why, "take a full one: pgagent backup --type full");
-		return agent_fail(agent, &why);
-	}
 	if (option_given(o, OPTION_MAX_RATE) && (rate < 32 || rate > 1048576)) {
 		(void)error_set(&why, ERR_CONFIG,
 				"--max-rate must lie between 32 KiB and 1 GiB per second, the "

@@ -37,7 +37,7 @@ static const struct option_spec backup_options[] = {
 	 .takes = TAKES_CHOICE,
 	 .argument = "auto|full|incremental",
 	 .choices = "auto|full|incremental|incr=incremental",
-	 .help = "what is read from the server (auto)"},
+	 .help = "what the server sends: what changed (17+), where safe (auto)"},
 	{.id = OPTION_MAX_RATE,
 	 .name = "max-rate",
 	 .takes = TAKES_RATE,

@@ -8,7 +8,6 @@
  */
 #include "backup/backup_internal.h"
 #include "base/text.h"
-#include "pgformat/backup_manifest.h"
 #include "pgformat/control.h"
 #include "pgformat/label.h"
 #include "repo/admit.h"
@@ -19,8 +18,7 @@
 #include <unistd.h>
 
 enum {
-	ITEMS_PER_WORKER = 4,         /* batches under way for each worker; about 0.4 MiB each */
-	SERVER_MANIFEST_MAX = 1 << 30 /* bytes; ten million files */
+	ITEMS_PER_WORKER = 4 /* batches under way for each worker; about 0.4 MiB each */
 };
 
 struct run {
@@ -39,6 +37,10 @@ struct run {
 	struct parent_map *parent; /* NULL = none */
 	struct renewal renewal;    /* what of it is stored again */
 	struct lookup *lookup;     /* in it; NULL with no parent */
+	bool incremental;          /* the server sends what changed since the parent */
+	char why_full[ERROR_TEXT_MAX];
+	struct composer *composer; /* incremental only, as the image */
+	struct image *image;
 	struct streamer *streamer;
 	struct base_backup *source;
 	struct manifest *manifest;
@@ -113,7 +115,73 @@ static enum err run_renew(struct run *r)
 	return renewal_decide(parent, &policy, NULL, 0, &r->renewal, r->why);
 }
 
-/* Identity in every repository, what dead runs left behind, W1 and W2. */
+/* Everything will be read: `why_not` says why. */
+static void run_note_full(struct run *r, const struct error *why_not)
+{
+	(void)snprintf(r->why_full, sizeof(r->why_full), "%s", why_not->text);
+	r->incremental = false;
+	observer_event(r->env->observer, LEVEL_INFO, "everything is read from the server: %s",
+		       why_not->text);
+}
+
+/* Whether the server may send only what changed since `parent` (NULL = none). */
+static enum err run_choose(struct run *r, const struct manifest *parent)
+{
+	struct incremental_facts facts = {.data_checksums = r->identity.data_checksums};
+	struct error why_not;
+
+	r->incremental = false;
+	if (r->request->type == BACKUP_FULL)
+		return ERR_NONE;
+	incremental_ask(r->session, &facts);
+	if (parent != NULL) {
+		facts.parent = &parent->summary;
+		facts.has_manifest = manifest_section(parent, SECTION_SERVER_MANIFEST) != NULL;
+		facts.is_flagged = r->renewal.frames > 0;
+	}
+	r->incremental = incremental_allowed(&facts, &why_not);
+	if (r->incremental)
+		return ERR_NONE;
+	if (r->request->type == BACKUP_INCREMENTAL) {
+		*r->why = why_not;
+		return error_add(r->why, "an incremental backup can't be taken");
+	}
+	run_note_full(r, &why_not);
+	return ERR_NONE;
+}
+
+/* An incremental backup that was asked for and can't be is refused before anything is written. */
+static enum err run_refuse_early(struct run *r)
+{
+	struct manifest *parent = NULL;
+	enum err e = ERR_NONE;
+
+	if (r->request->type != BACKUP_INCREMENTAL)
+		return ERR_NONE;
+	if (r->adoption->candidates > 0)
+		e = manifest_read(&r->cluster[0], &r->adoption->candidate[0], &parent, r->why);
+	if (e == ERR_NONE)
+		e = run_choose(r, parent);
+	manifest_free(parent);
+	return e;
+}
+
+/* Identity in a repository, and what dead runs left behind there. */
+static enum err run_admit(struct run *r, const struct cluster *cluster)
+{
+	size_t aborted = 0;
+	enum err e = identity_admit(cluster, &r->identity, false, r->why);
+
+	if (e == ERR_NONE)
+		e = decision_abort_dead(cluster, &aborted, r->why);
+	if (e == ERR_NONE && aborted > 0)
+		observer_event(r->env->observer, LEVEL_INFO,
+			       "%zu unfinished backup(s) of an earlier run marked as aborted",
+			       aborted);
+	return e;
+}
+
+/* The parent is looked for, W1 and W2. */
 static enum err run_pin(struct run *r)
 {
 	struct pin pin = {.kind = "backup"};
@@ -123,67 +191,85 @@ static enum err run_pin(struct run *r)
 		return e;
 	attempt_to_text(&r->attempt, r->attempt_text);
 	r->clusters = r->request->repositories;
-	for (size_t i = 0; i < r->clusters; i++) {
-		size_t aborted = 0;
-
+	for (size_t i = 0; i < r->clusters; i++)
 		cluster_init(&r->cluster[i], r->request->repository[i], r->request->cluster_name,
 			     r->system.system_identifier);
-		e = identity_admit(&r->cluster[i], &r->identity, false, r->why);
-		if (e == ERR_NONE)
-			e = decision_abort_dead(&r->cluster[i], &aborted, r->why);
-		if (e != ERR_NONE)
-			return e;
-		if (aborted > 0)
-			observer_event(r->env->observer, LEVEL_INFO,
-				       "%zu unfinished backup(s) of an earlier run marked as "
-				       "aborted",
-				       aborted);
-	}
-	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", r->attempt_text); /* fits */
 	e = run_find_parent(r);
+	if (e == ERR_NONE)
+		e = run_refuse_early(r);
+	for (size_t i = 0; i < r->clusters && e == ERR_NONE; i++)
+		e = run_admit(r, &r->cluster[i]);
 	if (e != ERR_NONE)
 		return e;
+	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", r->attempt_text); /* fits */
 	pin.has_backup = r->adoption->candidates > 0;
 	if (pin.has_backup)
 		pin.backup = r->adoption->candidate[0];
 	e = keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
 	if (e == ERR_NONE)
 		e = adopt_prove(r->adoption, r->keeper, &r->parent, r->why); /* W2 */
-	return e == ERR_NONE && r->parent != NULL ? run_renew(r) : e;
+	if (e == ERR_NONE && r->parent != NULL)
+		e = run_renew(r);
+	if (e == ERR_NONE)
+		e = run_choose(r, r->parent != NULL ? parent_map_manifest(r->parent) : NULL);
+	return e;
 }
 
-static enum err run_begin_stream(struct run *r)
+/* Before the backup begins, so that its slot holds the WAL from before its start. */
+static enum err run_open_stream(struct run *r)
 {
 	struct streamer_config config = {.env = r->env,
 					 .conninfo = r->request->conninfo,
 					 .cluster = r->cluster,
 					 .clusters = r->clusters,
 					 .level = r->request->level};
+	enum err e = streamer_open(&config, &r->streamer, r->why);
+
+	if (e != ERR_LIMIT)
+		return e;
+	observer_event(r->env->observer, LEVEL_WARNING,
+		       "no second walsender is free (max_wal_senders): the backup waits for "
+		       "archive_command to bring its WAL: %s",
+		       r->why->text);
+	return ERR_NONE;
+}
+
+/* Asks for what changed; a server that refuses is asked for everything, unless only that was wanted. */
+static enum err run_begin_backup(struct run *r)
+{
 	struct base_backup_options options = {
 		.label = r->request->label != NULL ? r->request->label : "pgagent",
 		.fast_checkpoint = r->request->fast_checkpoint,
 		.manifest = true,
 		.verify_checksums = true,
 		.progress = true,
+		.incremental = true,
 		.max_rate_kb = r->request->max_rate_kb,
 	};
-	struct progress waiting = {.phase = "waiting for checkpoint"};
 	enum err e = ERR_NONE;
 
-	if (r->request->stream_wal) {
-		/* Before the backup begins, so that its slot holds the WAL from before its start. */
-		e = streamer_open(&config, &r->streamer, r->why);
-		if (e == ERR_LIMIT) {
-			observer_event(r->env->observer, LEVEL_WARNING,
-				       "no second walsender is free (max_wal_senders): the backup "
-				       "waits for archive_command to bring its WAL: %s",
-				       r->why->text);
-			e = ERR_NONE;
-		}
+	if (r->incremental) {
+		e = incremental_upload(r->session, &r->cluster[0], parent_map_manifest(r->parent),
+				       r->why);
+		if (e == ERR_NONE)
+			e = base_backup_begin(r->env, r->session, &options, &r->source, r->why);
+		if (e == ERR_NONE || r->request->type == BACKUP_INCREMENTAL ||
+		    (e != ERR_MISSING && e != ERR_PEER && e != ERR_CORRUPT && e != ERR_LIMIT))
+			return e;
+		run_note_full(r, r->why);
 	}
+	options.incremental = false;
+	return base_backup_begin(r->env, r->session, &options, &r->source, r->why);
+}
+
+static enum err run_begin_stream(struct run *r)
+{
+	struct progress waiting = {.phase = "waiting for checkpoint"};
+	enum err e = r->request->stream_wal ? run_open_stream(r) : ERR_NONE;
+
 	observer_progress(r->env->observer, &waiting);
 	if (e == ERR_NONE)
-		e = base_backup_begin(r->env, r->session, &options, &r->source, r->why);
+		e = run_begin_backup(r);
 	if (e != ERR_NONE)
 		return e;
 	e = keeper_set_start(r->keeper, base_backup_start(r->source),
@@ -192,6 +278,19 @@ static enum err run_begin_stream(struct run *r)
 		e = streamer_start(r->streamer, base_backup_start(r->source),
 				   base_backup_start_timeline(r->source),
 				   r->identity.wal_segment_bytes, r->why);
+	return e;
+}
+
+/* What turns an incremental backup into a whole one. */
+static enum err run_make_composer(struct run *r)
+{
+	enum err e = composer_new(r->env, &r->cluster[0], parent_map_manifest(r->parent), r->lookup,
+				  &r->composer, r->why);
+
+	if (e == ERR_NONE)
+		e = image_new(r->packs, r->system.system_identifier, &r->image, r->why);
+	if (e == ERR_NONE)
+		builder_set_image(r->builder, r->image);
 	return e;
 }
 
@@ -227,6 +326,8 @@ static enum err run_make_pipeline(struct run *r)
 		e = builder_new(r->packs, r->seen, r->parent, level, &r->builder, why);
 	if (e == ERR_NONE && r->parent != NULL)
 		e = lookup_new(r->env, r->parent, &r->renewal, &r->lookup, why);
+	if (e == ERR_NONE && r->incremental)
+		e = run_make_composer(r);
 	for (unsigned i = 0; i < r->workers && e == ERR_NONE; i++)
 		e = worker_new(repository, level, &r->worker[i], why);
 	if (e != ERR_NONE)
@@ -243,53 +344,6 @@ static enum err run_make_pipeline(struct run *r)
 	return pipeline_new(&config, &r->pipeline, why);
 }
 
-static enum err match_file(void *ctx, const struct backup_manifest_file *file, struct error *why)
-{
-	return seen_match(ctx, file->path, file->size, file->has_crc32c, file->crc32c, why);
-}
-
-static enum err match_range(void *ctx, const struct backup_manifest_range *range, struct error *why)
-{
-	(void)ctx;
-	(void)range;
-	(void)why;
-	return ERR_NONE;
-}
-
-/* The server's manifest: kept byte for byte, and every file held against it. */
-static enum err run_manifest(struct run *r)
-{
-	struct backup_manifest_visitor visitor = {
-		.ctx = r->seen, .file = match_file, .range = match_range};
-	struct backup_manifest_summary summary;
-	struct backup_manifest_reader *reader = NULL;
-	struct error *why = r->why;
-	uint64_t bytes = 0;
-	enum err e = backup_manifest_reader_new(&visitor, &reader, why);
-
-	while (e == ERR_NONE) {
-		struct bytes piece;
-
-		e = base_backup_read_manifest(r->source, &piece, why);
-		if (e != ERR_NONE || piece.len == 0)
-			break;
-		bytes += piece.len;
-		if (bytes > SERVER_MANIFEST_MAX)
-			e = error_set(why, ERR_LIMIT, "the server's manifest is above %d bytes",
-				      SERVER_MANIFEST_MAX);
-		if (e == ERR_NONE)
-			e = backup_manifest_reader_take(reader, piece, why);
-		if (e == ERR_NONE)
-			e = pack_section_add(r->packs, SECTION_SERVER_MANIFEST, piece, why);
-	}
-	if (e == ERR_NONE)
-		e = backup_manifest_reader_end(reader, &summary, why);
-	if (e == ERR_NONE)
-		e = seen_all_matched(r->seen, why);
-	backup_manifest_reader_free(reader);
-	return e;
-}
-
 /* W3: everything the server sends, into packs. */
 static enum err run_receive(struct run *r)
 {
@@ -299,6 +353,7 @@ static enum err run_receive(struct run *r)
 
 	config.pipeline = r->pipeline;
 	config.lookup = r->lookup;
+	config.composer = r->composer;
 	if (e == ERR_NONE)
 		e = reader_run(&config, r->why);
 	if (e == ERR_NONE)
@@ -309,7 +364,7 @@ static enum err run_receive(struct run *r)
 	if (e == ERR_NONE)
 		e = builder_finish(r->builder, r->why);
 	if (e == ERR_NONE)
-		e = run_manifest(r);
+		e = seen_check(r->seen, r->source, r->packs, r->image, r->why);
 	if (e == ERR_NONE)
 		e = base_backup_end(r->source, &r->end, r->why);
 	if (e == ERR_NONE && r->end.timeline != base_backup_start_timeline(r->source))
@@ -420,6 +475,7 @@ static enum err run_describe(struct run *r, int64_t started_us)
 	s->stop = r->end.stop;
 	s->started_us = started_us;
 	s->keep = r->request->keep;
+	s->incremental = r->incremental;
 	s->has_parent = r->parent != NULL;
 	if (s->has_parent)
 		s->parent = parent_map_manifest(r->parent)->summary.attempt;
@@ -523,6 +579,8 @@ static void run_release(struct run *r, bool failed)
 
 	pipeline_free(r->pipeline);
 	builder_free(r->builder);
+	image_free(r->image);
+	composer_free(r->composer);
 	lookup_free(r->lookup);
 	renewal_release(&r->renewal);
 	parent_map_free(r->parent);
@@ -572,6 +630,7 @@ enum err backup_run(const struct env *env, const struct backup_request *request,
 		r.manifest->summary = (struct summary){.tablespaces = 0}; /* moved */
 		out->wal_bytes = r.wal_bytes;
 		out->duration_us = clock_monotonic_us(env->clock) - began;
+		memcpy(out->why_full, r.why_full, sizeof(out->why_full));
 	}
 	run_release(&r, e != ERR_NONE);
 	return e;

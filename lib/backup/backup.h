@@ -11,7 +11,15 @@
 
 enum { BACKUP_REPOSITORIES_MAX = 8 };
 
+/* What is asked of the server. */
+enum backup_type {
+	BACKUP_AUTO, /* what changed, where that is safe; else everything, and the result says why */
+	BACKUP_FULL,       /* everything */
+	BACKUP_INCREMENTAL /* what changed; where that can't be: ERR_CONFIG before a byte is stored */
+};
+
 struct backup_request {
+	enum backup_type type;
 	const char *conninfo; /* of the server to read; may be a standby's */
 	const char *label;    /* NULL = "pgagent" */
 	bool fast_checkpoint;
@@ -33,6 +41,8 @@ struct backup_result {
 	struct summary summary; /* release with summary_release */
 	uint64_t wal_bytes;     /* streamed and stored by this run */
 	int64_t duration_us;
+	/* Why everything was read though what changed would have done; "" = nothing to say. */
+	char why_full[ERROR_TEXT_MAX];
 };
 
 /* Success with result.summary.checksum_failures > 0 means: committed and marked (exit 4).

@@ -4,6 +4,7 @@
 
 #include "backup/backup.h"
 #include "base/pipeline.h"
+#include "pgformat/backup_manifest.h"
 #include "postgres/base_backup.h"
 #include "postgres/replication.h"
 #include "repo/keeper.h"
@@ -63,10 +64,16 @@ struct batch_event {
 	uint64_t size;
 	int64_t modified_s;
 	uint32_t path_at, path_len, target_at, target_len; /* in text */
+	/* A file that is not as it was sent: what came had this size; the CRC of what is in none of
+	 * its pages, which came before them. */
+	bool composed;
+	uint64_t sent_bytes;
+	uint32_t sent_crc;
 	/* SHARD, before its first page where the parent has one: origin[first].
 	 * PAGES: page[first .. first + count); ZEROS: count pages of one shard, the last of
 	 * last_bytes, `changed` of them not zero in the parent. */
 	uint32_t first, count, last_bytes, changed;
+	bool unsent; /* PAGES, ZEROS of a composed file: they did not come from the server */
 };
 
 /* Up to one frame's worth of pages and what happened around them, in stream order. */
@@ -102,6 +109,12 @@ void lookup_file(struct lookup *, struct bytes path);
  * map is damaged counts as none (an event for the first); other failures are the store's. */
 enum err lookup_shard(struct lookup *, uint32_t index, bool *found, struct batch_origin *out,
 		      struct error *why) MUST_CHECK;
+/* The same for a file that can't do without: ERR_MISSING when the parent has no such shard,
+ * ERR_CORRUPT and what the store says when it can't be read. */
+enum err lookup_load(struct lookup *, uint32_t index, struct batch_origin *out,
+		     struct error *why) MUST_CHECK;
+/* The file as the parent has it; false: it has none.  Borrowed until lookup_file. */
+bool lookup_record(const struct lookup *, struct file_record *out);
 /* Page `n` of the shard: fills what `page` has to know of the parent. */
 void lookup_page(const struct lookup *, uint32_t n, struct batch_page *page);
 /* Whether a page of zeros at `n` is a change. */
@@ -119,6 +132,7 @@ enum err worker_run(void *worker, void *batch, struct error *why) MUST_CHECK;
 /* ---- seen: what was received, to be compared with the server's manifest ---- */
 
 struct seen;
+struct image;
 struct seen *seen_new(void);
 void seen_free(struct seen *);
 /* ERR_PEER when the path came before. */
@@ -129,6 +143,12 @@ enum err seen_match(struct seen *, const char *path, uint64_t size, bool has_crc
 		    struct error *why) MUST_CHECK;
 /* ERR_CORRUPT when some received file was in no manifest line. */
 enum err seen_all_matched(const struct seen *, struct error *why) MUST_CHECK;
+
+/* Reads the server's manifest to its end and holds every file received against it.  Without an
+ * `image` its bytes are kept as the section SECTION_SERVER_MANIFEST; with one, the INCREMENTAL files it
+ * lists are looked up under the names of what they stand for, and the image gets its WAL ranges. */
+enum err seen_check(struct seen *, struct base_backup *, struct pack_writer *, struct image *,
+		    struct error *why) MUST_CHECK;
 
 /* ---- mapper: pages become shards, each with its place at last ---- */
 
@@ -168,6 +188,19 @@ enum err mapper_end_shard(struct mapper *, size_t ticket, struct error *why) MUS
 enum err mapper_flush(struct mapper *, struct error *why) MUST_CHECK;
 const struct mapper_totals *mapper_totals(const struct mapper *);
 
+/* ---- image: the backup_manifest of what is stored, where the server's is of something else ---- */
+
+struct image;
+/* It goes into the section SECTION_SERVER_MANIFEST.  The packs are borrowed. */
+enum err image_new(struct pack_writer *, uint64_t system_identifier, struct image **out,
+		   struct error *why) MUST_CHECK;
+void image_free(struct image *); /* NULL is fine */
+/* A plain file, in the order in which the server sent them. */
+enum err image_add(struct image *, const struct file_record *, struct error *why) MUST_CHECK;
+enum { IMAGE_RANGES_MAX = 16 };
+enum err image_finish(struct image *, const struct backup_manifest_range *, size_t ranges,
+		      struct error *why) MUST_CHECK;
+
 /* ---- builder: batches in order become frames, shards and the file table ---- */
 
 struct builder;
@@ -188,13 +221,29 @@ enum { BUILDER_KEPT_MAX = MAP_PAGE_BYTES };
 struct bytes builder_control(const struct builder *);
 struct bytes builder_label(const struct builder *);
 
+void builder_set_image(struct builder *, struct image *); /* before the first batch; borrowed */
+
+/* ---- composer: files of an incremental backup, put together with the parent's ---- */
+
+struct reader_state;
+struct composer;
+/* Everything is borrowed; the lookup is into `parent`. */
+enum err composer_new(const struct env *, const struct cluster *, const struct manifest *parent,
+		      struct lookup *, struct composer **out, struct error *why) MUST_CHECK;
+void composer_free(struct composer *); /* NULL is fine */
+/* Reads a member that is not stored as it comes: INCREMENTAL files and backup_label.  *taken = false:
+ * it is none, nothing was read.  ERR_PEER, ERR_CORRUPT: what came does not fit the parent. */
+enum err composer_take(struct composer *, struct reader_state *, const char *path, bool *taken,
+		       struct error *why) MUST_CHECK;
+
 /* ---- reader: the tar streams become batches ---- */
 
 struct reader_config {
 	const struct env *env;
 	struct base_backup *source;
 	struct pipeline *pipeline;
-	struct lookup *lookup; /* NULL = no parent */
+	struct lookup *lookup;     /* NULL = no parent */
+	struct composer *composer; /* NULL = the server sends everything */
 	uint64_t total_estimate;
 };
 /* Reads every archive of `source` into `pipeline`; returns after the last one was submitted. */
@@ -218,6 +267,25 @@ enum err adopt_find(struct adoption *, struct error *why) MUST_CHECK;
  * the pin names each before it is looked at.  *out = NULL: none is. */
 enum err adopt_prove(const struct adoption *, struct keeper *, struct parent_map **out,
 		     struct error *why) MUST_CHECK;
+
+/* ---- incremental: whether the server may send only what changed ---- */
+
+struct incremental_facts {
+	int server_version;
+	int summarize_wal;            /* 1, 0; -1 = the server does not say */
+	int data_checksums;           /* of the server, now; 1, 0, -1 */
+	const struct summary *parent; /* NULL = none; fits this server and its history */
+	bool has_manifest;            /* the parent has the manifest of what it holds */
+	bool is_flagged;              /* something of it was found damaged in the repository */
+};
+/* Pure.  False: `why_not` has the reason, and as its hint what mends it. */
+bool incremental_allowed(const struct incremental_facts *, struct error *why_not);
+/* Asks the server for what the rule has to know of it. */
+void incremental_ask(struct session *, struct incremental_facts *);
+/* Sends the parent's manifest.  ERR_MISSING, ERR_PEER: the server refuses; ERR_CORRUPT: it can't be
+ * read; ERR_LIMIT: it is too large.  The session takes other commands after these. */
+enum err incremental_upload(struct session *, const struct cluster *, const struct manifest *parent,
+			    struct error *why) MUST_CHECK;
 
 /* ---- streamer: the WAL of the backup over a second connection ---- */
 

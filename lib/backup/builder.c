@@ -25,6 +25,7 @@ struct kept_file {
 struct builder {
 	struct pack_writer *packs;
 	struct seen *seen;
+	struct image *image; /* NULL = the server's manifest will do */
 	struct mapper *mapper;
 	struct writer waiting; /* records, the last may be the current file's */
 	size_t *record_end;    /* ends of the complete records in `waiting` */
@@ -35,6 +36,9 @@ struct builder {
 	size_t record_at; /* in `waiting` */
 	size_t ticket;    /* where its next shard's reference goes, in `waiting` */
 	uint64_t received;
+	bool composed; /* it came otherwise */
+	uint64_t sent_bytes;
+	uint32_t sent_crc;
 	struct kept_file *keeping; /* the kept copy this file goes to, or NULL */
 	struct kept_file control, label;
 	struct builder_totals totals;
@@ -77,6 +81,11 @@ void builder_free(struct builder *b)
 	writer_release(&b->waiting);
 	free(b->record_end);
 	free(b);
+}
+
+void builder_set_image(struct builder *b, struct image *image)
+{
+	b->image = image;
 }
 
 /* Places all shards and hands the records, complete now, to the section, in order. */
@@ -147,6 +156,9 @@ static enum err file_open(struct builder *b, const struct batch *batch,
 		.target = bytes_of(b->target, event->target_len),
 	};
 	b->received = 0;
+	b->composed = event->composed;
+	b->sent_bytes = event->sent_bytes;
+	b->sent_crc = event->sent_crc;
 	b->keeping = strcmp(b->path, "global/pg_control") == 0 ? &b->control
 		     : strcmp(b->path, "backup_label") == 0    ? &b->label
 							       : NULL;
@@ -155,11 +167,14 @@ static enum err file_open(struct builder *b, const struct batch *batch,
 }
 
 /* Bytes of the current file were added to the shard; a full one ends. */
-static enum err advance(struct builder *b, uint32_t len, uint32_t crc, struct error *why)
+static enum err advance(struct builder *b, uint32_t len, uint32_t crc, bool unsent,
+			struct error *why)
 {
 	size_t ticket = b->ticket;
 
 	b->file.crc = crc32c_combine(b->file.crc, crc, len);
+	if (b->composed && !unsent)
+		b->sent_crc = crc32c_combine(b->sent_crc, crc, len);
 	b->received += len;
 	if (b->received > b->file.size)
 		return error_set(why, ERR_PEER,
@@ -179,7 +194,10 @@ static enum err file_close(struct builder *b, struct error *why)
 		return error_set(why, ERR_PEER,
 				 "\"%s\": %" PRIu64 " bytes announced, %" PRIu64 " received",
 				 b->path, b->file.size, b->received);
-	e = seen_add(b->seen, b->file.path, b->file.size, b->file.crc, why);
+	e = seen_add(b->seen, b->file.path, b->composed ? b->sent_bytes : b->file.size,
+		     b->composed ? b->sent_crc : b->file.crc, why);
+	if (e == ERR_NONE && b->image != NULL)
+		e = image_add(b->image, &b->file, why);
 	if (e != ERR_NONE)
 		return e;
 	b->totals.files++;
@@ -197,7 +215,7 @@ static enum err take_zeros(struct builder *b, const struct batch_event *event, s
 		enum err e;
 
 		mapper_zero(b->mapper, len);
-		e = advance(b, len, crc32c(bytes_of(zeros, len)), why);
+		e = advance(b, len, crc32c(bytes_of(zeros, len)), event->unsent, why);
 		if (e != ERR_NONE)
 			return e;
 	}
@@ -218,7 +236,7 @@ static enum err take_pages(struct builder *b, const struct batch *batch,
 		}
 		e = mapper_page(b->mapper, page, data, why);
 		if (e == ERR_NONE)
-			e = advance(b, page->len, page->crc, why);
+			e = advance(b, page->len, page->crc, event->unsent, why);
 		if (e != ERR_NONE)
 			return e;
 	}

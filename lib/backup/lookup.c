@@ -56,34 +56,17 @@ static bool renews(const struct lookup *l, const struct frame_ref *frame)
 	return renewal_wants(l->renewal, parent_map_manifest(l->map), &frame->pack, frame->ordinal);
 }
 
-static void warn_damaged(struct lookup *l, const struct error *why)
-{
-	if (!l->warned)
-		observer_event(l->env->observer, LEVEL_WARNING,
-			       "a page map of the parent is damaged, its pages are stored anew: %s",
-			       why->text);
-	l->warned = true;
-}
-
-enum err lookup_shard(struct lookup *l, uint32_t index, bool *found, struct batch_origin *out,
-		      struct error *why)
+enum err lookup_load(struct lookup *l, uint32_t index, struct batch_origin *out, struct error *why)
 {
 	struct parent_origin from;
 	enum err e;
 
-	*found = false;
-	if (l == NULL)
-		return ERR_NONE;
 	l->has_shard = false;
 	if (!l->has_file || index >= l->file.shards)
-		return ERR_NONE;
+		return error_set(why, ERR_MISSING, "the parent has no such shard");
 	e = parent_reader_shard(l->reader, &l->file, index, &l->shard, &from, why);
-	if (e == ERR_CORRUPT) {
-		warn_damaged(l, why); /* costs space, and heals the damage */
-		return ERR_NONE;
-	}
 	if (e != ERR_NONE)
-		return error_add(why, "reading the page map of the parent"), e;
+		return error_add(why, "reading the page map of the parent");
 	for (uint32_t i = 0; i < l->shard.frames; i++)
 		l->renew_frame[i] = renews(l, &l->shard.frame[i]);
 	*out = (struct batch_origin){
@@ -95,8 +78,34 @@ enum err lookup_shard(struct lookup *l, uint32_t index, bool *found, struct batc
 		.renew_base = renews(l, &from.base.frame),
 	};
 	l->has_shard = true;
-	*found = true;
 	return ERR_NONE;
+}
+
+enum err lookup_shard(struct lookup *l, uint32_t index, bool *found, struct batch_origin *out,
+		      struct error *why)
+{
+	enum err e = l != NULL ? lookup_load(l, index, out, why) : ERR_MISSING;
+
+	*found = e == ERR_NONE;
+	if (e == ERR_CORRUPT && !l->warned) { /* costs space, and heals the damage */
+		observer_event(l->env->observer, LEVEL_WARNING,
+			       "a page map of the parent is damaged, its pages are stored anew: %s",
+			       why->text);
+		l->warned = true;
+	}
+	return e == ERR_MISSING || e == ERR_CORRUPT ? ERR_NONE : e;
+}
+
+bool lookup_record(const struct lookup *l, struct file_record *out)
+{
+	if (!l->has_file)
+		return false;
+	*out = (struct file_record){.kind = FILE_PLAIN,
+				    .size = l->file.size,
+				    .crc = l->file.crc,
+				    .shards = l->file.shards,
+				    .shard_refs = l->file.shard_refs};
+	return true;
 }
 
 void lookup_page(const struct lookup *l, uint32_t n, struct batch_page *page)

@@ -108,6 +108,8 @@ enum err worker_run(void *worker, void *item, struct error *why)
 		if (e != ERR_NONE)
 			return e;
 	}
+	if (changed_bytes == 0)
+		return ERR_NONE;
 	all = changed_bytes == batch->plain_len;
 	/* Many short pages are a frame, too: each that were gathered would hold a shard back. */
 	if (changed_bytes < OWN_FRAME_MIN && !(all && batch->pages > MAPPER_WAITING_MAX))
