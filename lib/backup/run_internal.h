@@ -1,0 +1,45 @@
+/* backup/run_internal.h - one run of a backup, as its control flow and its description see it. */
+#ifndef BACKUP_RUN_INTERNAL_H
+#define BACKUP_RUN_INTERNAL_H
+
+#include "backup/backup_internal.h"
+
+struct run {
+	const struct env *env;
+	const struct backup_request *request;
+	struct error *why;
+	struct session *session;
+	struct system_identity system;
+	struct identity identity;
+	struct cluster cluster[BACKUP_REPOSITORIES_MAX];
+	size_t clusters;
+	struct attempt attempt;
+	char attempt_text[ATTEMPT_TEXT_MAX];
+	struct keeper *keeper;
+	struct adoption *adoption;
+	struct parent_map *parent; /* NULL = none */
+	struct renewal renewal;    /* what of it is stored again */
+	struct lookup *lookup;     /* in it; NULL with no parent */
+	bool incremental;          /* the server sends what changed since the parent */
+	char why_full[ERROR_TEXT_MAX];
+	struct composer *composer; /* incremental only, as the image */
+	struct image *image;
+	struct streamer *streamer;
+	struct base_backup *source;
+	struct manifest *manifest;
+	struct pack_writer *packs;
+	struct seen *seen;
+	struct builder *builder;
+	struct pipeline *pipeline;
+	struct batch **batch;
+	struct worker **worker;
+	unsigned items, workers;
+	struct base_backup_end end;
+	uint64_t wal_bytes;
+	bool committed; /* in at least one repository */
+};
+
+/* Everything about the backup that is known before it is committed; closes the last pack. */
+enum err run_describe(struct run *, int64_t started_us) MUST_CHECK;
+
+#endif
