@@ -4,9 +4,14 @@
  * says itself when it is asked.
  */
 #include "backup/backup_internal.h"
+#include "crypto/crypto.h"
+#include "pgformat/page.h"
 #include "postgres/manifest_upload.h"
 
-#include <stdio.h>
+enum {
+	SEND_BYTES = 32 << 10, /* gathered for a message; an entry is shorter */
+	FORK_VISIBILITY_MAP = 2
+};
 
 /* These take a relation of more than 1 GiB that VACUUM made shorter for one that ends in another
  * segment. */
@@ -90,22 +95,111 @@ void incremental_ask(struct session *session, struct incremental_facts *f)
 		f->summarize_wal = strcmp(text, "on") == 0;
 }
 
-static enum err send_frame(void *ctx, struct bytes frame, struct error *why)
+/* The manifest on its way to the server, as the server needs it. */
+struct sending {
+	struct manifest_upload *upload;
+	struct sha256 *sum;
+	struct writer piece;
+	struct backup_manifest_reader *reader;
+	bool has_file;
+};
+
+static enum err send_piece(struct sending *s, bool summed, struct error *why)
 {
-	return manifest_upload_add(ctx, frame, why);
+	struct bytes piece = writer_view(&s->piece);
+	enum err e = ERR_NONE;
+
+	if (s->piece.bad)
+		return error_set(why, ERR_LIMIT, "upload manifest: an entry does not fit");
+	if (summed)
+		e = sha256_add(s->sum, piece, why);
+	if (e == ERR_NONE)
+		e = manifest_upload_add(s->upload, piece, why);
+	writer_reset(&s->piece);
+	return e;
+}
+
+/* Servers up to 18 write nothing of the visibility map into the WAL when its bits are cleared, so that
+ * they would not send its pages: the map would call rows visible and frozen that are not.  What the
+ * manifest does not have they send whole, and of a map that is little. */
+static bool is_sent_whole(const char *path)
+{
+	struct relation_file file;
+
+	return relation_file_from_path(path, &file) && file.fork == FORK_VISIBILITY_MAP;
+}
+
+static enum err send_file(void *ctx, const struct backup_manifest_file *file, struct error *why)
+{
+	struct sending *s = ctx;
+	const struct backup_manifest_entry entry = {
+		.path = bytes_of_text(file->path), .size = file->size, .crc32c = file->crc32c};
+
+	if (is_sent_whole(file->path))
+		return ERR_NONE;
+	backup_manifest_add(&s->piece, !s->has_file, &entry);
+	s->has_file = true;
+	return s->piece.len >= SEND_BYTES ? send_piece(s, true, why) : ERR_NONE;
+}
+
+static enum err send_range(void *ctx, const struct backup_manifest_range *range, struct error *why)
+{
+	struct sending *s = ctx;
+
+	(void)why; /* a second one makes the server refuse the document */
+	backup_manifest_ranges(&s->piece, range, 1);
+	return ERR_NONE;
+}
+
+static enum err take_frame(void *ctx, struct bytes frame, struct error *why)
+{
+	const struct sending *s = ctx;
+
+	return backup_manifest_reader_take(s->reader, frame, why);
+}
+
+static enum err send_manifest(struct sending *s, const struct cluster *cluster,
+			      const struct manifest *parent, struct error *why)
+{
+	struct backup_manifest_summary summary;
+	uint8_t sum[CRYPTO_SHA256_BYTES];
+	enum err e = sha256_start(s->sum, why);
+
+	backup_manifest_begin(&s->piece, parent->summary.system_identifier);
+	if (e == ERR_NONE)
+		e = section_walk(cluster, parent, SECTION_SERVER_MANIFEST, take_frame, s, why);
+	if (e == ERR_NONE)
+		e = backup_manifest_reader_end(s->reader, &summary, why);
+	if (e == ERR_NONE)
+		e = send_piece(s, true, why);
+	if (e == ERR_NONE)
+		e = sha256_end(s->sum, sum, why);
+	if (e != ERR_NONE)
+		return e;
+	backup_manifest_finish(&s->piece, sum);
+	e = send_piece(s, false, why);
+	return e == ERR_NONE ? manifest_upload_end(s->upload, why) : e;
 }
 
 enum err incremental_upload(struct session *session, const struct cluster *cluster,
 			    const struct manifest *parent, struct error *why)
 {
-	struct manifest_upload *upload = NULL;
-	enum err e = manifest_upload_begin(session, &upload, why);
+	struct sending s = {.has_file = false};
+	struct backup_manifest_visitor visitor = {
+		.ctx = &s, .file = send_file, .range = send_range};
+	enum err e = manifest_upload_begin(session, &s.upload, why);
 
 	if (e != ERR_NONE)
 		return e;
-	e = section_walk(cluster, parent, SECTION_SERVER_MANIFEST, send_frame, upload, why);
+	writer_init(&s.piece, 4 * SEND_BYTES);
+	e = sha256_new(&s.sum, why);
 	if (e == ERR_NONE)
-		e = manifest_upload_end(upload, why);
-	manifest_upload_free(upload);
+		e = backup_manifest_reader_new(&visitor, &s.reader, why);
+	if (e == ERR_NONE)
+		e = send_manifest(&s, cluster, parent, why);
+	manifest_upload_free(s.upload);
+	backup_manifest_reader_free(s.reader);
+	sha256_free(s.sum);
+	writer_release(&s.piece);
 	return e;
 }

@@ -7,6 +7,8 @@ pg_amcheck and every row of the restored cluster.
 
 import struct
 
+import pytest
+
 from harness.judges import amcheck, fingerprint, manifest, same_rows, verifybackup
 from harness.wait import until
 from harness.walsender import Walsender, members
@@ -57,7 +59,12 @@ def composed(before, archives):
 
 
 def files_of(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    """{path: bytes}, those of tablespaces below pg_tblspc/."""
+    found = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+    for link in (root / "pg_tblspc").iterdir():
+        found.update({f"pg_tblspc/{link.name}/{p.relative_to(link.resolve())}": p.read_bytes()
+                      for p in link.resolve().rglob("*") if p.is_file()})
+    return found
 
 
 def is_shared(path):
@@ -66,10 +73,15 @@ def is_shared(path):
             and path not in ("recovery.signal", "postgresql.auto.conf"))
 
 
-def same_image(expected, root):
-    """Every file of `expected`, byte for byte, and no other."""
-    found = {path: data for path, data in files_of(root).items() if is_shared(path)}
-    expected = {path: data for path, data in expected.items() if is_shared(path)}
+def same_image(expected, root, without=None):
+    """Every file of `expected`, byte for byte, and no other; tablespaces are followed.
+
+    without: the end of names that are left out.  The server's own increments lack the pages of
+    visibility maps in which it only cleared bits.
+    """
+    found, expected = ({path: data for path, data in files.items()
+                        if is_shared(path) and not (without and path.endswith(without))}
+                       for files in (files_of(root), expected))
     assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
     differ = [path for path in found if found[path] != expected[path]]
     assert not differ, differ
@@ -124,8 +136,154 @@ def test_an_incremental_is_a_whole_backup_of_what_changed(lab, major):
         return
     assert second["type"] == "incremental" and second["why_full"] is None
     assert second["bytes_cluster"] > 40 * second["bytes_new"], second
-    same_image(plain_backup(server, before)[0], judged_restore(lab, agent, second, major))
+    target = judged_restore(lab, agent, second, major)
+    same_image(plain_backup(server)[0], target)
+    same_image(plain_backup(server, before)[0], target, without="_vm")
     assert agent.run("verify", second["id"]).code == 0
     clone = started(lab, agent, second, server)
     same_rows(expected, fingerprint(clone))
     amcheck(clone)
+
+
+def changes(number):
+    """Statements that do to files what happens to them; different ones each time."""
+    yield f"UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 4999 = {number}"
+    yield "INSERT INTO grows SELECT i, repeat('g', 700) FROM generate_series(1, 3000) i"
+    yield "TRUNCATE emptied"
+    yield "DELETE FROM shrinks WHERE i > 3000"
+    yield "VACUUM shrinks"
+    yield "INSERT INTO shrinks SELECT i, repeat('n', 500) FROM generate_series(3001, 5000) i"
+    yield f"DELETE FROM cut WHERE i > {4000 - 1000 * number}"
+    yield "VACUUM cut"
+    yield f"DROP TABLE gone{number}"
+    yield f"CREATE TABLE gone{number + 1} AS SELECT generate_series(1, 1000) AS i"
+    yield "VACUUM FULL rewritten"
+    yield "INSERT INTO fleeting SELECT generate_series(1, 5000)"
+    yield "UPDATE wide SET b = b || repeat(md5(i::text), 100) WHERE i % 7 = 0"
+    yield "INSERT INTO elsewhere SELECT generate_series(1, 5000)"
+
+
+def tables(server, lab):
+    for name in ("grows", "emptied", "shrinks", "cut", "gone0", "rewritten"):
+        server.sql(f"CREATE TABLE {name} AS SELECT i, repeat('x', 500) AS b "
+                   "FROM generate_series(1, 6000) i")
+    place = lab.place("ts")
+    place.mkdir()
+    server.sql("CREATE UNLOGGED TABLE fleeting AS SELECT generate_series(1, 5000) AS i")
+    server.sql("CREATE TABLE wide AS SELECT i, repeat(md5(i::text), 500) AS b "
+               "FROM generate_series(1, 20) i")
+    server.sql(f"CREATE TABLESPACE old LOCATION '{place}'")
+    server.sql("CREATE TABLE elsewhere TABLESPACE old AS SELECT generate_series(1, 9000) AS i")
+    server.sql("VACUUM (FREEZE)")
+
+
+def create_databases(server, lab, number):
+    """A new tablespace, and new databases by both strategies."""
+    place = lab.place("ts")
+    place.mkdir()
+    server.sql(f"CREATE TABLESPACE new{number} LOCATION '{place}'")
+    server.sql(f"CREATE DATABASE log{number} STRATEGY wal_log TEMPLATE template0")
+    server.sql(f"CREATE DATABASE copied{number} STRATEGY file_copy TEMPLATE template0 "
+               f"TABLESPACE new{number}")
+    server.sql("CREATE TABLE t AS SELECT generate_series(1, 500) AS i", db=f"copied{number}")
+
+
+@pytest.mark.only(17, 18)
+def test_a_chain_equals_what_the_server_s_own_files_compose(lab, major):
+    server, agent = summarized(lab, major)
+    tables(server, lab)
+    assert agent.backup()["type"] == "full"
+    chain = plain_backup(server)
+    for number in range(3):
+        for statement in changes(number):
+            server.sql(statement)
+        create_databases(server, lab, number)
+        if number == 2:
+            server.sql("DROP DATABASE log0")
+        server.sql("CHECKPOINT")
+        for _ in range(2):  # the first one's questions leave hints in new catalogs
+            backup = agent.backup()
+            assert backup["type"] == "incremental", backup["why_full"]
+        target = judged_restore(lab, agent, backup, major)
+        same_image(plain_backup(server)[0], target)
+        chain = plain_backup(server, chain)
+        same_image(chain[0], target, without="_vm")
+    expected = fingerprint(server)
+    assert agent.run("verify").code == 0
+    clone = started(lab, agent, backup, server)
+    same_rows(expected, fingerprint(clone))
+    assert clone.sql("SELECT count(*) FROM fleeting") == "0"
+    amcheck(clone)
+
+
+@pytest.mark.only(17, 18)
+def test_auto_reads_everything_when_summaries_are_not_to_be_had(lab, major):
+    server, agent = summarized(lab, major)
+    agent.backup()
+    server.set(summarize_wal="off")
+    refused = agent.backup()
+    assert refused["type"] == "full" and "summarize_wal is off" in refused["why_full"]
+    objects = agent.objects()
+    forced = agent.json("backup", "--type", "incremental", expect=2)["error"]
+    assert "summarize_wal is off" in forced["message"]
+    assert "ALTER SYSTEM SET summarize_wal = on" in forced["hint"]
+    assert agent.objects() == objects, "nothing is written"
+    # WAL that nobody summarised, and that is gone before anybody could.
+    server.sql("UPDATE pgbench_accounts SET abalance = 1 WHERE aid % 499 = 0")
+    for _ in range(3):
+        server.archive_all()
+        server.sql("CHECKPOINT")
+    server.set(summarize_wal="on")
+    missing = agent.backup()
+    assert missing["type"] == "full" and "55000" in missing["why_full"], missing
+    assert missing["pages_changed"] > 0
+    again = agent.backup()
+    assert again["type"] == "incremental" and again["parent"] == missing["id"]
+    expected = fingerprint(server)
+    same_rows(expected, fingerprint(started(lab, agent, again, server)))
+
+
+def test_what_is_forced_is_done_or_refused_with_a_reason(lab, major):
+    server, agent = summarized(lab, major)
+    first = agent.json("backup", "--checkpoint", "fast", "--type", "incr", expect=2)["error"]
+    if not can(major):
+        assert f"PostgreSQL {major}" in first["message"]
+        return
+    assert "no earlier backup" in first["message"] and "--type full" in first["hint"]
+    assert not agent.backups()
+    agent.backup()
+    assert agent.backup("--type", "full")["type"] == "full"
+    assert agent.backup("--type", "incremental")["type"] == "incremental"
+
+
+@pytest.mark.only(17, 18)
+def test_a_promotion_in_between(lab, major):
+    server, agent = summarized(lab, major)
+    agent.backup()
+    server.sql("UPDATE pgbench_accounts SET abalance = 5 WHERE aid % 4999 = 0")
+    server.stop()
+    (server.data / "standby.signal").touch()
+    server.start()
+    server.pg_ctl("promote", "-w")
+    assert server.timeline() == 2
+    server.sql("UPDATE pgbench_accounts SET abalance = 7 WHERE aid % 9973 = 0")
+    backup = agent.backup()
+    assert backup["timeline"] == 2 and backup["parent"]
+    assert backup["type"] == "incremental", backup["why_full"]
+    expected = fingerprint(server)
+    judged_restore(lab, agent, backup, major)
+    same_rows(expected, fingerprint(started(lab, agent, backup, server)))
+
+
+@pytest.mark.only(17, 18)
+def test_pages_are_stored_again_though_the_server_does_not_send_them(lab, major):
+    server, agent = summarized(lab, major)
+    agent.cluster["refresh_period"] = "1s"
+    agent.write_config()
+    agent.backup()
+    server.sql("UPDATE pgbench_accounts SET abalance = 5 WHERE aid % 9973 = 0")
+    server.sql("CHECKPOINT")
+    backup = agent.backup()
+    assert backup["type"] == "incremental"
+    assert backup["bytes_renewed"] > 0
+    same_image(plain_backup(server)[0], judged_restore(lab, agent, backup, major))
