@@ -19,7 +19,7 @@ build_packages=(cmake ninja-build gcc libc6-dev pkg-config libpq-dev libarchive-
 run_packages=(postgresql-15 postgresql-client-15)
 test_packages=(libcriterion-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
 	python3-cryptography strace clang-format-14 git zstd openssl)
-bench_packages=(pgbackrest python3 time)
+bench_packages=(pgbackrest python3 time zstd)
 
 # The released servers; the beta is the packager's own tag.
 declare -A server_version=([16]=16.14.0-beta.17 [17]=17.10.0-beta.17 [18]=18.4.0-beta.17)

@@ -1,4 +1,4 @@
-"""The server that is backed up: a throwaway PostgreSQL 15 with data that is like real data.
+"""The server that is backed up: a throwaway PostgreSQL with data that is like real data.
 
 pgbench's own filler is a run of blanks, which compresses 40 fold and so proves nothing; here it is
 random hexadecimal text.  Beside it lies a table of text, JSON and numbers with four indexes, so
@@ -8,10 +8,13 @@ import os
 import pathlib
 import subprocess
 import time
+import zlib
 
-BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
-PORT = 5416
+BIN = pathlib.Path("/usr/lib/postgresql/15/bin")        # and the clients of every server
+NPM_SERVERS = pathlib.Path(os.environ.get("PGAGENT_SERVERS", "/var/cache/pgagent-test"))
 ITEMS_PER_SCALE = 20_000        # 2 million rows at scale 100
+CHANGES_PER_SCALE = 34          # updated rows; with the index that is 2 % of the pages
+PAGE = 8192
 
 SETTINGS = """
 listen_addresses = ''
@@ -54,12 +57,15 @@ CREATE INDEX ON items (code);
 class Server:
     """Owns its directory; the caller's work directory must be gone for the server to be forgotten."""
 
-    def __init__(self, work, log):
+    def __init__(self, work, port, major=15, settings=""):
         self.sockets = str(work)
-        self.data = work / "data"
-        self.log = work / "server.log"
+        self.port = port
+        self.bin = BIN if major == 15 else NPM_SERVERS / f"pg{major}" / "bin"
+        self.settings = SETTINGS + settings
+        self.data = work / f"data-{port}"
+        self.log = work / f"server-{port}.log"
         self.tools_log = work / "tools.log"
-        self.say = log
+        self.scale = 0
 
     def _tool(self, *argv):
         with open(self.tools_log, "ab") as log:
@@ -68,19 +74,20 @@ class Server:
 
     def sql(self, text):
         done = subprocess.run(
-            [BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-p", str(PORT),
+            [BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.sockets, "-p", str(self.port),
              "-U", "postgres", "-d", "postgres", "-f", "-"],
             input=text, check=True, text=True, stdout=subprocess.PIPE)
         return done.stdout.strip()
 
     def start(self, scale):
-        self._tool(BIN / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
+        self.scale = scale
+        self._tool(self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
                    "--data-checksums", "-E", "UTF8", "--no-locale")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
-            conf.write(SETTINGS.format(sockets=self.sockets, port=PORT))
-        self._tool(BIN / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
+            conf.write(self.settings.format(sockets=self.sockets, port=self.port))
+        self._tool(self.bin / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "start")
         pgbench = [BIN / "pgbench", "-i", "-q", "-s", str(scale), "-h", self.sockets,
-                   "-p", str(PORT), "-U", "postgres"]
+                   "-p", str(self.port), "-U", "postgres"]
         self._tool(*pgbench, "-I", "dt", "postgres")
         self.sql(TABLES.format(scale=scale, items=ITEMS_PER_SCALE * scale))
         self._tool(*pgbench, "-I", "p", "postgres")
@@ -89,7 +96,7 @@ class Server:
 
     def stop(self):
         if (self.data / "postmaster.pid").exists():
-            self._tool(BIN / "pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
+            self._tool(self.bin / "pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
 
     def settle(self):
         """Everything written, nothing left for a checkpoint, and the data in the page cache."""
@@ -104,6 +111,25 @@ class Server:
                 except FileNotFoundError:
                     pass            # recycled WAL
 
+    def change(self):
+        """Random rows of pgbench_accounts: 2 % of all pages change, of the table and its index."""
+        self.sql(f"""UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid IN (
+            SELECT 1 + (random() * {100_000 * self.scale - 1})::int
+            FROM generate_series(1, {CHANGES_PER_SCALE * self.scale})); CHECKPOINT""")
+
+    def page_sums(self):
+        """A CRC of every 8 KiB of the files that hold data, by file."""
+        sums = {}
+        for top in ("base", "global", "pg_xact"):
+            for folder, _, names in os.walk(self.data / top):
+                for name in names:
+                    with open(os.path.join(folder, name), "rb", buffering=0) as file:
+                        sums[file.name] = crcs = []
+                        while piece := file.read(PAGE * 128):
+                            crcs.extend(zlib.crc32(piece[at:at + PAGE])
+                                        for at in range(0, len(piece), PAGE))
+        return sums
+
     def archive_with(self, command):
         """What the server archives with from now on; the tools differ in what a backup waits for."""
         quoted = command.replace("'", "''")
@@ -116,7 +142,7 @@ class Server:
         self.archive_with(f'cp %p "{place}/.new" && mv "{place}/.new" "{place}/%f"')
         self.sql("SELECT pg_switch_wal()")
         load = subprocess.Popen(
-            [BIN / "pgbench", "-n", "-c", "2", "-T", "3600", "-h", self.sockets, "-p", str(PORT),
+            [BIN / "pgbench", "-n", "-c", "2", "-T", "3600", "-h", self.sockets, "-p", str(self.port),
              "-U", "postgres", "postgres"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "PGOPTIONS": "-c synchronous_commit=off"})
         try:
