@@ -54,6 +54,10 @@ def markdown(head, rows, work):
                       *details(rows, work), ""])
 
 
+def cut(text, length):
+    return text if len(text) <= length else text[:length - 3] + "..."
+
+
 def bar(y, width, colour):
     return f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="13" fill="{colour}"/>'
 
@@ -76,10 +80,9 @@ def picture(head, rows):
                  size=15)]
     for at, row in enumerate(rows):
         y = 40 + at * LINE
-        what = row.what if len(row.what) <= 62 else row.what[:60] + "..."
-        peer = row.peer_label if len(row.peer_label) <= 62 else row.peer_label[:60] + "..."
+        what, peer = cut(row.what, 62), cut(f"beside {row.peer_label}", 66)
         out += [label(LEFT - 8, y + 11, what, anchor="end"),
-                label(LEFT - 8, y + 27, f"beside {peer}", "#777", "end", 11),
+                label(LEFT - 8, y + 27, peer, "#777", "end", 11),
                 bar(y, row.ratio * unit, "#2f7d4f" if row.is_met() else "#b5452c"),
                 bar(y + 16, unit, "#b8bec6"),
                 label(LEFT + row.ratio * unit + 5, y + 11,
@@ -89,6 +92,6 @@ def picture(head, rows):
             x = LEFT + row.bar * unit
             out.append(f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x:.1f}" y2="{y + 33}" '
                        'stroke="#111" stroke-dasharray="3,2"/>')
-    out += [label(10, height - 12, head if len(head) < 170 else head[:168] + "...", "#777", size=10),
+    out += [label(10, height - 12, cut(head, 180), "#777", size=10),
             "</svg>", ""]
     return "\n".join(out)

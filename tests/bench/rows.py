@@ -99,8 +99,8 @@ class Rows:
             other.fresh()
             return other.backup("--type", "full")
 
-        yield self.pairs(Row("incremental", "PostgreSQL 18: backup of 2 % changed pages, read "
-                             "as a server-side incremental", 0.25),
+        yield self.pairs(Row("incremental", "server-side incremental of 2 % of the pages, 18",
+                             0.25),
                          Side("pgagent", changed), Side("pgagent, a full backup", whole),
                          self.runs, server)
         self.drop(pgagent, other)
@@ -126,7 +126,7 @@ class Rows:
                 had = tree_bytes(tool.stored, tool.archive)
                 self.backup_by_pages(tool, server, "incr")
                 grown[tool].append(tree_bytes(tool.stored, tool.archive) - had)
-        what = f"bytes added by random changes ({100 * sum(part) / len(part):.1f} % of the pages)"
+        what = f"bytes added, {100 * sum(part) / len(part):.1f} % of the pages changed at random"
         ours, peer = ([size / MIB for size in grown[tool]] for tool in tools)
         yield Row("added", what, 1.3, "MiB").of_values(
             "the changed pages alone, through `zstd -1`", ours, [size / MIB for size in alone])
@@ -197,8 +197,8 @@ class Rows:
             return lambda _number: pgagent.restore(anew(target), "--backup", backup,
                                                    "--to-backup-end")
 
-        yield self.pairs(Row("chain", f"restore of the {len(ids)}th backup in a row with 2 % "
-                             f"changes each (data of scale {scale})", 1.3),
+        yield self.pairs(Row("chain", f"restore of the {len(ids)}th backup in a row, 2 % "
+                             f"changed each (scale {scale})", 1.3),
                          Side("pgagent", of(ids[-1])),
                          Side("pgagent, the first backup", of(ids[0])), self.runs, server)
         shutil.rmtree(target)
