@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "commands/commands.h"
 #include "places.h"
-#include "repo/decision.h"
+#include "repo/pins.h"
 #include "subject.h"
 
 #include <fcntl.h>
@@ -66,6 +66,7 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 	for (size_t i = 0; i < subject->archive.count; i++) {
 		const struct cluster *cluster = &subject->archive.cluster[i];
 		struct newest_pin newest = {.any = false};
+		struct pin_seen seen;
 		int64_t age_us;
 		struct pin pin = {.kind = "recovery"};
 		char prefix[STORE_KEY_MAX];
@@ -80,8 +81,15 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 		/* Ahead of a clock that was set back it would not be renewed until that caught up. */
 		if (e == ERR_NONE && newest.any && age_us >= 0 && age_us < heartbeat_every_us)
 			continue;
+		/* What it names is what it protects; one that ended stays ended. */
+		if (e == ERR_NONE)
+			e = pins_read_holder(cluster, pin.holder, &seen, &why);
 		if (e == ERR_NONE) {
-			pin.n = newest.any ? (uint32_t)newest.n + 1 : 0;
+			pin.n = seen.n + 1;
+			pin.has_backup = seen.backups > 0;
+			pin.backup = seen.backup[0];
+			pin.start = seen.start;
+			pin.timeline = seen.timeline;
 			e = pin_put(cluster, &pin, &why);
 		}
 		if (e != ERR_NONE)

@@ -126,3 +126,20 @@ void keeper_stop(struct keeper *k, bool drop)
 		keeper_drop(k);
 	keeper_free(k);
 }
+
+void keeper_leave(struct keeper *k)
+{
+	struct error why;
+
+	if (k == NULL)
+		return;
+	(void)pthread_mutex_lock(&k->mutex);
+	for (size_t i = 0; i < k->clusters; i++)
+		k->pin[i].kind = "recovery";
+	(void)pthread_mutex_unlock(&k->mutex);
+	if (keeper_beat(k, &why) != ERR_NONE)
+		observer_event(k->env->observer, LEVEL_WARNING,
+			       "pin not left to the recovery, it ends with this process: %s",
+			       why.text);
+	keeper_stop(k, false);
+}

@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "base/text.h"
 #include "pgformat/label.h"
+#include "repo/hide.h"
 #include "repo/keeper.h"
 #include "repo/lines.h"
 #include "restore/restore_internal.h"
@@ -79,6 +80,14 @@ static enum err run_read(struct run *r)
 
 		e = manifest_read(&r->archive->cluster[i], &r->plan->backup.attempt, &r->manifest,
 				  &cause);
+		/* A tombstone that was there before the pin: the pin holds nothing back. */
+		if (e == ERR_NONE)
+			e = hide_check_no_tomb(&r->archive->cluster[i], &r->plan->backup.attempt,
+					       &cause);
+		if (e != ERR_NONE) {
+			manifest_free(r->manifest);
+			r->manifest = NULL;
+		}
 		if (e != ERR_NONE && (i == 0 || r->why->kind == ERR_MISSING))
 			*r->why = cause;
 	}
@@ -358,7 +367,10 @@ static void run_release(struct run *r, bool failed)
 	free(r->auto_conf);
 	free(r->recorded);
 	/* On success the pin is left to the recovery, whose archive-get keeps it alive. */
-	keeper_stop(r->keeper, failed);
+	if (failed)
+		keeper_stop(r->keeper, true);
+	else
+		keeper_leave(r->keeper);
 	(void)pthread_mutex_destroy(&r->speaking);
 }
 

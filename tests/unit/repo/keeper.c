@@ -1,5 +1,6 @@
 /* Facts about pins kept alive. */
 #include "repo/keeper.h"
+#include "repo/pins.h"
 #include "repo_world.h"
 
 static struct pin pin_of(unsigned n)
@@ -86,5 +87,28 @@ Test(keeper, a_silent_repository_does_not_keep_the_heartbeat_from_the_others)
 	OK(store_stat(sibling.memory, key, &object, &why));
 	keeper_stop(k, true);
 	repo_world_release(&sibling);
+	repo_world_release(&w);
+}
+
+Test(keeper, leaves_a_recovery_behind_that_outlives_its_process)
+{
+	struct repo_world w;
+	struct keeper *k = NULL;
+	struct attempt read = attempt_number(7);
+	struct pin pin = {
+		.holder = "restore-1", .kind = "restore", .has_backup = true, .backup = read};
+	struct pin_seen seen;
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	OK(keeper_start(&w.env, &w.cluster, 1, &pin, &k, &why));
+	keeper_leave(k);
+	OK(pins_read_holder(&w.cluster, "restore-1", &seen, &why));
+	cr_assert_str_eq(seen.kind, "recovery");
+	cr_assert_eq(seen.n, 1);
+	cr_assert_eq(seen.backups, 1);
+	cr_assert_eq(attempt_compare(&seen.backup[0], &read), 0);
+	cr_assert_eq(pins_read_holder(&w.cluster, "restore-2", &seen, &why), ERR_MISSING);
+	keeper_leave(NULL);
 	repo_world_release(&w);
 }
