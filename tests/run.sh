@@ -196,7 +196,7 @@ integration() { # NAME BUILD-DIRECTORY MAJORS [PYTEST-ARGUMENT...]
 	# PostgreSQL's log or nobody's.
 	scratch_run env PGAGENT="$program" PGAGENT_SERVERS="$servers" PGAGENT_TEST_DIR="$work/t" PGAGENT_TEST_MAJORS="$versions" \
 		PGAGENT_TEST_SMALL_FS="$small" PGAGENT_TEST_PATIENCE="${patience:-1}" \
-		PGAGENT_TEST_NIGHTLY="${nightly/yes/1}" \
+		PGAGENT_TEST_NIGHTLY="${nightly/yes/1}" PGAGENT_TEST_SEED="${PGAGENT_TEST_SEED:-}" \
 		ASAN_OPTIONS="${asan_options:-}" TSAN_OPTIONS="${tsan_options:-}" \
 		UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/t/sanitizer" \
 		PYTHONDONTWRITEBYTECODE=1 $python -m pytest -c "$work/tree/tests/integration/pytest.ini" \

@@ -28,4 +28,5 @@ def packs_needed(agent):
 
 
 def packs_there(agent):
-    return {str(o) for o in agent.objects() if "packs" in o.parts}
+    """Without temporaries: those of a killed process are no objects, and go after a while."""
+    return {str(o) for o in agent.objects() if "packs" in o.parts and not o.name.startswith(".tmp-")}
