@@ -61,8 +61,10 @@ static void say_finding(struct verification *v, const struct verify_finding *f)
 	progress_erase(&v->agent->progress);
 	ranges_to_text(f, blocks, sizeof(blocks));
 	report_text(r, "DAMAGED");
-	if (f->backup != NULL)
-		report_text(r, " backup %s", f->backup);
+	if (f->backup != NULL) /* a hole behind its end leaves the backup itself whole */
+		report_text(r, " %sbackup %s",
+			    f->key != NULL && strstr(f->key, "/wal/") != NULL ? "WAL after " : "",
+			    f->backup);
 	if (f->relation != NULL)
 		report_text(r, ": %s", f->relation);
 	if (f->file != NULL)
@@ -218,22 +220,26 @@ static void say_read(const struct verification *v)
 {
 	struct report *r = &v->agent->report;
 	const struct verify_totals *t = &v->totals;
-	const char *word = v->found == 0 ? "ok" : "DAMAGED";
-	char size[TEXT_SIZE_MAX];
+	char size[TEXT_SIZE_MAX], word[64];
 
+	if (v->found == 0)
+		(void)snprintf(word, sizeof(word), "ok: %" PRIu64, t->backups); /* fits */
+	else
+		(void)snprintf(word, sizeof(word), "DAMAGED: %" PRIu64 " of %" PRIu64,
+			       v->states_of[VERIFY_DAMAGED], t->backups); /* fits */
 	text_of_size(t->bytes_read, size);
 	if (v->options.quick) {
 		report_text(r,
-			    "%s: %" PRIu64 " backup(s), %" PRIu64 " objects, %" PRIu64
+			    "%s backup(s), %" PRIu64 " objects, %" PRIu64
 			    " WAL segments are there with the right sizes; their content was "
 			    "not read\n",
-			    word, t->backups, t->objects, t->wal_segments);
+			    word, t->objects, t->wal_segments);
 		return;
 	}
 	report_text(r,
-		    "%s: %" PRIu64 " backup(s); read %" PRIu64 " objects, %" PRIu64
+		    "%s backup(s); read %" PRIu64 " objects, %" PRIu64
 		    " WAL segments, %s; checked %" PRIu64 " pages of %" PRIu64 " files\n",
-		    word, t->backups, t->objects, t->wal_segments, size, t->pages, t->files);
+		    word, t->objects, t->wal_segments, size, t->pages, t->files);
 	if (t->packs_lately > 0 || t->wal_lately > 0)
 		report_text(r,
 			    "proven in the last %d days, not read again: %" PRIu64
