@@ -72,9 +72,18 @@ static enum err run_renew(struct run *r)
 		.now_us = clock_now_us(r->env->clock),
 		.refresh_period_us = r->request->refresh_period_us,
 	};
+	enum err e;
 
 	policy.since_last_us = policy.now_us - parent->summary.finished_us;
-	return renewal_decide(parent, &policy, NULL, 0, &r->renewal, r->why);
+	e = renewal_decide(parent, &policy, &r->renewal, r->why);
+	for (size_t i = 0; i < r->clusters && e == ERR_NONE; i++) {
+		struct verified *verified = NULL;
+
+		e = verified_read(&r->cluster[i], &verified, r->why);
+		if (e == ERR_NONE)
+			renewal_take_verified(&r->renewal, verified);
+	}
+	return e;
 }
 
 /* Everything will be read: `why_not` says why. */
@@ -99,7 +108,7 @@ static enum err run_choose(struct run *r, const struct manifest *parent)
 	if (parent != NULL) {
 		facts.parent = &parent->summary;
 		facts.has_manifest = manifest_section(parent, SECTION_SERVER_MANIFEST) != NULL;
-		facts.is_flagged = r->renewal.frames > 0;
+		facts.is_flagged = renewal_has_damage(&r->renewal, parent);
 	}
 	r->incremental = incremental_allowed(&facts, &why_not);
 	if (r->incremental)

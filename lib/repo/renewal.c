@@ -1,6 +1,8 @@
 /* repo/renewal.c - which packs and frames of the parent are worth storing again. */
 #include "repo/renewal.h"
+#include "repo/verified_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static int64_t age_us(const struct pack_entry *pack, const struct renewal_policy *policy)
@@ -88,83 +90,67 @@ static void take_old(struct choosing *c, const struct renewal_policy *policy, ui
 	take(c, n, part >= 1 ? used : (uint64_t)((double)used * part) + 1);
 }
 
-static int by_place(const void *a, const void *b)
-{
-	const struct renewal_frame *x = a, *y = b;
-	int order = attempt_compare(&x->pack.attempt, &y->pack.attempt);
-
-	if (order == 0)
-		order = (x->pack.seq > y->pack.seq) - (x->pack.seq < y->pack.seq);
-	return order != 0 ? order : (x->ordinal > y->ordinal) - (x->ordinal < y->ordinal);
-}
-
-static enum err take_flagged(const struct manifest *parent, const struct renewal_frame *flagged,
-			     size_t n, struct renewal *out, struct error *why)
-{
-	if (n == 0)
-		return ERR_NONE;
-	out->frame = malloc(RENEWAL_FRAMES_MAX * sizeof(*out->frame));
-	if (out->frame == NULL)
-		return error_set(why, ERR_MEMORY, "choosing what to store again: out of memory");
-	for (size_t i = 0; i < n; i++) {
-		uint32_t index;
-
-		if (!manifest_pack_find(parent, &flagged[i].pack, &index) || out->pack[index])
-			continue;
-		if (out->frames < RENEWAL_FRAMES_MAX) {
-			out->frame[out->frames++] = flagged[i];
-			continue;
-		}
-		out->pack[index] = true;
-		out->packs++;
-	}
-	qsort(out->frame, out->frames, sizeof(*out->frame), by_place);
-	return ERR_NONE;
-}
-
 enum err renewal_decide(const struct manifest *parent, const struct renewal_policy *policy,
-			const struct renewal_frame *flagged, size_t n, struct renewal *out,
-			struct error *why)
+			struct renewal *out, struct error *why)
 {
 	struct renewal made = {.pack = calloc(parent->packs + 1U, sizeof(bool))};
 	struct choosing c = {.parent = parent, .out = &made};
 	uint64_t used = 0;
-	enum err e = ERR_NONE;
 
 	c.list = calloc(parent->packs + 1U, sizeof(const struct pack_entry *));
-	if (made.pack == NULL || c.list == NULL)
-		e = error_set(why, ERR_MEMORY, "choosing what to store again: out of memory");
-	if (e == ERR_NONE) {
-		for (uint32_t i = 0; i < parent->packs; i++)
-			used += parent->pack[i].live_bytes;
-		c.left = used < RENEWAL_SHARE ? 1 : used / RENEWAL_SHARE;
-		take_half_dead(&c);
-		if (policy->refresh_period_us > 0)
-			take_old(&c, policy, used);
-		e = take_flagged(parent, flagged, n, &made, why);
-	}
-	free(c.list);
-	if (e != ERR_NONE)
+	if (made.pack == NULL || c.list == NULL) {
+		free(c.list);
 		renewal_release(&made);
-	else
-		*out = made;
-	return e;
+		return error_set(why, ERR_MEMORY, "choosing what to store again: out of memory");
+	}
+	for (uint32_t i = 0; i < parent->packs; i++)
+		used += parent->pack[i].live_bytes;
+	c.left = used < RENEWAL_SHARE ? 1 : used / RENEWAL_SHARE;
+	take_half_dead(&c);
+	if (policy->refresh_period_us > 0)
+		take_old(&c, policy, used);
+	free(c.list);
+	*out = made;
+	return ERR_NONE;
+}
+
+void renewal_take_verified(struct renewal *r, struct verified *take_verified)
+{
+	assert(r->repositories < RENEWAL_REPOSITORIES_MAX);
+	r->verified[r->repositories++] = take_verified;
 }
 
 void renewal_release(struct renewal *r)
 {
+	for (size_t i = 0; i < r->repositories; i++)
+		verified_free(r->verified[i]);
 	free(r->pack);
-	free(r->frame);
 	*r = (struct renewal){.packs = 0};
 }
 
 bool renewal_wants(const struct renewal *r, const struct manifest *parent,
 		   const struct pack_id *pack, uint32_t ordinal)
 {
-	struct renewal_frame key = {.pack = *pack, .ordinal = ordinal};
 	uint32_t index;
 
 	if (r->packs > 0 && manifest_pack_find(parent, pack, &index) && r->pack[index])
 		return true;
-	return r->frames > 0 && bsearch(&key, r->frame, r->frames, sizeof(key), by_place) != NULL;
+	for (size_t i = 0; i < r->repositories; i++)
+		if (verified_flagged(r->verified[i], pack, ordinal))
+			return true;
+	return false;
+}
+
+bool renewal_has_damage(const struct renewal *r, const struct manifest *parent)
+{
+	for (size_t i = 0; i < r->repositories; i++) {
+		const struct verified_list *list = &r->verified[i]->damage;
+		const struct verified_damage *damage = list->at;
+		uint32_t index;
+
+		for (size_t n = 0; n < list->count; n++)
+			if (manifest_pack_find(parent, &damage[n].pack, &index))
+				return true;
+	}
+	return false;
 }

@@ -1,4 +1,4 @@
-/* repo/renewal.h - what a backup stores again although its parent has it.  Pure.
+/* repo/renewal.h - what a backup stores again although its parent has it.  No I/O.
  *
  * Old packs die by themselves this way: nothing is ever repacked, and a restore stays sequential.
  * Three reasons: (a) a pack of which less than half is used, (b) a copy older than the refresh period,
@@ -9,15 +9,14 @@
 #ifndef REPO_RENEWAL_H
 #define REPO_RENEWAL_H
 
-#include "repo/manifest.h"
+#include "repo/verified.h"
 
 enum {
 	/* At most this part of what the parent uses in one run, and one pack more.  2 % of random
 	 * changes a night make a pack half dead in 35 nights: 1.4 % to renew a night. */
 	RENEWAL_SHARE = 20,
 	RENEWAL_ALIVE = 2, /* a pack less than 1/2 alive */
-	/* Damaged frames that are told apart; of a pack with more all is stored again. */
-	RENEWAL_FRAMES_MAX = 4096
+	RENEWAL_REPOSITORIES_MAX = 8
 };
 
 struct renewal_policy {
@@ -26,27 +25,24 @@ struct renewal_policy {
 	int64_t refresh_period_us; /* 0 = nothing is too old */
 };
 
-struct renewal_frame { /* what verify flagged */
-	struct pack_id pack;
-	uint32_t ordinal;
-};
-
 struct renewal {
 	bool *pack;   /* by index in the parent's table: all that lies there; owned */
 	size_t packs; /* how many are true */
-	struct renewal_frame *frame; /* owned; ascending */
-	size_t frames;
+	struct verified *verified[RENEWAL_REPOSITORIES_MAX]; /* owned */
+	size_t repositories;
 };
 
-/* Decides once for a run.  `flagged` (may be NULL) are frames in any order, of any pack; those the
- * parent does not use are dropped. */
+/* Decides (a) and (b) once for a run. */
 enum err renewal_decide(const struct manifest *parent, const struct renewal_policy *,
-			const struct renewal_frame *flagged, size_t n, struct renewal *out,
-			struct error *why) MUST_CHECK;
+			struct renewal *out, struct error *why) MUST_CHECK;
+/* What verify found in one of the repositories, for (c): damage in one is reason enough. */
+void renewal_take_verified(struct renewal *, struct verified *take_verified);
 void renewal_release(struct renewal *);
 
-/* Whether pages in this frame, or a shard in it, are stored again.  Several threads may ask. */
+/* Whether pages in this frame, or a shard in it, are stored again.  One thread. */
 bool renewal_wants(const struct renewal *, const struct manifest *parent, const struct pack_id *,
 		   uint32_t ordinal);
+/* Whether a pack of the parent holds damage: then its pages have to come from the server. */
+bool renewal_has_damage(const struct renewal *, const struct manifest *parent);
 
 #endif

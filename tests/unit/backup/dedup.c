@@ -214,25 +214,21 @@ Test(dedup, whatever_call_of_the_store_fails_the_next_try_succeeds)
 	lineage_release(&l);
 }
 
-Test(dedup, old_packs_and_damaged_frames_are_stored_again)
+Test(dedup, an_old_pack_is_stored_again_shards_and_all)
 {
 	static struct lineage l;
 	struct manifest *m;
-	struct attempt attempt = attempt_number(2);
+	struct attempt attempt;
 	struct error why;
 
 	lineage_init(&l, 5);
 	resize(&l, 0, 3000, MAP_PAGE_BYTES);
 	back_up(&l);
 	change(&l, 0, 5);
-	l.flagged = (struct renewal_frame){.pack = {.attempt = attempt_number(1)}, .ordinal = 2};
-	l.flags = 1;
 	back_up(&l);
 	cr_assert_eq(l.last.pages_changed, 1);
-	cr_assert_eq(l.last.bytes_renewed, FRAME_PAGES_MAX, "one frame");
-	(void)judge(&l);
+	cr_assert_eq(l.last.bytes_renewed, 0);
 	/* 23 MiB of one pack, older than the period: one pack goes, shards and all. */
-	l.flags = 0;
 	l.policy.refresh_period_us = 1;
 	l.policy.since_last_us = 1;
 	back_up(&l);

@@ -34,8 +34,6 @@ struct lineage {
 		newest; /* attempt_number of the last try, of the last backup; 0 = none */
 	struct summary last;
 	struct renewal_policy policy;
-	struct renewal_frame flagged;
-	size_t flags;
 	struct batch *batch;
 };
 
@@ -224,8 +222,7 @@ static enum err open_parent(struct making *m, struct error *why)
 	if (e == ERR_NONE)
 		e = parent_map_open(&l->w.cluster, manifest, &m->parent, why);
 	if (e == ERR_NONE)
-		e = renewal_decide(parent_map_manifest(m->parent), &l->policy, &l->flagged,
-				   l->flags, &m->renewal, why);
+		e = renewal_decide(parent_map_manifest(m->parent), &l->policy, &m->renewal, why);
 	if (e == ERR_NONE)
 		e = lookup_new(&l->w.env, m->parent, &m->renewal, &m->lookup, why);
 	return e;

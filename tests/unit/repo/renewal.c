@@ -1,5 +1,6 @@
 /* Self-renewal as a policy: which packs and frames of the parent are stored again. */
 #include "repo/renewal.h"
+#include "repo/verified_internal.h"
 #include "repo_world.h"
 
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static struct renewal decide(const struct manifest *m, int64_t period_days, int6
 	struct renewal r;
 	struct error why;
 
-	OK(renewal_decide(m, &policy, NULL, 0, &r, &why));
+	OK(renewal_decide(m, &policy, &r, &why));
 	return r;
 }
 
@@ -127,34 +128,39 @@ Test(renewal, the_oldest_goes_first_and_one_pack_is_never_too_much)
 	manifest_free(m);
 }
 
+static struct verified *damaged(struct pack_id pack, uint32_t ordinal)
+{
+	struct verified *v = verified_new();
+	struct verified_damage damage = {pack, ordinal, VERIFIED_ALL, 1};
+	struct error why;
+
+	OK(verified_add_damage(v, &damage, &why));
+	verified_settle(v);
+	return v;
+}
+
 Test(renewal, damaged_frames_are_never_deferred)
 {
-	enum { MANY = RENEWAL_FRAMES_MAX + 10 };
 	struct manifest *m = manifest_new();
-	struct renewal_policy policy = {.now_us = NOW_US};
-	struct renewal_frame *flagged = calloc(MANY, sizeof(*flagged));
+	struct pack_id elsewhere = {.seq = 77};
 	struct renewal r;
-	struct error why;
 
 	for (uint32_t i = 0; i < 3; i++)
 		add_pack(m, 1, 40, 40);
-	for (uint32_t i = 0; i < MANY; i++)
-		flagged[i] = (struct renewal_frame){.pack = m->pack[1].id, .ordinal = 9999 - i};
-	flagged[0].pack.seq = 77; /* the parent has no such pack */
-	OK(renewal_decide(m, &policy, flagged, 100, &r, &why));
-	cr_assert_eq(r.frames, 99);
+	r = decide(m, 90, 1);
+	renewal_take_verified(&r, damaged(elsewhere, 1));
+	cr_assert_not(renewal_has_damage(&r, m), "the parent has no such pack");
+	renewal_take_verified(&r, damaged(m->pack[1].id, 9));
+	cr_assert(renewal_has_damage(&r, m));
+	cr_assert(renewal_wants(&r, m, &m->pack[1].id, 9), "one repository is enough");
+	cr_assert_not(renewal_wants(&r, m, &m->pack[1].id, 8));
+	cr_assert_not(renewal_wants(&r, m, &m->pack[0].id, 9));
 	cr_assert_eq(r.packs, 0);
-	cr_assert(renewal_wants(&r, m, &m->pack[1].id, 9950));
-	cr_assert_not(renewal_wants(&r, m, &m->pack[1].id, 9800));
-	cr_assert_not(renewal_wants(&r, m, &m->pack[0].id, 9950));
-	cr_assert_not(renewal_wants(&r, m, &flagged[0].pack, 9999));
 	renewal_release(&r);
-	OK(renewal_decide(m, &policy, flagged, MANY, &r, &why));
-	cr_assert_eq(r.frames, RENEWAL_FRAMES_MAX);
-	cr_assert(r.pack[1], "too many to tell apart: the whole pack");
-	cr_assert(renewal_wants(&r, m, &m->pack[1].id, 1));
+	r = decide(m, 90, 1);
+	renewal_take_verified(&r, damaged(m->pack[2].id, VERIFIED_ALL));
+	cr_assert(renewal_wants(&r, m, &m->pack[2].id, 12345));
 	renewal_release(&r);
-	free(flagged);
 	manifest_free(m);
 }
 
