@@ -40,6 +40,16 @@ static void say_result(struct agent *agent, const struct backup_result *result)
 	report_text(&agent->report,
 		    "backup %s is complete: %s in %" PRIu64 " files%s, %s stored, %s (%s/s)\n", id,
 		    cluster, s->files, s->incremental ? ", incremental" : "", stored, took, rate);
+	if (s->has_parent) {
+		char parent[ATTEMPT_TEXT_MAX], fresh[TEXT_SIZE_MAX], renewed[TEXT_SIZE_MAX];
+
+		attempt_to_text(&s->parent, parent);
+		text_of_size(s->bytes_new, fresh);
+		text_of_size(s->bytes_renewed, renewed);
+		report_text(&agent->report,
+			    "since %s: %" PRIu64 " pages changed, %s new, %s renewed\n", parent,
+			    s->pages_changed, fresh, renewed);
+	}
 	/* People have read it already; those who gather logs have not. */
 	if (agent->log.json)
 		log_event(&agent->log, LEVEL_INFO, "backup %s is complete: %s, %s stored", id,
