@@ -223,10 +223,16 @@ Test(dedup, an_old_pack_is_stored_again_shards_and_all)
 
 	lineage_init(&l, 5);
 	resize(&l, 0, 3000, MAP_PAGE_BYTES);
+	/* Of zeros nothing is in the pack but their maps: one that stays, and the base of a patch. */
+	for (uint32_t file = 1; file <= 2; file++) {
+		resize(&l, file, 100, MAP_PAGE_BYTES);
+		memset(l.file[file].content, 0, 100 * sizeof(uint32_t));
+	}
 	back_up(&l);
 	change(&l, 0, 5);
+	change(&l, 2, 7);
 	back_up(&l);
-	cr_assert_eq(l.last.pages_changed, 1);
+	cr_assert_eq(l.last.pages_changed, 2);
 	cr_assert_eq(l.last.bytes_renewed, 0);
 	/* 23 MiB of one pack, older than the period: one pack goes, shards and all. */
 	l.policy.refresh_period_us = 1;
@@ -240,6 +246,30 @@ Test(dedup, an_old_pack_is_stored_again_shards_and_all)
 	OK(manifest_read(&l.w.cluster, &attempt, &m, &why));
 	for (uint32_t i = 0; i < m->packs; i++)
 		cr_assert_neq(m->pack[i].id.attempt.id[15], 1, "nothing leans on the first");
+	manifest_free(m);
+	lineage_release(&l);
+}
+
+Test(dedup, a_patch_in_a_renewed_pack_is_written_again_over_the_same_base)
+{
+	static struct lineage l;
+	struct attempt attempt = attempt_number(3);
+	struct manifest *m;
+	struct error why;
+
+	lineage_init(&l, 9);
+	resize(&l, 0, 100, MAP_PAGE_BYTES);
+	back_up(&l);
+	l.file[0].content[5] = 0; /* a change without a page */
+	back_up(&l);
+	cr_assert_eq(judge(&l).patches, 1);
+	l.renew = 2;
+	back_up(&l);
+	cr_assert_eq(l.last.bytes_renewed, 0);
+	cr_assert_eq(judge(&l).patches, 1);
+	OK(manifest_read(&l.w.cluster, &attempt, &m, &why));
+	for (uint32_t i = 0; i < m->packs; i++)
+		cr_assert_neq(m->pack[i].id.attempt.id[15], 2, "nothing leans on the second");
 	manifest_free(m);
 	lineage_release(&l);
 }

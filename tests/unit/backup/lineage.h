@@ -34,6 +34,7 @@ struct lineage {
 		newest; /* attempt_number of the last try, of the last backup; 0 = none */
 	struct summary last;
 	struct renewal_policy policy;
+	unsigned renew; /* besides: the first pack of this attempt; 0 = none */
 	struct batch *batch;
 };
 
@@ -212,6 +213,16 @@ static void feed_file(struct making *m, uint32_t file)
 	(void)event(m, EVENT_CLOSE);
 }
 
+static void renew_pack_of(struct making *m, unsigned n)
+{
+	struct pack_id id = {.attempt = attempt_number(n)};
+	uint32_t index;
+
+	cr_assert(manifest_pack_find(parent_map_manifest(m->parent), &id, &index));
+	m->renewal.pack[index] = true;
+	m->renewal.packs++;
+}
+
 static enum err open_parent(struct making *m, struct error *why)
 {
 	struct lineage *l = m->l;
@@ -223,6 +234,8 @@ static enum err open_parent(struct making *m, struct error *why)
 		e = parent_map_open(&l->w.cluster, manifest, &m->parent, why);
 	if (e == ERR_NONE)
 		e = renewal_decide(parent_map_manifest(m->parent), &l->policy, &m->renewal, why);
+	if (e == ERR_NONE && l->renew > 0)
+		renew_pack_of(m, l->renew);
 	if (e == ERR_NONE)
 		e = lookup_new(&l->w.env, m->parent, &m->renewal, &m->lookup, why);
 	return e;
