@@ -197,6 +197,25 @@ def test_old_copies_are_stored_again_a_share_at_a_time(lab, major):
     assert agent.run("verify").code == 0
 
 
+def test_what_verify_found_damaged_is_stored_again(lab, major):
+    server, agent = lab.protected(major, bulk_mb=30, agent_settings={"refresh_period": "0"})
+    quiet(server)
+    first = agent.backup()
+    expected = judges.fingerprint(server)
+    pack = next(agent.repo / path for path in agent.objects()
+                if "packs" in path.parts and path.name == "00000000")
+    data = bytearray(pack.read_bytes())
+    data[4 << 20] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    agent.run("verify", expect=4)
+    second = agent.backup("--type", "full")
+    assert second["parent"] == first["id"]
+    assert 0 < second["bytes_renewed"] <= 128 << 10, "the damaged frame, and it alone"
+    clone = restored(lab, server, agent, second, major)
+    judges.same_rows(expected, judges.fingerprint(clone))
+
+
 @pytest.mark.only(15)
 @pytest.mark.parametrize("calls", DURABLE, ids=["sync", "publish", "mkdir"])
 def test_a_child_killed_at_each_durable_step(lab, major, calls):
