@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 enum {
-	OPENED_MAX = 8,       /* objects whose keys are kept */
+	OPENED_MAX = 64,      /* objects whose keys are kept: the packs of a shard, as a rule */
 	FRONT_BYTES = 1 << 16 /* of an object that begins with what most readers want */
 };
 

@@ -20,7 +20,8 @@ enum err page_source_new(const struct cluster *cluster, const struct manifest *m
 	s->manifest = manifest;
 	s->shard = malloc(sizeof(*s->shard));
 	s->window = malloc(SHARD_FILE_BYTES);
-	if (s->shard == NULL || s->window == NULL)
+	s->frame = malloc(FRAME_PAGES_MAX);
+	if (s->shard == NULL || s->window == NULL || s->frame == NULL)
 		e = error_set(why, ERR_MEMORY, "reading pages: out of memory");
 	else
 		shard_reset(s->shard);
@@ -50,6 +51,7 @@ void page_source_free(struct page_source *s)
 	page_tagger_free(s->tagger);
 	free(s->shard);
 	free(s->window);
+	free(s->frame);
 	free(s);
 }
 

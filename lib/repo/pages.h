@@ -6,8 +6,8 @@
  * The pages of one shard may lie in many frames of many packs, in any order.  Each frame that is needed
  * is decoded once: frames are taken in the order of the store, those that lie close together are
  * fetched with one read, and their pages go to their places in a window as large as a shard.  What
- * is complete from the front on is visited.  Small files share frames, so the frames decoded last are
- * kept.
+ * is complete from the front on is visited.  Small files share frames, and the last frame that a backup
+ * has in one shard goes on in the next one: those are kept.
  */
 #ifndef REPO_PAGES_H
 #define REPO_PAGES_H
@@ -18,11 +18,12 @@ enum {
 	PAGES_READ_MAX = 1 << 20,  /* bytes of one read */
 	PAGES_GAP_MAX = 64 << 10,  /* bytes between two frames that are read along */
 	PAGES_RUN_BYTES = 1 << 20, /* of a run that is visited before it has ended */
-	PAGES_FRAMES_KEPT = 4,     /* of pages */
+	PAGES_FRAMES_KEPT = 64,    /* of pages: one for each pack of a shard, as a rule */
 	/* Of shards: neighbours may be unchanged since as many different backups. */
 	PAGES_SHARD_FRAMES_KEPT = 16,
-	/* Of one source: the window, which only large files fill, a read, what is kept, the map. */
-	PAGES_MEMORY_MAX = SHARD_FILE_BYTES + (8 << 20)
+	/* Of one source: the window, which only large files fill; the frames kept, which only a shard in
+	 * many packs fills; shards kept, two buffers for reading, the map. */
+	PAGES_MEMORY_MAX = SHARD_FILE_BYTES + PAGES_FRAMES_KEPT * FRAME_PAGES_MAX + (8 << 20)
 };
 
 /* Pages of one shard. */

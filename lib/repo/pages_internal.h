@@ -21,8 +21,8 @@ struct frames {
 	struct object_reader *reader;
 	uint8_t *raw; /* PAGES_READ_MAX; as stored */
 	uint64_t uses, fetched, reads, opened;
-	size_t keep; /* how many of `kept` are used */
-	struct kept_frame kept[PAGES_SHARD_FRAMES_KEPT];
+	size_t keep;                               /* how many of `kept` are used */
+	struct kept_frame kept[PAGES_FRAMES_KEPT]; /* the larger of the two */
 };
 
 enum err frames_init(struct frames *, const struct cluster *, enum frame_class,
@@ -86,6 +86,7 @@ struct page_source {
 	uint64_t offset;     /* of the shard in its file */
 	struct frame_plan plan;
 	uint8_t *window; /* SHARD_FILE_BYTES; a page lies where it does in the shard */
+	uint8_t *frame;  /* FRAME_PAGES_MAX; one that is not kept */
 	/* Of the visit under way. */
 	const struct page_set *wanted; /* NULL = all */
 	struct page_set ready;         /* in the window, and checked */

@@ -118,21 +118,32 @@ static enum err scatter(struct page_source *s, const struct frame_ref *ref, stru
 	return e;
 }
 
-/* The frame at `offset` in what was read. */
-static enum err take_frame(struct page_source *s, const struct frame_ref *ref, uint64_t offset,
-			   uint32_t *at, struct error *why)
+/* Nothing of its pack comes behind it in this shard: the next shard may begin in it. */
+static bool is_last_of_pack(const struct page_source *s, uint32_t index)
 {
+	const struct frame_ref *const *order = s->plan.order;
+
+	return index + 1 == s->plan.frames ||
+	       !pack_id_same(&order[index]->pack, &order[index + 1]->pack);
+}
+
+/* Frame `index` of the plan, at `offset` in what was read. */
+static enum err take_frame(struct page_source *s, uint32_t index, uint64_t offset, uint32_t *at,
+			   struct error *why)
+{
+	const struct frame_ref *ref = s->plan.order[index];
+	uint8_t *into = s->frame;
 	struct bytes plain;
 	enum err e;
 
 	*at = first_page(s, ref);
-	if (is_in_order(s, ref)) {
-		plain = bytes_of(s->window + (size_t)*at * MAP_PAGE_BYTES, ref->plain_len);
-		e = frames_decode(&s->pages, ref, offset, s->window + (size_t)*at * MAP_PAGE_BYTES,
-				  why);
-	} else {
-		e = frames_decode_kept(&s->pages, ref, offset, &plain, why);
-	}
+	if (is_in_order(s, ref))
+		into = s->window + (size_t)*at * MAP_PAGE_BYTES;
+	else if (is_last_of_pack(s, index))
+		into = NULL;
+	plain = bytes_of(into, ref->plain_len);
+	e = into != NULL ? frames_decode(&s->pages, ref, offset, into, why)
+			 : frames_decode_kept(&s->pages, ref, offset, &plain, why);
 	if (e == ERR_CORRUPT)
 		mark_damaged(s, ref);
 	return e == ERR_NONE ? scatter(s, ref, plain, at, why) : e;
@@ -218,7 +229,7 @@ static enum err take_group(struct page_source *s, uint32_t from, uint32_t *n, ui
 	if (e == ERR_CORRUPT)
 		mark_damaged(s, order[0]);
 	for (uint32_t i = 0; e == ERR_NONE && i < *n; i++) {
-		e = take_frame(s, order[i], order[i]->offset - order[0]->offset, at, why);
+		e = take_frame(s, from + i, order[i]->offset - order[0]->offset, at, why);
 		if (e != ERR_NONE)
 			break;
 		e = visit_ready(s, why);

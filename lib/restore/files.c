@@ -1,8 +1,8 @@
 /* restore/files.c - writes the files of a backup in parallel.
  *
- * Work is cut into chunks of about 16 MiB in the order of the file table: neighbours there are
- * neighbours in the packs, so that small files share the frames that one worker has at hand.  A
- * file of several chunks is made first and finished by whoever ends its last piece.
+ * Work is cut into chunks of 16 to 64 MiB in the order of the file table: neighbours there are
+ * neighbours in the packs, so that small files, and the shards of a large one, share the frames that one
+ * worker has at hand.  A file of several chunks is made first and finished by whoever ends its last piece.
  *
  * Nothing is waited for until all is written: an fsync after each small file would cost a commit of the
  * file system's journal each.  Writing out begins at once, and a second pass (files_sync.c) syncs
@@ -16,7 +16,9 @@
 #include <stdlib.h>
 
 enum {
-	CHUNK_BYTES = SHARD_FILE_BYTES,
+	CHUNK_BYTES_MIN = SHARD_FILE_BYTES,
+	CHUNK_BYTES_MAX = 4 * SHARD_FILE_BYTES,
+	CHUNKS_PER_JOB = 16, /* at least, where the minimum allows: so that all end together */
 	CHUNK_ITEMS_MAX = 1024,
 	MODE_BITS = 07777,
 	PROGRESS_STEP_BYTES = 4 << 20
@@ -189,10 +191,23 @@ static enum err write_chunk(void *state, size_t index, struct error *why)
 	return e;
 }
 
-static enum err cut(struct job *job, struct error *why)
+/* Bytes of one chunk. */
+static uint64_t chunk_bytes(const struct table *table, unsigned jobs)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < table->files; i++)
+		bytes += file_is_ours(&table->file[i]) ? table->file[i].size : 0;
+	bytes /= (uint64_t)(jobs > 0 ? jobs : 1) * CHUNKS_PER_JOB;
+	return bytes < CHUNK_BYTES_MIN   ? CHUNK_BYTES_MIN
+	       : bytes > CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX
+					 : bytes;
+}
+
+static enum err cut(struct job *job, unsigned jobs, struct error *why)
 {
 	const struct table *table = job->table;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, most = chunk_bytes(table, jobs);
 	size_t n = 0, since = 0;
 
 	for (size_t i = 0; i < table->files; i++)
@@ -215,7 +230,7 @@ static enum err cut(struct job *job, struct error *why)
 			struct item *item = &job->item[job->items];
 
 			*item = (struct item){.file = (uint32_t)i, .shard = shard};
-			if (since == 0 || bytes + item_bytes(file, shard) > CHUNK_BYTES ||
+			if (since == 0 || bytes + item_bytes(file, shard) > most ||
 			    since >= CHUNK_ITEMS_MAX) {
 				job->chunk[job->chunks++] = job->items;
 				bytes = since = 0;
@@ -271,7 +286,7 @@ enum err files_write(const struct source *source, const struct table *table,
 	if (table->files > UINT32_MAX)
 		return error_set(why, ERR_LIMIT, "the file table has %zu records", table->files);
 	(void)pthread_mutex_init(&job.mutex, NULL); /* cannot fail on Linux */
-	e = cut(&job, why);
+	e = cut(&job, jobs, why);
 	if (e == ERR_NONE)
 		e = make_large(&job, why);
 	if (e == ERR_NONE)

@@ -10,8 +10,8 @@
 enum {
 	/* Directories remembered as durable.  A backup writes to three or four at a time. */
 	DURABLE_MAX = 16,
-	/* Descriptors kept open.  A restore reads many ranges of few packs per job. */
-	OPEN_MAX = 16
+	/* Descriptors kept open.  A restore goes back and forth between the packs of many backups. */
+	OPEN_MAX = 64
 };
 
 struct open_object {

@@ -370,41 +370,42 @@ Test(object, an_absent_one_is_missing)
 
 Test(object, opened_ones_are_opened_again_without_a_request)
 {
-	struct frame_place place[9][FRAMES];
+	enum { KEPT = 64 };
+	static struct frame_place place[KEPT + 1][FRAMES];
 	struct object_reader *o = NULL;
 	struct fault_store fault;
 	struct repository r;
 	struct bytes plain;
 	struct world w;
-	char key[9][16];
+	char key[KEPT + 1][16];
 
 	world_init(&w, ENCRYPTION_AES_256_GCM);
 	fault_store_init(&fault, w.store);
 	r = *w.repository;
 	r.store = &fault.store;
 	cr_assert_eq(object_reader_new(&r, &o, &w.why), ERR_NONE);
-	for (unsigned i = 0; i < 9; i++) {
+	for (unsigned i = 0; i <= KEPT; i++) {
 		(void)snprintf(key[i], sizeof(key[i]), "a/1/%u", i);
 		cr_assert_eq(write_object(w.repository, key[i], OBJECT_PACK, place[i], NULL, NULL,
 					  &w.why),
 			     ERR_NONE);
 	}
-	for (unsigned i = 0; i < 8; i++)
+	for (unsigned i = 0; i < KEPT; i++)
 		cr_assert_eq(object_open(o, key[i], OBJECT_PACK, &w.why), ERR_NONE);
-	cr_assert_eq(fault.calls, 8);
-	for (unsigned i = 0; i < 8; i++) {
+	cr_assert_eq(fault.calls, KEPT);
+	for (unsigned i = 0; i < KEPT; i++) {
 		cr_assert_eq(object_open(o, key[i], OBJECT_PACK, &w.why), ERR_NONE);
-		cr_assert_eq(fault.calls, 8 + i);
+		cr_assert_eq(fault.calls, KEPT + i);
 		cr_assert_eq(object_frame(o, class_of[1], &place[i][1], &plain, &w.why), ERR_NONE);
 		cr_assert_eq(memcmp(plain.data, content(1).data, plain.len), 0);
 	}
-	/* The ninth takes the place of the one used longest ago. */
-	cr_assert_eq(object_open(o, key[8], OBJECT_PACK, &w.why), ERR_NONE);
-	cr_assert_eq(fault.calls, 17);
+	/* One more takes the place of the one used longest ago. */
+	cr_assert_eq(object_open(o, key[KEPT], OBJECT_PACK, &w.why), ERR_NONE);
+	cr_assert_eq(fault.calls, 2 * KEPT + 1);
 	cr_assert_eq(object_open(o, key[1], OBJECT_PACK, &w.why), ERR_NONE);
-	cr_assert_eq(fault.calls, 17);
+	cr_assert_eq(fault.calls, 2 * KEPT + 1);
 	cr_assert_eq(object_open(o, key[0], OBJECT_PACK, &w.why), ERR_NONE);
-	cr_assert_eq(fault.calls, 18);
+	cr_assert_eq(fault.calls, 2 * KEPT + 2);
 	/* Asking for another class of a kept one still looks. */
 	cr_assert_eq(object_open(o, key[0], OBJECT_MANIFEST, &w.why), ERR_CORRUPT);
 	object_reader_free(o);

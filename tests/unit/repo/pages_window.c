@@ -285,6 +285,32 @@ Test(pages_window, a_frame_decoded_just_now_is_kept)
 	family_release(&f);
 }
 
+/* The last frame of each backup in a shard goes on in the next one; what lies before it does not. */
+Test(pages_window, the_last_frame_of_each_pack_is_kept)
+{
+	struct family f;
+	struct seen seen = {.family = &f};
+	const struct shard *map;
+	struct page_set wanted = {.word = {0}};
+	struct error why;
+	uint64_t frames;
+	uint32_t crc;
+
+	family_init(&f, false);
+	OK(page_source_shard(f.pages, &f.file, 0, visit, &seen, &crc, &why));
+	frames = page_source_frames(f.pages);
+	OK(page_source_map(f.pages, &f.file, 0, &map, &why));
+	page_set_add(&wanted, 88); /* of the child's last frame */
+	seen = (struct seen){.family = &f};
+	OK(page_source_visit(f.pages, &wanted, visit, &seen, &why));
+	cr_assert_eq(page_source_frames(f.pages), frames);
+	page_set_add(&wanted, 64); /* of a frame in the middle */
+	seen = (struct seen){.family = &f};
+	OK(page_source_visit(f.pages, &wanted, visit, &seen, &why));
+	cr_assert_eq(page_source_frames(f.pages), frames + 1);
+	family_release(&f);
+}
+
 /* Puts what `edit` makes of an object in its place. */
 static void edit(struct family *f, const char *key, size_t at, size_t cut)
 {
