@@ -1,6 +1,7 @@
 /* repo/sweep.c - packs that nothing refers to, in the order S1 to S4 of sweep.h. */
 #include "repo/sweep.h"
 #include "repo/decision_internal.h"
+#include "repo/hide.h"
 #include "repo/manifest_internal.h"
 #include "repo/pack.h"
 
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { LOOKS_MAX = 3 };
 #define PROBE_KEPT_US (INT64_C(24) * 60 * 60 * 1000 * 1000)
 
 struct listed_pack {
@@ -23,6 +25,7 @@ struct sweeping {
 	bool *live; /* of `pack` */
 	struct pins pins;
 	struct key_list decisions;
+	bool again; /* a backup went between S3's listing and its reading */
 };
 
 static int compare_ids(const struct pack_id *a, const struct pack_id *b)
@@ -141,6 +144,25 @@ static bool is_without(const struct sweeping *s, const struct attempt *attempt)
 	return false;
 }
 
+/* A decision that was listed and is no manifest now: an abort marker, or a backup that was removed in
+ * between.  Then a child that was committed behind the listing may refer to its packs, and nothing
+ * that was read here says so: begin again. */
+static enum err see_missing(struct sweeping *s, const struct attempt *attempt, struct error *why)
+{
+	struct store_object object;
+	char key[STORE_KEY_MAX];
+	enum err e;
+
+	backup_key(s->cluster, attempt, key);
+	e = store_stat(s->cluster->repository->store, key, &object, why);
+	/* A marker may have been put in the place of a backup that was removed: its tombstone
+	 * tells. */
+	if (e == ERR_NONE)
+		e = hide_check_no_tomb(s->cluster, attempt, why);
+	s->again = s->again || e == ERR_MISSING;
+	return e == ERR_MISSING ? ERR_NONE : e;
+}
+
 static enum err mark_manifest(struct sweeping *s, const char *name, struct error *why)
 {
 	struct manifest *manifest = NULL;
@@ -150,8 +172,8 @@ static enum err mark_manifest(struct sweeping *s, const char *name, struct error
 	if (!attempt_from_text(name, &attempt) || is_without(s, &attempt))
 		return ERR_NONE;
 	e = manifest_read(s->cluster, &attempt, &manifest, why);
-	if (e == ERR_MISSING) /* an abort marker, or it was removed meanwhile */
-		return ERR_NONE;
+	if (e == ERR_MISSING)
+		return see_missing(s, &attempt, why);
 	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
 		(void)error_add(why, "nothing is removed while a manifest can't be read");
 		error_hint(why,
@@ -214,28 +236,52 @@ static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, str
 	return ERR_NONE;
 }
 
+static void sweeping_release(struct sweeping *s)
+{
+	key_list_release(&s->decisions);
+	pins_release(&s->pins);
+	free(s->live);
+	free(s->pack);
+}
+
+/* S1 to S3; `again` says that they have to be repeated. */
+static enum err look(struct sweeping *s, struct sweep_totals *totals, struct error *why)
+{
+	enum err e = list_packs(s, why); /* S1 */
+
+	*totals = (struct sweep_totals){.packs = s->packs};
+	if (e == ERR_NONE)
+		e = pins_read(s->cluster, &s->pins, why); /* S2 */
+	if (e == ERR_NONE)
+		e = mark_live(s, why); /* S3 */
+	for (size_t i = 0; e == ERR_NONE && i < s->packs; i++) {
+		totals->packs_bytes += s->pack[i].size;
+		totals->packs_removed += !s->live[i];
+		totals->packs_removed_bytes += s->live[i] ? 0 : s->pack[i].size;
+	}
+	return e;
+}
+
 enum err sweep_packs(const struct cluster *c, const struct sweep_options *options,
 		     struct sweep_totals *totals, struct error *why)
 {
-	struct sweeping s = {.cluster = c, .options = options};
-	enum err e = list_packs(&s, why); /* S1 */
+	struct sweeping s = {.again = true};
+	enum err e = ERR_NONE;
 
-	*totals = (struct sweep_totals){.packs = s.packs};
-	if (e == ERR_NONE)
-		e = pins_read(c, &s.pins, why); /* S2 */
-	if (e == ERR_NONE)
-		e = mark_live(&s, why); /* S3 */
-	for (size_t i = 0; e == ERR_NONE && i < s.packs; i++) {
-		totals->packs_bytes += s.pack[i].size;
-		totals->packs_removed += !s.live[i];
-		totals->packs_removed_bytes += s.live[i] ? 0 : s.pack[i].size;
+	for (int tries = 0; e == ERR_NONE && s.again && tries < LOOKS_MAX; tries++) {
+		sweeping_release(&s);
+		s = (struct sweeping){.cluster = c, .options = options};
+		e = look(&s, totals, why);
+	}
+	if (e == ERR_NONE && s.again) {
+		e = error_set(why, ERR_TRANSIENT,
+			      "%s: backups go while the sweep reads them; nothing was removed",
+			      c->repository->store->label);
+		error_hint(why, "another run removes backups: let it end, then try again");
 	}
 	if (e == ERR_NONE && !options->plan)
 		e = remove_dead(&s, totals, why); /* S4 */
-	key_list_release(&s.decisions);
-	pins_release(&s.pins);
-	free(s.live);
-	free(s.pack);
+	sweeping_release(&s);
 	return e;
 }
 

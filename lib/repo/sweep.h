@@ -2,7 +2,8 @@
  * refers to, and WAL that no backup needs.
  *
  * The order is what makes it safe: S1 list packs -> S2 list pins -> S3 list decisions and read
- * manifests -> S4 remove, of the first listing, what is not live.  Anything that can't be read ends
+ * manifests -> S4 remove, of the first listing, what is not live.  A backup that is gone when S3 comes to
+ * read it sends the sweep back to S1: a child of it may have been committed behind the listing.  Anything that can't be read ends
  * the sweep before its first removal.
  */
 #ifndef REPO_SWEEP_H
@@ -26,7 +27,8 @@ struct sweep_totals {
 };
 
 /* ERR_CORRUPT: a manifest can't be read; nothing was removed, and the hint names the backup to
- * remove by name.  ERR_LIMIT: more than half of all packs would go, and not `force`. */
+ * remove by name.  ERR_LIMIT: more than half of all packs would go, and not `force`.  ERR_TRANSIENT: another run
+ * kept removing backups between their listing and their reading, so that what is live can't be told. */
 enum err sweep_packs(const struct cluster *, const struct sweep_options *, struct sweep_totals *,
 		     struct error *why) MUST_CHECK;
 
