@@ -21,7 +21,7 @@ quick=no nightly=no keep=no expr="" workers=""
 while [ $# -gt 0 ]; do
 	case $1 in
 	--quick) quick=yes ;;
-	--nightly) nightly=yes ;;
+	--nightly) nightly=yes sim_seeds=3000 ;;
 	--keep) keep=yes ;;
 	-k) expr=${2:?-k needs an expression}; shift ;;
 	--workers) workers=${2:?--workers needs a number}; shift ;;
@@ -162,6 +162,7 @@ tally_ctest() {
 unit() { # BUILD-DIRECTORY
 	local log="$work/ctest-$1.log" result
 	scratch_run env ASAN_OPTIONS="${asan_options:-}" UBSAN_OPTIONS=print_stacktrace=1 \
+		PGAGENT_SIM_SEEDS="${sim_seeds:-}" \
 		ctest --test-dir "$work/tree/$1" -j 2 --timeout 300 --no-tests=error --verbose \
 		>"$log" 2>&1
 	result=$?

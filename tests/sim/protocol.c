@@ -1,0 +1,172 @@
+/* sim/protocol.c - runs scenarios over seeds: the protocol as it is shipped must hold for each, and
+ * every broken variant of it must be found out.
+ *
+ *	sim_protocol [SCENARIO SEED]	shows one run step by step
+ *
+ * PGAGENT_SIM_SEEDS is the number of seeds of each scenario that must hold (default 100); PGAGENT_SIM_FROM
+ * the first (default 1).  A variant has to be found within VARIANT_SEEDS_MAX.
+ */
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { SEEDS = 100, VARIANT_SEEDS_MAX = 20000 };
+
+#define ALL .writers = 2, .maintenance = 2, .operations = 3, .restore = true, .person = true
+#define ONE_MAINTENANCE .writers = 2, .maintenance = 1, .operations = 3, .restore = true
+#define TWO_MAINTENANCE .writers = 1, .maintenance = 2, .operations = 2, .restore = true
+#define ONE_WRITER .writers = 1, .maintenance = 1, .steady = true, .script = "bs"
+#define ONE_WRITER_TWO .writers = 1, .maintenance = 2, .steady = true, .script = "sbs"
+#define ONE_READER .maintenance = 2, .restore = true, .steady = true, .script = "bs"
+#define TWICE .writers = 1, .maintenance = 1, .operations = 4
+
+static const struct scenario scenarios[] = {
+	{.name = "everybody", ALL},
+	{.name = "one maintenance run", ONE_MAINTENANCE},
+	{.name = "two maintenance runs", TWO_MAINTENANCE},
+	{.name = "commit delivered twice", TWICE, .lies = {[ROLE_WRITER] = LIE_COMMIT_TWICE}},
+	{.name = "one writer, one removal", ONE_WRITER},
+	{.name = "one reader, two removals", ONE_READER},
+	{.name = "one writer, two removals", ONE_WRITER_TWO},
+	/* As the model of the protocol has them. */
+	{.name = "manifests read before pins",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_OLD_MANIFESTS},
+	 .broken = true},
+	{.name = "packs listed last",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_LATE_PACKS},
+	 .broken = true},
+	{.name = "writer does not look for a tombstone",
+	 ONE_WRITER,
+	 .lies = {[ROLE_WRITER] = LIE_NO_TOMBS},
+	 .broken = true},
+	{.name = "expire ignores pins",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_IN_EXPIRE},
+	 .broken = true},
+	{.name = "stale attempt dropped without abort marker",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_NO_ABORT},
+	 .broken = true},
+	{.name = "commit overwrites",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_WRITER] = LIE_COMMIT_OVERWRITES},
+	 .broken = true},
+	{.name = "open attempts not protected",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_IN_SWEEP},
+	 .broken = true},
+	{.name = "restore takes no pin",
+	 ONE_MAINTENANCE,
+	 .lies = {[ROLE_RESTORE] = LIE_PINS_SWALLOWED},
+	 .broken = true},
+	{.name = "tombstone can be withdrawn",
+	 ONE_READER,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_TOMB_WITHDRAWN},
+	 .broken = true},
+	{.name = "tombstone removed with the manifest",
+	 TWICE,
+	 .lies = {[ROLE_WRITER] = LIE_COMMIT_TWICE, [ROLE_MAINTENANCE] = LIE_TOMB_GOES_EARLY},
+	 .broken = true},
+	/* And of what the model does not have. */
+	{.name = "restore does not look for a tombstone",
+	 ONE_READER,
+	 .lies = {[ROLE_RESTORE] = LIE_NO_TOMBS},
+	 .broken = true},
+	{.name = "a backup that goes under a sweep counts as none",
+	 ONE_WRITER_TWO,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_GONE_IS_MARKER},
+	 .broken = true},
+	{.name = "the end of hiding overwrites",
+	 ALL,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_END_OVERWRITES, [ROLE_PERSON] = LIE_END_OVERWRITES},
+	 .broken = true},
+};
+enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text == NULL || *text == '\0' ? otherwise : strtoull(text, NULL, 10);
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* True when the scenario came out as it has to. */
+static bool run_scenario(const struct scenario *s, uint64_t from, uint64_t seeds)
+{
+	double began = seconds();
+	uint64_t steps = 0;
+
+	for (uint64_t seed = from; seed < from + seeds; seed++) {
+		struct world *w = malloc(sizeof(*w));
+		bool found;
+
+		if (w == NULL)
+			abort();
+		world_run(w, s, seed, NULL);
+		steps += w->steps;
+		found = w->violation[0] != '\0';
+		if (found)
+			(void)printf("%s  %-44s seed %llu: %s (%.1f s)\n",
+				     s->broken ? "found " : "FAILED", s->name,
+				     (unsigned long long)seed, w->violation, seconds() - began);
+		world_release(w);
+		free(w);
+		if (found)
+			return s->broken;
+	}
+	(void)printf("%s  %-44s seeds %llu-%llu, %llu steps: no violation (%.1f s)\n",
+		     s->broken ? "FAILED" : "holds ", s->name, (unsigned long long)from,
+		     (unsigned long long)(from + seeds - 1), (unsigned long long)steps,
+		     seconds() - began);
+	return !s->broken;
+}
+
+static int show_one(const char *name, uint64_t seed)
+{
+	for (size_t i = 0; i < SCENARIOS; i++) {
+		struct world *w;
+
+		if (strcmp(scenarios[i].name, name) != 0)
+			continue;
+		w = malloc(sizeof(*w));
+		if (w == NULL)
+			abort();
+		world_run(w, &scenarios[i], seed, stdout);
+		(void)printf("%s\n", w->violation[0] != '\0' ? w->violation : "no violation");
+		world_release(w);
+		free(w);
+		return 0;
+	}
+	(void)fprintf(stderr, "no scenario \"%s\"\n", name);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t from = number_of("PGAGENT_SIM_FROM", 1);
+	uint64_t seeds = number_of("PGAGENT_SIM_SEEDS", SEEDS);
+	int result = 0;
+
+	if (argc == 3)
+		return show_one(argv[1], strtoull(argv[2], NULL, 10));
+	for (size_t i = 0; i < SCENARIOS; i++) {
+		const struct scenario *s = &scenarios[i];
+
+		if (!run_scenario(s, from, s->broken ? VARIANT_SEEDS_MAX : seeds))
+			result = 1;
+		(void)fflush(stdout);
+	}
+	return result;
+}

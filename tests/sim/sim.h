@@ -1,0 +1,180 @@
+/* sim/sim.h - the protocol of the repository, run by several processes at once on one store.
+ *
+ * The processes are threads with a baton: every operation of the store is one atomic step, and before
+ * it a seeded scheduler chooses who goes next.  What they run is the shipped code; only the store
+ * is ours.  A process crashes by having every operation fail from some step on.  A broken variant is a
+ * store that lies to one process, never a hook in what is shipped.
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "repo/decision.h"
+#include "repo/expire.h"
+#include "repo/hide.h"
+#include "repo/pack.h"
+#include "repo/parent.h"
+#include "repo/pins.h"
+#include "repo/sweep.h"
+#include "store/memory/memory.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+enum {
+	SIM_ACTORS_MAX = 8,
+	SIM_ATTEMPTS = 4, /* A, B: there from the start, B a child of A; two that writers make */
+	SIM_WRITERS = 2,
+	SIM_GENERATIONS_MAX = 64
+};
+
+/* For answers that change nothing for the caller. */
+static inline void ignore(enum err answer)
+{
+	(void)answer;
+}
+
+/* ---- randomness ---- */
+
+struct sim_random {
+	struct random random; /* first member */
+	uint64_t state;
+};
+void sim_random_init(struct sim_random *, uint64_t seed);
+uint32_t sim_below(struct sim_random *, uint32_t bound);
+
+/* ---- what a store does to one process ---- */
+
+enum lie {
+	LIE_PINS_IN_EXPIRE = 1 << 0, /* no pins are listed while it removes a backup */
+	LIE_PINS_IN_SWEEP = 1 << 1,  /* ... while it sweeps */
+	LIE_OLD_MANIFESTS = 1 << 2,  /* decisions are those of when packs were listed */
+	LIE_LATE_PACKS = 1 << 3,     /* the listing of packs names those still to come */
+	LIE_NO_TOMBS = 1 << 4,       /* no tombstone is ever seen */
+	LIE_NO_ABORT = 1 << 5,       /* abort markers are swallowed */
+	LIE_COMMIT_OVERWRITES = 1 << 6,
+	LIE_PINS_SWALLOWED = 1 << 7,
+	LIE_END_OVERWRITES = 1 << 8,   /* of hiding */
+	LIE_TOMB_WITHDRAWN = 1 << 9,   /* where a pin is met */
+	LIE_TOMB_GOES_EARLY = 1 << 10, /* together with the manifest */
+	LIE_GONE_IS_MARKER = 1 << 12,  /* a backup that went looks like an abort marker */
+	LIE_COMMIT_TWICE = 1 << 11     /* its duplicate arrives later; no lie, networks do that */
+};
+
+enum phase { PHASE_OTHER, PHASE_EXPIRE, PHASE_SWEEP };
+
+/* ---- one process ---- */
+
+struct world;
+struct actor {
+	struct store store; /* first member: what it sees of the world */
+	struct world *world;
+	unsigned index;
+	char name[16];
+	enum role { ROLE_WRITER, ROLE_MAINTENANCE, ROLE_RESTORE, ROLE_PERSON, ROLE_NETWORK } role;
+	void (*run)(struct actor *);
+	unsigned lies; /* enum lie */
+	enum phase phase;
+	unsigned operations, crash_at; /* 0 = does not crash */
+	unsigned end_put;              /* generation whose end this process put last */
+	bool done;
+	uint32_t priority;
+	struct env env;
+	struct sim_random random;
+	struct repository *repository;
+	struct cluster cluster;
+	pthread_t thread;
+	pthread_cond_t turn;
+	/* LIE_OLD_MANIFESTS: which decisions there were. */
+	unsigned old_decisions; /* a bit for each attempt */
+	bool has_old_decisions;
+};
+
+/* ---- the world ---- */
+
+struct scenario {
+	const char *name;
+	unsigned writers, maintenance, operations; /* of each maintenance process, at most */
+	bool restore, person;
+	bool steady;        /* nobody crashes */
+	const char *script; /* of maintenance; NULL = drawn: e expire one, b expire the backup B,
+			       s sweep, t end what is stale, a advance all, f forget */
+	unsigned lies[5];   /* by role */
+	bool broken;        /* a violation has to be found */
+};
+
+struct truth { /* what really is so, from the store's own operations */
+	unsigned manifests, aborts, packs, tombs; /* a bit for each attempt */
+	unsigned refers[SIM_ATTEMPTS];            /* packs that its manifest names */
+	int undeleted[SIM_ATTEMPTS]; /* generation that undelete answered success for; -1 = none */
+	int hidden[SIM_ATTEMPTS];    /* newest generation; -1 = none */
+	bool removed_end[SIM_ATTEMPTS]; /* the newest generation's end says so */
+	int reads;                      /* attempt that a pinned restore reads; -1 = none */
+};
+
+struct world {
+	const struct scenario *scenario;
+	uint64_t seed;
+	struct sim_random random;
+	struct clock clock;
+	int64_t now_us;
+	struct store *memory;
+	struct actor observer; /* no process: for the set-up, the truth and the end */
+	struct actor actor[SIM_ACTORS_MAX];
+	unsigned actors;
+	struct attempt attempt[SIM_ATTEMPTS];
+	struct truth truth;
+	char violation[512]; /* "" = none; the first one counts */
+
+	pthread_mutex_t mutex; /* over `running` */
+	pthread_cond_t over;
+	bool started;
+	int running; /* index of an actor; -1 = nobody */
+	uint64_t steps;
+	enum { ORDER_UNIFORM, ORDER_STICKY, ORDER_PRIORITY, ORDER_WEIGHTY } order;
+	unsigned changes; /* of priority, that are left */
+
+	uint8_t *ghost; /* ROLE_NETWORK: the duplicate of a commit; owned */
+	size_t ghost_len;
+	char ghost_key[STORE_KEY_MAX];
+	bool ghost_sent;
+	FILE *trace; /* NULL = none */
+};
+
+/* One run; the answer is world->violation. */
+void world_run(struct world *, const struct scenario *, uint64_t seed, FILE *trace);
+void world_release(struct world *);
+void world_violate(struct world *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The number of the attempt that a key's part begins with; -1 = none of ours. */
+int world_attempt(const struct world *, const char *name);
+
+/* ---- its parts ---- */
+
+/* baton.c: waits until it is this process's turn again.  `weighty`: others see what comes now, or it sees
+ * what they do, so that it is a better place for a turn than most. */
+void baton_step(struct actor *, bool weighty);
+void baton_run(struct world *);
+
+/* lying_store.c */
+void lying_store_init(struct actor *);
+
+/* truth.c: with the baton held, after the operation. */
+void truth_after_put(struct actor *, const char *key);
+void truth_after_remove(struct actor *, const char *key);
+/* Everything that may go is gone, all that must stay is there. */
+void truth_check_end(struct world *);
+void truth_undeleted(struct actor *, int attempt);
+
+/* actors.c */
+void actor_open(struct actor *, struct world *, uint64_t seed);
+void actor_close(struct actor *);
+void writer_run(struct actor *);
+void maintenance_run(struct actor *);
+void restore_run(struct actor *);
+void person_run(struct actor *);
+void network_run(struct actor *);
+/* The backup `number` on top of `parent` (-1 = none), as writers make it. */
+enum err writer_backup(struct actor *, int number, int parent, struct error *why);
+/* Maintenance until nothing is left to do. */
+void settle_run(struct actor *);
+
+#endif
