@@ -172,10 +172,21 @@ def test_the_reader_restores_golden_repositories(lab, name):
             p for p in more if p.endswith(".from-backup")}
         assert any(p.startswith("pg_wal/0000") for p in more)
     assert "hidden" in listed and "kept" in listed and "20261124T09" not in listed
+    # As restore_command: delivered, proven absent, a hole that is no end.
+    repo, dest = copy_of(lab, name), lab.root / "wal"
+    head = (repo, *secret_of(lab, name), "wal")
+    for segment in ("B", "D"):
+        read(*head, f"00000001000000000000000{segment}", dest)
+        assert dest.stat().st_size == 1 << 20
+    read(*head, "00000001000000000000000E", dest, expect=1)
+    read(*head, "00000001.history", dest, expect=1)
+    next(repo.glob("main/*/wal/*/*/*0C")).unlink()
+    read(*head, "00000001000000000000000C", dest, expect=200)
     # The last one ends in a segment that is there as slices.
     segment = (data / "pg_wal" / "00000001000000000000000D").read_bytes()
     assert len(segment) == 1 << 20 and segment[0x1D190] != 0 and not any(segment[0x1D1A8:])
-    read(*head, "restore", "20200101T000000Z-0000000000000000", lab.place("x"), expect=3)
+    read(GOLDEN / name, *SECRETS[name], "restore", "20200101T000000Z-0000000000000000",
+         lab.place("x"), expect=3)
 
 
 @pytest.mark.only(15)

@@ -13,7 +13,7 @@ encrypted, the package cryptography (Debian: python3-cryptography).
 on from there, put recovery.signal beside it and restore_command = 'python3 ABSOLUTE/reader.py REPOSITORY SECRET wal %f %p'.
 All that is read is checked: slots by digest, records by HMAC, objects by commitment and tags, pages by tag and CRC, files by
 CRC. Exit codes: 0 done, 1 failed, 2 usage, 3 no such backup, 4 damaged or another key; of `wal` 0, 1 proven absent, 200 else."""
-import argparse, collections, hashlib, hmac, itertools, multiprocessing, os, re, struct, subprocess, sys, time
+import argparse, collections, hashlib, hmac, multiprocessing, os, re, struct, subprocess, sys, time
 
 PAGE, SHARD = 8192, 16 << 20
 PACK, MANIFEST, SEGMENT, SLICE, SMALL, PARTIAL = range(1, 7)                                # classes of objects
@@ -55,17 +55,14 @@ def crc_apply(columns, c):
     for i in range(32):
         out ^= columns[i] if c >> i & 1 else 0
     return out
-
 CRC_ZEROS = [[CRC[1 << i] if i < 8 else 1 << i - 8 for i in range(32)]]         # [k]: 2^k bytes of zeros follow
 for _ in range(40):
     CRC_ZEROS.append([crc_apply(CRC_ZEROS[-1], c) for c in CRC_ZEROS[-1]])
-
 def crc_join(first, second, length):
     """The CRC of two pieces, the second of `length` bytes; that of no bytes is 0."""
     for k in range(length.bit_length()):
         first = crc_apply(CRC_ZEROS[k], first) if length >> k & 1 else first
     return first ^ second
-
 CRC_ZERO_PAGE = crc32c(bytes(PAGE))
 
 def hkdf(key, salt, info, length):
@@ -423,8 +420,9 @@ def command_list(repo, args):
                 code = 4
                 continue
             s = one.summary
-            print(f"  {attempt}  {s['type']}, PostgreSQL {int(s['server-version']) // 10000}, {s['finished']}, timeline {s['timeline']}, "
-                  f"{s['start-lsn']} to {s['stop-lsn']}, {s['bytes-cluster']} bytes", *sorted(marks[attempt]), s.get("label") or "-", sep=", ")
+            print(f"  {attempt}  {s['type']}", f"PostgreSQL {int(s['server-version']) // 10000}", s["finished"],
+                  f"timeline {s['timeline']}", f"{s['start-lsn']} to {s['stop-lsn']}", f"{s['bytes-cluster']} bytes",
+                  *sorted(marks[attempt]), repr(s["label"]) if s.get("label") else "no label", sep=", ")
     return code
 
 def wal_needed(repo):
@@ -520,10 +518,13 @@ def write_backup(repo, args, homes):
     for name, content in () if args.no_wal else wal_needed(repo):
         if content is not None:
             put(os.path.join(args.dir, "pg_wal", name), content)
-    os.sync()
-    done(write_shards(last))
-    for path, size, crc, *real in files.values():
-        need(real == [crc, size], f"{path}: CRC or size of the whole file are not what the file table says")
+    for control in (False, True):
+        if control:
+            os.sync()
+            done(write_shards(last))
+        for path, size, crc, *real in files.values():
+            need(real == [crc, size] or path == "global/pg_control" and not control,
+                 f"{path}: CRC or size of the whole file are not what the file table says")
     for place, mode, mtime in reversed(made):
         os.chmod(place, mode)
         os.utime(place, (mtime, mtime))
@@ -537,11 +538,16 @@ def command_wal(repo, args):
         places = [p for p in places if p.endswith("/" + system)]
     if len(places) != 1:
         raise Stop(200, f"of which cluster? {places}")
-    content = repo.wal(places[0], args.file)
-    if content is None:         # PostgreSQL takes 1 for the end of the archive: only what has nothing behind it is absent
-        later = [n for _, _, names in os.walk(os.path.join(repo.root, places[0], "wal", args.file[:8])) for n in names]
-        raise Stop(200 if len(args.file) == 24 and any(n[:24] > args.file for n in later if n[0] != ".") else -1, f"{args.file} is not in {repo.root}")
-    put(args.dest + ".tmp", content)
+    # PostgreSQL takes 1 for the end of the archive, and an unfinished segment for its end: only where nothing lies behind.
+    name, folder = args.file, os.path.join(repo.root, places[0], "wal", args.file[:8])
+    later = [n for _, _, names in os.walk(folder) for n in names if n[0] != "." and n[:24] > name]
+    if len(name) == 24 and later and not os.path.exists(os.path.join(folder, name[8:16], name)):
+        raise Stop(200, f"{name} is not whole in {repo.root}, but later ones are there: a hole")
+    content = repo.wal(places[0], name)
+    if content is None:
+        raise Stop(-1, f"{name} is not in {repo.root}")
+    with open(args.dest + ".tmp", "wb") as file:
+        file.write(content)
     os.rename(args.dest + ".tmp", args.dest)
     return 0
 
