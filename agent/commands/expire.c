@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "commands/commands.h"
 #include "lock.h"
+#include "store/posix/posix.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 
 enum { SIGHTINGS_FILE_MAX = 32 << 20 /* bytes; SIGHTINGS_MAX lines */ };
 
+static const int64_t temporaries_kept_us = INT64_C(24) * 60 * 60 * 1000 * 1000;
 static const char asked_for[] = "asked for by name: pgagent expire --backup";
 
 enum err expire_part_add(struct expire_part *part, const struct attempt *attempt, struct error *why)
@@ -261,6 +263,8 @@ static enum err run_all(struct expiry *x, const struct catalog *catalog, struct 
 
 		if (e == ERR_NONE && x->confirm)
 			e = sweep_probes(part.place->repository, &probes, why);
+		if (e == ERR_NONE && x->confirm && part.place->config->type == CONFIG_REPO_POSIX)
+			e = store_posix_sweep(part.place->store, temporaries_kept_us, why);
 		if (e == ERR_NONE && i + 1 == x->places->count && !x->confirm && catalog != NULL)
 			expire_say_windows(x, catalog, part.going, part.count);
 		free(part.going);
@@ -284,14 +288,17 @@ static enum err look_for_target(void *ctx, const char *name, uint64_t system, st
 {
 	struct looking *l = ctx;
 	struct cluster cluster;
-	bool there = false;
+	bool there = false, aborted = false;
 	enum err e;
 
 	if (l->found || strcmp(name, l->expiry->config->section.name) != 0)
 		return ERR_NONE;
 	cluster_init(&cluster, l->repository, name, system);
 	e = decision_is_there(&cluster, &l->expiry->target, &there, why);
-	if (e == ERR_NONE && there) {
+	if (e == ERR_NONE && there)
+		e = decision_is_aborted(&cluster, &l->expiry->target, &aborted, why);
+	/* What never was a backup keeps its marker: it holds a suspended writer back. */
+	if (e == ERR_NONE && there && !aborted) {
 		l->found = true;
 		l->expiry->target_system = system;
 	}

@@ -49,6 +49,18 @@ enum err decision_is_there(const struct cluster *c, const struct attempt *attemp
 	return ERR_NONE;
 }
 
+enum err decision_is_aborted(const struct cluster *c, const struct attempt *attempt, bool *out,
+			     struct error *why)
+{
+	enum err err = backup_check_aborted(c, attempt, why);
+
+	/* Too short, or a damaged marker: it can't be known, and stands in the way of a sweep. */
+	if (err && err != ERR_MISSING && err != ERR_CORRUPT)
+		return err;
+	*out = err == ERR_MISSING;
+	return ERR_NONE;
+}
+
 /* The listing of packs and the table, both ascending, walked side by side. */
 struct checking {
 	const struct cluster *cluster;

@@ -36,6 +36,10 @@ enum err decision_abort(const struct cluster *, const struct attempt *, const ch
 enum err decision_is_there(const struct cluster *, const struct attempt *, bool *out,
 			   struct error *why) MUST_CHECK;
 
+/* Whether the attempt was decided as aborted; anything else at its key, damage too, is not. */
+enum err decision_is_aborted(const struct cluster *, const struct attempt *, bool *out,
+			     struct error *why) MUST_CHECK;
+
 /* Aborts attempts whose pins were left by dead processes of this host (same boot id, pid gone, or
  * an earlier boot), and drops their pins; pins of recoveries live by time and stay.  Others are left
  * alone, damaged pins too (an event for the observer).  `aborted` counts decisions made here. */
