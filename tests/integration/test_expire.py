@@ -1,0 +1,197 @@
+"""A backup is removed, what others share with it stays, and whatever interrupts it is gone on with."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness import judges
+from harness.wait import until
+
+pytestmark = pytest.mark.only(15, 18)
+
+NOW = {"agent_settings": {"expire_grace": "0"}}
+NO_LEAKS = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+
+def three_backups(lab, major, **kwargs):
+    """(server, agent, [backup], [rows at each]); each shares most packs with the one before it."""
+    server, agent = lab.protected(major, scale=1, bulk_mb=8, **kwargs)
+    backups, rows = [], []
+    for number in range(3):
+        server.sql(f"CREATE TABLE t{number} AS SELECT generate_series(1, {1000 + number}) AS i")
+        rows.append(judges.fingerprint(server))
+        backups.append(agent.backup())
+    return server, agent, backups, rows
+
+
+def packs(agent):
+    return [o for o in agent.objects() if "packs" in o.parts]
+
+
+def end_recoveries(agent):
+    """Restores leave their pins to the recovery for a day; here it is over."""
+    for pin in (agent.repo / o for o in agent.objects() if "pins" in o.parts):
+        pin.unlink()
+
+
+def ids(agent):
+    return sorted(b["id"] for b in agent.backups())
+
+
+def expect_whole(lab, server, agent, backup, rows, major):
+    plain = lab.place("r")
+    agent.restore(plain, "--to-backup-end", "--backup", backup["id"], "--action", "promote")
+    judges.verifybackup(plain, major, lab.root)
+    target = lab.place("r")
+    agent.restore(target, "--to-backup-end", "--backup", backup["id"], "--action", "promote",
+                  "--start")
+    clone = lab.attach(target, server)
+    until("the clone to be promoted", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+    judges.same_rows(rows, judges.fingerprint(clone))
+    judges.amcheck(clone)
+
+
+def test_the_first_of_three_goes_and_the_others_stay_whole(lab, major):
+    server, agent, (first, second, third), rows = three_backups(lab, major, **NOW)
+    before = packs(agent)
+    plan = agent.json("expire", "--backup", first["id"])
+    assert plan["confirmed"] is False and packs(agent) == before and len(ids(agent)) == 3
+    done = agent.json("expire", "--backup", first["id"], "--confirm")
+    assert done["repositories"][0]["backups"][0]["state"] == "removed"
+    assert done["repositories"][0]["bytes_freed"] == plan["repositories"][0]["bytes_freed"]
+    assert ids(agent) == [second["id"], third["id"]]
+    agent.run("restore", "--backup", first["id"], "-D", lab.place("r"), "--to-backup-end", expect=3)
+    agent.run("verify", "--all")
+    for backup, expected in ((second, rows[1]), (third, rows[2])):
+        expect_whole(lab, server, agent, backup, expected, major)
+    end_recoveries(agent)
+    # The last two: their packs, and with them those of the first, go.
+    agent.run("expire", "--backup", second["id"], "--confirm")
+    agent.run("expire", "--backup", third["id"], "--confirm", expect=1)
+    assert ids(agent) == [third["id"]]
+    agent.run("expire", "--backup", third["id"], "--confirm", "--force")
+    assert ids(agent) == [] and packs(agent) == []
+    agent.backup()
+    agent.run("verify")
+
+
+@pytest.mark.only(15)
+def test_what_is_hidden_can_be_brought_back(lab, major):
+    _, agent, (first, second, third), _ = three_backups(lab, major)
+    before = packs(agent)
+    hidden = agent.json("expire", "--backup", second["id"], "--confirm")
+    assert hidden["repositories"][0]["backups"][0]["state"] == "hidden"
+    assert ids(agent) == [first["id"], third["id"]]
+    agent.run("undelete", second["id"])
+    assert ids(agent) == [first["id"], second["id"], third["id"]]
+    assert packs(agent) == before
+    agent.run("undelete", second["id"], expect=3)
+    agent.run("expire", "--backup", second["id"], "--confirm")
+    agent.cluster["expire_grace"] = "0"
+    agent.write_config()
+    agent.run("expire", "--confirm")
+    assert ids(agent) == [first["id"], third["id"]]
+    agent.run("undelete", second["id"], expect=(1, 3))
+    agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_a_restore_that_runs_keeps_its_backup(lab, major):
+    server, agent, (first, second, _), rows = three_backups(lab, major, **NOW)
+    target = lab.place("r")
+    running = agent.popen("restore", "-D", target, "--backup", first["id"], "--to-backup-end",
+                          "--action", "promote", stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True)
+    until("the restore to write files", lambda: list(target.glob("base/*/*")), every=0.002)
+    running.send_signal(signal.SIGSTOP)
+    done = agent.json("expire", "--backup", first["id"], "--confirm")
+    state = done["repositories"][0]["backups"][0]
+    assert running.poll() is None, "the restore was over before the test could act"
+    assert state["state"] == "pinned" and state["pinned_by"].startswith("restore-"), state
+    running.send_signal(signal.SIGCONT)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    judges.verifybackup(target, major, lab.root)
+    agent.run("verify", "--all")
+    # The restore leaves its pin to the recovery; without it the next run goes on.
+    end_recoveries(agent)
+    agent.run("expire", "--confirm")
+    assert not [o for o in agent.objects() if first["id"] in o.parts and "backups" in o.parts]
+    agent.run("verify", "--all")
+    expect_whole(lab, server, agent, second, rows[1], major)
+
+
+@pytest.mark.only(15)
+@pytest.mark.parametrize("calls", ["link,linkat", "unlink,unlinkat"], ids=["put", "remove"])
+def test_killed_at_each_step_the_next_run_finishes(lab, major, calls):
+    server, agent, (first, second, third), rows = three_backups(lab, major, **NOW)
+    killed = 0
+    for nth in range(1, 60):
+        done = agent.run("expire", "--backup", first["id"], "--confirm", expect=None,
+                         env=NO_LEAKS,
+                         wrap=["strace", "-f", "-o", str(lab.place("strace")), "-e",
+                               f"trace={calls}", "-e",
+                               f"inject={calls}:error=EIO:signal=SIGKILL:when={nth}"])
+        if done.code not in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            break
+        killed += 1
+        assert {second["id"], third["id"]} <= set(ids(agent))
+        agent.run("verify", "--quick")
+    assert killed > 0, "nothing was killed: the calls are named wrongly"
+    agent.run("expire", "--confirm")
+    assert ids(agent) == [second["id"], third["id"]]
+    agent.run("verify", "--all")
+    expect_whole(lab, server, agent, third, rows[2], major)
+
+
+@pytest.mark.only(15)
+def test_a_damaged_manifest_stops_the_sweep_until_it_is_named(lab, major):
+    _, agent, (first, second, third), _ = three_backups(lab, major, **NOW)
+    manifest = next(agent.repo / o for o in agent.objects()
+                    if "backups" in o.parts and o.name == second["id"])
+    data = bytearray(manifest.read_bytes())
+    data[len(data) // 2] ^= 1
+    manifest.chmod(0o600)
+    manifest.write_bytes(data)
+    before = packs(agent)
+    refused = agent.run("expire", "--backup", first["id"], "--confirm", expect=4)
+    assert second["id"] in refused.err and "--backup" in refused.err
+    assert packs(agent) == before
+    agent.run("expire", "--backup", second["id"], "--confirm", "--force")
+    assert ids(agent) == [third["id"]]
+    agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_more_than_half_of_all_packs_needs_force(lab, major):
+    _, agent = lab.protected(major, scale=1, **NOW)
+    agent.backup()
+    kept = packs(agent)
+    some = agent.repo / kept[0]
+    for number in range(90, 100):  # nobody's, by their names
+        shutil.copy(some, some.with_name(f"{number:08}"))
+    refused = agent.run("expire", "--confirm", expect=1)
+    assert "half" in refused.err and "--force" in refused.err
+    assert len(packs(agent)) == len(kept) + 10
+    agent.run("expire", "--confirm", "--force")
+    assert packs(agent) == kept
+    agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_two_repositories_lose_the_same_backup(lab, major):
+    server = lab.server(major, filled=(1, 8))
+    key = lab.place("k")
+    repos = {"near": {"path": lab.place("near"), "key_file": key},
+             "far": {"path": lab.place("far"), "key_file": key}}
+    agent = lab.agent(server, repos=repos, expire_grace="0").protect()
+    first, second = agent.backup(), agent.backup()
+    done = agent.json("expire", "--backup", first["id"], "--confirm")
+    assert {r["backups"][0]["state"] for r in done["repositories"]} == {"removed"}
+    assert len(done["repositories"]) == 2
+    for repo in repos:
+        assert [b["id"] for b in agent.json("list", "--repo", repo)["backups"]] == [second["id"]]
+        agent.run("verify", "--all", "--repo", repo)
