@@ -15,17 +15,33 @@ bool parent_fits(const struct summary *s, uint64_t system_identifier, const stru
 struct choosing {
 	const struct cluster *cluster;
 	const struct history *path;
-	struct attempt newest[PARENT_CANDIDATES_MAX]; /* a ring */
-	size_t fits;
+	struct attempt newest[PARENT_CANDIDATES_MAX]; /* newest first */
+	int64_t started_us[PARENT_CANDIDATES_MAX];
+	size_t found;
 };
 
+/* Attempts of one second sort by chance, so it is the summary that tells which is newer. */
 static enum err look_at(void *ctx, const struct backup_info *info, struct error *why)
 {
+	const struct summary *s = info->summary;
 	struct choosing *c = ctx;
+	size_t at = 0;
 
 	(void)why;
-	if (parent_fits(info->summary, c->cluster->system_identifier, c->path))
-		c->newest[c->fits++ % PARENT_CANDIDATES_MAX] = info->summary->attempt;
+	if (!parent_fits(s, c->cluster->system_identifier, c->path))
+		return ERR_NONE;
+	while (at < c->found && c->started_us[at] > s->started_us)
+		at++;
+	if (at == PARENT_CANDIDATES_MAX)
+		return ERR_NONE;
+	if (c->found < PARENT_CANDIDATES_MAX)
+		c->found++;
+	for (size_t i = c->found - 1; i > at; i--) {
+		c->newest[i] = c->newest[i - 1];
+		c->started_us[i] = c->started_us[i - 1];
+	}
+	c->newest[at] = s->attempt;
+	c->started_us[at] = s->started_us;
 	return ERR_NONE;
 }
 
@@ -35,14 +51,11 @@ enum err parent_candidates(const struct cluster *cluster, const struct history *
 {
 	struct choosing c = {.cluster = cluster, .path = path};
 	enum err e = backups_list(cluster, false, look_at, &c, why);
-	size_t n;
 
 	if (e != ERR_NONE && e != ERR_CORRUPT) /* the event names what is damaged */
 		return e;
-	n = c.fits < PARENT_CANDIDATES_MAX ? c.fits : PARENT_CANDIDATES_MAX;
-	for (size_t i = 0; i < n; i++)
-		out[i] = c.newest[(c.fits - 1 - i) % PARENT_CANDIDATES_MAX];
-	*found = n;
+	memcpy(out, c.newest, c.found * sizeof(*out));
+	*found = c.found;
 	return ERR_NONE;
 }
 

@@ -100,6 +100,35 @@ Test(parent, candidates_are_the_newest_that_fit_newest_first)
 	repo_world_release(&w);
 }
 
+Test(parent, of_two_attempts_of_one_second_the_later_is_newer)
+{
+	struct repo_world w;
+	struct history *path = calloc(1, sizeof(*path));
+	struct attempt found[PARENT_CANDIDATES_MAX];
+	uint8_t sha256[CRYPTO_SHA256_BYTES];
+	size_t n;
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	path->timeline = 1;
+	for (unsigned i = 1; i <= 3; i++) { /* their order is the other way round */
+		struct manifest *m = manifest_number(&w.cluster, i);
+
+		m->summary.started_us -= i;
+		OK(manifest_commit(&w.cluster, m, sha256, &why));
+		manifest_free(m);
+	}
+	OK(parent_candidates(&w.cluster, path, found, &n, &why));
+	cr_assert_eq(n, 3);
+	for (unsigned i = 0; i < n; i++) {
+		struct attempt attempt = attempt_number(i + 1);
+
+		cr_assert_eq(attempt_compare(&found[i], &attempt), 0, "candidate %u", i);
+	}
+	free(path);
+	repo_world_release(&w);
+}
+
 /* ---- a backup in two repositories of a family ---- */
 
 struct pair {
