@@ -81,7 +81,8 @@ static enum err run_renew(struct run *r)
 
 		e = verified_read(&r->cluster[i], &verified, r->why);
 		if (e == ERR_NONE)
-			renewal_take_verified(&r->renewal, verified);
+			renewal_add_damage(&r->renewal, parent, verified);
+		verified_free(verified);
 	}
 	return e;
 }
@@ -108,7 +109,7 @@ static enum err run_choose(struct run *r, const struct manifest *parent)
 	if (parent != NULL) {
 		facts.parent = &parent->summary;
 		facts.has_manifest = manifest_section(parent, SECTION_SERVER_MANIFEST) != NULL;
-		facts.is_flagged = renewal_has_damage(&r->renewal, parent);
+		facts.is_flagged = r->renewal.has_damage;
 	}
 	r->incremental = incremental_allowed(&facts, &why_not);
 	if (r->incremental)
@@ -131,6 +132,9 @@ static enum err run_refuse_early(struct run *r)
 		return ERR_NONE;
 	if (r->adoption->candidates > 0)
 		e = manifest_read(&r->cluster[0], &r->adoption->candidate[0], &parent, r->why);
+	/* One that can't be read is passed over later, for an older one. */
+	if (e == ERR_MISSING || e == ERR_CORRUPT || e == ERR_WRONG_KEY)
+		return ERR_NONE;
 	if (e == ERR_NONE)
 		e = run_choose(r, parent);
 	manifest_free(parent);
@@ -205,7 +209,50 @@ static enum err run_open_stream(struct run *r)
 	return ERR_NONE;
 }
 
-/* Asks for what changed; a server that refuses is asked for everything, unless only that was wanted. */
+/* Between the question and the start of the backup more may have been cut off.  By now the server
+ * waited for the summaries up to that start. */
+static enum err run_ask_again(struct run *r)
+{
+	struct truncations later = {.count = 0};
+	enum err e = truncations_ask(r->env, r->request->conninfo,
+				     parent_map_manifest(r->parent)->summary.start, &later, r->why);
+
+	if (e == ERR_NONE && !truncations_cover(&r->truncated, &later))
+		e = error_set(r->why, ERR_PEER,
+			      "a relation was cut off or made just before the backup began");
+	truncations_release(&later);
+	return e;
+}
+
+/* Asks for what changed. */
+static enum err run_begin_incremental(struct run *r, struct base_backup_options *options)
+{
+	const struct manifest *parent = parent_map_manifest(r->parent);
+	enum err e = truncations_ask(r->env, r->request->conninfo, parent->summary.start,
+				     &r->truncated, r->why);
+
+	if (e == ERR_NONE)
+		e = incremental_upload(r->session, &r->cluster[0], parent, &r->truncated, r->why);
+	options->incremental = true;
+	if (e == ERR_NONE)
+		e = base_backup_begin(r->env, r->session, options, &r->source, r->why);
+	return e == ERR_NONE ? run_ask_again(r) : e;
+}
+
+/* A begun base backup can't be taken back on its session. */
+static enum err run_reopen(struct run *r)
+{
+	struct session_options options = {.conninfo = r->request->conninfo,
+					  .kind = SESSION_REPLICATION};
+
+	base_backup_free(r->source);
+	r->source = NULL;
+	session_close(r->session);
+	r->session = NULL;
+	return session_open(r->env, &options, &r->session, r->why);
+}
+
+/* Where an incremental backup can't be had everything is asked for, unless only that was wanted. */
 static enum err run_begin_backup(struct run *r)
 {
 	struct base_backup_options options = {
@@ -214,20 +261,19 @@ static enum err run_begin_backup(struct run *r)
 		.manifest = true,
 		.verify_checksums = true,
 		.progress = true,
-		.incremental = true,
 		.max_rate_kb = r->request->max_rate_kb,
 	};
 	enum err e = ERR_NONE;
 
 	if (r->incremental) {
-		e = incremental_upload(r->session, &r->cluster[0], parent_map_manifest(r->parent),
-				       r->why);
-		if (e == ERR_NONE)
-			e = base_backup_begin(r->env, r->session, &options, &r->source, r->why);
-		if (e == ERR_NONE || r->request->type == BACKUP_INCREMENTAL ||
-		    (e != ERR_MISSING && e != ERR_PEER && e != ERR_CORRUPT && e != ERR_LIMIT))
+		e = run_begin_incremental(r, &options);
+		if (e == ERR_NONE || r->request->type == BACKUP_INCREMENTAL || e == ERR_CANCELLED ||
+		    e == ERR_MEMORY)
 			return e;
 		run_note_full(r, r->why);
+		e = run_reopen(r);
+		if (e != ERR_NONE)
+			return e;
 	}
 	options.incremental = false;
 	return base_backup_begin(r->env, r->session, &options, &r->source, r->why);
@@ -427,6 +473,7 @@ static void run_release(struct run *r, bool failed)
 	composer_free(r->composer);
 	lookup_free(r->lookup);
 	renewal_release(&r->renewal);
+	truncations_release(&r->truncated);
 	parent_map_free(r->parent);
 	free(r->adoption);
 	pack_writer_free(r->packs);
@@ -449,8 +496,8 @@ static void run_release(struct run *r, bool failed)
 	keeper_stop(r->keeper, drop); /* W7 */
 }
 
-enum err backup_run(const struct env *env, const struct backup_request *request,
-		    struct backup_result *out, struct error *why)
+static enum err run_once(const struct env *env, const struct backup_request *request,
+			 struct backup_result *out, bool *incremental, struct error *why)
 {
 	struct run r = {.env = env, .request = request, .why = why};
 	int64_t began = clock_monotonic_us(env->clock);
@@ -476,6 +523,28 @@ enum err backup_run(const struct env *env, const struct backup_request *request,
 		out->duration_us = clock_monotonic_us(env->clock) - began;
 		memcpy(out->why_full, r.why_full, sizeof(out->why_full));
 	}
+	*incremental = r.incremental && !r.committed;
 	run_release(&r, e != ERR_NONE);
+	return e;
+}
+
+enum err backup_run(const struct env *env, const struct backup_request *request,
+		    struct backup_result *out, struct error *why)
+{
+	struct backup_request whole = *request;
+	char cause[ERROR_TEXT_MAX];
+	bool incremental = false;
+	enum err e = run_once(env, request, out, &incremental, why);
+
+	if (e != ERR_CORRUPT || !incremental || request->type != BACKUP_AUTO)
+		return e;
+	/* What the parent has damaged only the server has whole: reading everything stores it again. */
+	(void)snprintf(cause, sizeof(cause), "%s", why->text);
+	observer_event(env->observer, LEVEL_WARNING,
+		       "the incremental backup broke off, everything is read instead: %s", cause);
+	whole.type = BACKUP_FULL;
+	e = run_once(env, &whole, out, &incremental, why);
+	if (e == ERR_NONE)
+		(void)snprintf(out->why_full, sizeof(out->why_full), "%s", cause);
 	return e;
 }

@@ -5,6 +5,7 @@
 #include "backup/backup.h"
 #include "base/pipeline.h"
 #include "pgformat/backup_manifest.h"
+#include "pgformat/page.h"
 #include "postgres/base_backup.h"
 #include "postgres/replication.h"
 #include "repo/keeper.h"
@@ -268,6 +269,24 @@ enum err adopt_find(struct adoption *, struct error *why) MUST_CHECK;
 enum err adopt_prove(const struct adoption *, struct keeper *, struct parent_map **out,
 		     struct error *why) MUST_CHECK;
 
+/* ---- truncations: relations that were cut off, or made, since a position ---- */
+
+enum { TRUNCATIONS_MAX = 1 << 20 };
+struct truncations {
+	struct relation_file
+		*relation; /* owned; `segment` means nothing, `tablespace` is never 0 */
+	size_t count;
+};
+/* What the server's WAL summaries that end at `since` or later say; replaces what `out` holds.  Any
+ * failure means that it is not known. */
+enum err truncations_ask(const struct env *, const char *conninfo, struct lsn since,
+			 struct truncations *out, struct error *why) MUST_CHECK;
+void truncations_release(struct truncations *);
+/* Whether the relation fork that the file belongs to is among them. */
+bool truncations_have(const struct truncations *, const char *path);
+/* Whether all of `later` are among the first. */
+bool truncations_cover(const struct truncations *, const struct truncations *later);
+
 /* ---- incremental: whether the server may send only what changed ---- */
 
 struct incremental_facts {
@@ -282,10 +301,11 @@ struct incremental_facts {
 bool incremental_allowed(const struct incremental_facts *, struct error *why_not);
 /* Asks the server for what the rule has to know of it. */
 void incremental_ask(struct session *, struct incremental_facts *);
-/* Sends the parent's manifest.  ERR_MISSING, ERR_PEER: the server refuses; ERR_CORRUPT: it can't be
+/* Sends the parent's manifest, without what shall come whole: visibility maps, and `truncated`
+ * relations.  ERR_MISSING, ERR_PEER: the server refuses; ERR_CORRUPT: it can't be
  * read; ERR_LIMIT: it is too large.  The session takes other commands after these. */
 enum err incremental_upload(struct session *, const struct cluster *, const struct manifest *parent,
-			    struct error *why) MUST_CHECK;
+			    const struct truncations *truncated, struct error *why) MUST_CHECK;
 
 /* ---- streamer: the WAL of the backup over a second connection ---- */
 

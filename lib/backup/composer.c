@@ -33,7 +33,6 @@ struct composer {
 	struct page_source *pages;
 	uint8_t *window; /* SHARD_FILE_BYTES */
 	struct page_set again;
-	bool warned;
 };
 
 enum err composer_new(const struct env *env, const struct cluster *cluster,
@@ -82,7 +81,7 @@ static enum err keep_run(void *ctx, const struct page_run *run, struct error *wh
 	return ERR_NONE;
 }
 
-/* Reads them into the window.  What can't be read stays where it is. */
+/* Reads them into the window. */
 static enum err read_again(struct composer *c, uint32_t index, struct error *why)
 {
 	const struct shard *map;
@@ -97,16 +96,7 @@ static enum err read_again(struct composer *c, uint32_t index, struct error *why
 		e = page_source_map(c->pages, &c->record, index, &map, why);
 	if (e == ERR_NONE)
 		e = page_source_visit(c->pages, &c->again, keep_run, c, why);
-	if (e != ERR_CORRUPT)
-		return e;
-	c->again = (struct page_set){{0}};
-	if (!c->warned)
-		observer_event(c->env->observer, LEVEL_WARNING,
-			       "pages that were to be stored again can't be read back, they stay "
-			       "where they are; see pgagent verify: %s",
-			       why->text);
-	c->warned = true;
-	return ERR_NONE;
+	return e;
 }
 
 /* Which pages of the shard are to be stored again: `next` is the first listed block not passed. */

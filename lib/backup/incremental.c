@@ -101,6 +101,7 @@ struct sending {
 	struct sha256 *sum;
 	struct writer piece;
 	struct backup_manifest_reader *reader;
+	const struct truncations *truncated;
 	bool has_file;
 };
 
@@ -135,7 +136,7 @@ static enum err send_file(void *ctx, const struct backup_manifest_file *file, st
 	const struct backup_manifest_entry entry = {
 		.path = bytes_of_text(file->path), .size = file->size, .crc32c = file->crc32c};
 
-	if (is_sent_whole(file->path))
+	if (is_sent_whole(file->path) || truncations_have(s->truncated, file->path))
 		return ERR_NONE;
 	backup_manifest_add(&s->piece, !s->has_file, &entry);
 	s->has_file = true;
@@ -182,9 +183,10 @@ static enum err send_manifest(struct sending *s, const struct cluster *cluster,
 }
 
 enum err incremental_upload(struct session *session, const struct cluster *cluster,
-			    const struct manifest *parent, struct error *why)
+			    const struct manifest *parent, const struct truncations *truncated,
+			    struct error *why)
 {
-	struct sending s = {.has_file = false};
+	struct sending s = {.truncated = truncated};
 	struct backup_manifest_visitor visitor = {
 		.ctx = &s, .file = send_file, .range = send_range};
 	enum err e = manifest_upload_begin(session, &s.upload, why);

@@ -53,7 +53,7 @@ void lookup_file(struct lookup *l, struct bytes path)
 
 static bool renews(const struct lookup *l, const struct frame_ref *frame)
 {
-	return renewal_wants(l->renewal, parent_map_manifest(l->map), &frame->pack, frame->ordinal);
+	return renewal_wants(l->renewal, parent_map_manifest(l->map), &frame->pack);
 }
 
 enum err lookup_load(struct lookup *l, uint32_t index, struct batch_origin *out, struct error *why)

@@ -17,10 +17,11 @@ struct run {
 	char attempt_text[ATTEMPT_TEXT_MAX];
 	struct keeper *keeper;
 	struct adoption *adoption;
-	struct parent_map *parent; /* NULL = none */
-	struct renewal renewal;    /* what of it is stored again */
-	struct lookup *lookup;     /* in it; NULL with no parent */
-	bool incremental;          /* the server sends what changed since the parent */
+	struct parent_map *parent;    /* NULL = none */
+	struct renewal renewal;       /* what of it is stored again */
+	struct lookup *lookup;        /* in it; NULL with no parent */
+	bool incremental;             /* the server sends what changed since the parent */
+	struct truncations truncated; /* since the parent; of an incremental backup */
 	char why_full[ERROR_TEXT_MAX];
 	struct composer *composer; /* incremental only, as the image */
 	struct image *image;

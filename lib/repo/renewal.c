@@ -1,8 +1,7 @@
-/* repo/renewal.c - which packs and frames of the parent are worth storing again. */
+/* repo/renewal.c - which packs of the parent are worth storing again. */
 #include "repo/renewal.h"
 #include "repo/verified_internal.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 static int64_t age_us(const struct pack_entry *pack, const struct renewal_policy *policy)
@@ -114,43 +113,31 @@ enum err renewal_decide(const struct manifest *parent, const struct renewal_poli
 	return ERR_NONE;
 }
 
-void renewal_take_verified(struct renewal *r, struct verified *take_verified)
+void renewal_add_damage(struct renewal *r, const struct manifest *parent,
+			const struct verified *verified)
 {
-	assert(r->repositories < RENEWAL_REPOSITORIES_MAX);
-	r->verified[r->repositories++] = take_verified;
+	const struct verified_damage *damage = verified->damage.at;
+	uint32_t index;
+
+	for (size_t n = 0; n < verified->damage.count; n++) {
+		if (!manifest_pack_find(parent, &damage[n].pack, &index))
+			continue;
+		r->has_damage = true;
+		r->packs += !r->pack[index];
+		r->pack[index] = true;
+	}
 }
 
 void renewal_release(struct renewal *r)
 {
-	for (size_t i = 0; i < r->repositories; i++)
-		verified_free(r->verified[i]);
 	free(r->pack);
 	*r = (struct renewal){.packs = 0};
 }
 
 bool renewal_wants(const struct renewal *r, const struct manifest *parent,
-		   const struct pack_id *pack, uint32_t ordinal)
+		   const struct pack_id *pack)
 {
 	uint32_t index;
 
-	if (r->packs > 0 && manifest_pack_find(parent, pack, &index) && r->pack[index])
-		return true;
-	for (size_t i = 0; i < r->repositories; i++)
-		if (verified_flagged(r->verified[i], pack, ordinal))
-			return true;
-	return false;
-}
-
-bool renewal_has_damage(const struct renewal *r, const struct manifest *parent)
-{
-	for (size_t i = 0; i < r->repositories; i++) {
-		const struct verified_list *list = &r->verified[i]->damage;
-		const struct verified_damage *damage = list->at;
-		uint32_t index;
-
-		for (size_t n = 0; n < list->count; n++)
-			if (manifest_pack_find(parent, &damage[n].pack, &index))
-				return true;
-	}
-	return false;
+	return r->packs > 0 && manifest_pack_find(parent, pack, &index) && r->pack[index];
 }

@@ -2,7 +2,7 @@
  *
  * Old packs die by themselves this way: nothing is ever repacked, and a restore stays sequential.
  * Three reasons: (a) a pack of which less than half is used, (b) a copy older than the refresh period,
- * (c) a frame that verify found damaged.  (a) and (b) together are bounded in each run, least used
+ * (c) a pack in which verify found damage.  (a) and (b) together are bounded in each run, least used
  * first, then oldest first, so that no backup stores half the database because many nights made
  * all packs half dead at once; (c) never waits.
  */
@@ -16,7 +16,6 @@ enum {
 	 * changes a night make a pack half dead in 35 nights: 1.4 % to renew a night. */
 	RENEWAL_SHARE = 20,
 	RENEWAL_ALIVE = 2, /* a pack less than 1/2 alive */
-	RENEWAL_REPOSITORIES_MAX = 8
 };
 
 struct renewal_policy {
@@ -26,23 +25,20 @@ struct renewal_policy {
 };
 
 struct renewal {
-	bool *pack;   /* by index in the parent's table: all that lies there; owned */
-	size_t packs; /* how many are true */
-	struct verified *verified[RENEWAL_REPOSITORIES_MAX]; /* owned */
-	size_t repositories;
+	bool *pack;      /* by index in the parent's table: all that lies there; owned */
+	size_t packs;    /* how many are true */
+	bool has_damage; /* a pack of the parent holds some: its pages have to come from the server */
 };
 
 /* Decides (a) and (b) once for a run. */
 enum err renewal_decide(const struct manifest *parent, const struct renewal_policy *,
 			struct renewal *out, struct error *why) MUST_CHECK;
-/* What verify found in one of the repositories, for (c): damage in one is reason enough. */
-void renewal_take_verified(struct renewal *, struct verified *take_verified);
+/* What verify found in one of the repositories, for (c): damage in one is reason enough.  The whole pack
+ * is stored again, so that the next backup does not refer to it any more. */
+void renewal_add_damage(struct renewal *, const struct manifest *parent, const struct verified *);
 void renewal_release(struct renewal *);
 
-/* Whether pages in this frame, or a shard in it, are stored again.  One thread. */
-bool renewal_wants(const struct renewal *, const struct manifest *parent, const struct pack_id *,
-		   uint32_t ordinal);
-/* Whether a pack of the parent holds damage: then its pages have to come from the server. */
-bool renewal_has_damage(const struct renewal *, const struct manifest *parent);
+/* Whether what lies in this pack is stored again. */
+bool renewal_wants(const struct renewal *, const struct manifest *parent, const struct pack_id *);
 
 #endif

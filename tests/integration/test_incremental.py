@@ -287,3 +287,31 @@ def test_pages_are_stored_again_though_the_server_does_not_send_them(lab, major)
     assert backup["type"] == "incremental"
     assert backup["bytes_renewed"] > 0
     same_image(plain_backup(server)[0], judged_restore(lab, agent, backup, major))
+
+
+@pytest.mark.only(17, 18)
+def test_a_relation_cut_off_and_grown_again_has_no_page_of_before(lab, major):
+    """The server extends by many pages at once and logs only those it fills; of the others, zeros
+    now, it says nothing, so that the parent's pages would come back with rows that were deleted."""
+    server, agent = summarized(lab, major, fsync="off")
+    server.sql("CREATE TABLE cut (i int, t text)")
+    server.sql("INSERT INTO cut SELECT n, repeat('x', 900) FROM generate_series(1, 20000) n")
+    server.sql("VACUUM (FREEZE) cut")
+    server.sql("CHECKPOINT")
+    agent.backup("--type", "full")
+    for number in (1, 2):
+        server.sql("DELETE FROM cut WHERE i > 9000")
+        server.sql("VACUUM (TRUNCATE) cut")
+        server.sql("CHECKPOINT")
+        server.sql(f"COPY cut FROM PROGRAM 'seq -f \"%.0f\t{number}\" 30001 36000'")
+        server.sql("VACUUM (FREEZE) cut")
+        server.sql("CHECKPOINT")
+        expected = fingerprint(server)
+        backup = agent.backup()
+        assert backup["type"] == "incremental", backup
+        root = judged_restore(lab, agent, backup, major)
+        same_image(plain_backup(server)[0], root)
+        clone = started(lab, agent, backup, server)
+        same_rows(expected, fingerprint(clone))
+        amcheck(clone)
+        clone.stop()

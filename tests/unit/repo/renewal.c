@@ -44,7 +44,7 @@ Test(renewal, a_quiet_young_parent_needs_nothing)
 		add_pack(m, 10, 40, 40 - i % 20);
 	r = decide(m, 90, 1);
 	cr_assert_eq(r.packs, 0);
-	cr_assert_not(renewal_wants(&r, m, &m->pack[3].id, 0));
+	cr_assert_not(renewal_wants(&r, m, &m->pack[3].id));
 	renewal_release(&r);
 	manifest_free(m);
 }
@@ -123,7 +123,7 @@ Test(renewal, the_oldest_goes_first_and_one_pack_is_never_too_much)
 	add_pack(m, 150, 40, 40);
 	r = decide(m, 90, 1);
 	cr_assert(r.pack[1] && !r.pack[0] && !r.pack[2]);
-	cr_assert(renewal_wants(&r, m, &m->pack[1].id, 7));
+	cr_assert(renewal_wants(&r, m, &m->pack[1].id));
 	renewal_release(&r);
 	manifest_free(m);
 }
@@ -139,7 +139,16 @@ static struct verified *damaged(struct pack_id pack, uint32_t ordinal)
 	return v;
 }
 
-Test(renewal, damaged_frames_are_never_deferred)
+static void add_damage(struct renewal *r, const struct manifest *m, struct pack_id pack,
+		       uint32_t ordinal)
+{
+	struct verified *v = damaged(pack, ordinal);
+
+	renewal_add_damage(r, m, v);
+	verified_free(v);
+}
+
+Test(renewal, packs_with_damage_are_never_deferred)
 {
 	struct manifest *m = manifest_new();
 	struct pack_id elsewhere = {.seq = 77};
@@ -148,18 +157,15 @@ Test(renewal, damaged_frames_are_never_deferred)
 	for (uint32_t i = 0; i < 3; i++)
 		add_pack(m, 1, 40, 40);
 	r = decide(m, 90, 1);
-	renewal_take_verified(&r, damaged(elsewhere, 1));
-	cr_assert_not(renewal_has_damage(&r, m), "the parent has no such pack");
-	renewal_take_verified(&r, damaged(m->pack[1].id, 9));
-	cr_assert(renewal_has_damage(&r, m));
-	cr_assert(renewal_wants(&r, m, &m->pack[1].id, 9), "one repository is enough");
-	cr_assert_not(renewal_wants(&r, m, &m->pack[1].id, 8));
-	cr_assert_not(renewal_wants(&r, m, &m->pack[0].id, 9));
+	add_damage(&r, m, elsewhere, 1);
+	cr_assert_not(r.has_damage, "the parent has no such pack");
 	cr_assert_eq(r.packs, 0);
-	renewal_release(&r);
-	r = decide(m, 90, 1);
-	renewal_take_verified(&r, damaged(m->pack[2].id, VERIFIED_ALL));
-	cr_assert(renewal_wants(&r, m, &m->pack[2].id, 12345));
+	add_damage(&r, m, m->pack[1].id, 9);
+	add_damage(&r, m, m->pack[1].id, VERIFIED_ALL); /* in another repository */
+	cr_assert(r.has_damage);
+	cr_assert(renewal_wants(&r, m, &m->pack[1].id), "one repository is enough");
+	cr_assert_not(renewal_wants(&r, m, &m->pack[0].id));
+	cr_assert_eq(r.packs, 1);
 	renewal_release(&r);
 	manifest_free(m);
 }
