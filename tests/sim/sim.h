@@ -135,7 +135,7 @@ struct world {
 
 	uint8_t *ghost; /* ROLE_NETWORK: the duplicate of a commit; owned */
 	size_t ghost_len;
-	char ghost_key[STORE_KEY_MAX];
+	char ghost_key[STORE_KEY_MAX + 1];
 	bool ghost_sent;
 	FILE *trace; /* NULL = none */
 };
