@@ -7,7 +7,7 @@
 
 enum {
 	STARTS_MAX = 1 << 20,
-	GOING_MAX = 1 << 20 /* objects of one run; more go with the next */
+	LISTED_MAX = 1 << 22 /* objects looked at in one run, the oldest; 170 MB */
 };
 
 /* Where a restore may begin to replay. */
@@ -23,8 +23,8 @@ struct sweeping {
 	uint32_t segment_bytes;
 	struct start *start;
 	size_t starts, starts_capacity;
-	bool protect_all; /* nothing may go */
-	struct wal_listed *going;
+	bool protect_all;          /* nothing may go */
+	struct wal_listed *listed; /* what was there first; then what of it goes */
 	size_t count, capacity;
 	/* Of the timeline that is being walked. */
 	uint32_t timeline;
@@ -152,17 +152,36 @@ static enum err take_listed(void *ctx, const struct wal_listed *listed, struct e
 
 	s->totals->objects++;
 	s->totals->bytes += listed->stored_bytes;
-	if (listed->name.timeline != s->timeline)
-		e = look_at(s, listed->name.timeline, why);
-	if (e != ERR_NONE || is_needed(s, listed) || s->count == GOING_MAX)
-		return e;
-	e = grow((void **)&s->going, s->count, &s->capacity, sizeof(*s->going), why);
-	if (e == ERR_NONE) {
-		s->going[s->count++] = *listed;
+	if (s->count == LISTED_MAX)
+		return ERR_NONE;
+	e = grow((void **)&s->listed, s->count, &s->capacity, sizeof(*s->listed), why);
+	if (e == ERR_NONE)
+		s->listed[s->count++] = *listed;
+	return e;
+}
+
+/* Leaves in the list what nothing needs. */
+static enum err keep_going(struct sweeping *s, struct error *why)
+{
+	size_t going = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		const struct wal_listed *listed = &s->listed[i];
+
+		if (listed->name.timeline != s->timeline) {
+			enum err e = look_at(s, listed->name.timeline, why);
+
+			if (e != ERR_NONE)
+				return e;
+		}
+		if (is_needed(s, listed))
+			continue;
 		s->totals->removed++;
 		s->totals->removed_bytes += listed->stored_bytes;
+		s->listed[going++] = *listed;
 	}
-	return e;
+	s->count = going;
+	return ERR_NONE;
 }
 
 static enum err take_timeline(void *ctx, uint32_t timeline, bool is_history, struct error *why)
@@ -181,7 +200,7 @@ static enum err remove_going(struct sweeping *s, struct error *why)
 	struct store *store = s->cluster->repository->store;
 
 	for (size_t i = 0; i < s->count; i++) {
-		const struct wal_listed *listed = &s->going[i];
+		const struct wal_listed *listed = &s->listed[i];
 		char key[STORE_KEY_MAX];
 		enum err e;
 
@@ -214,9 +233,15 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	e = identity_read(c, &identity, why);
 	if (e == ERR_NONE) {
 		s->segment_bytes = identity.wal_segment_bytes;
-		/* Writers before backups: one that commits in between is seen as either. */
-		e = add_writers(s, why);
+		/* What is there first, then who may need it: a backup that begins later stores again
+		 * what was removed meanwhile, and one that began before is seen. */
+		e = wal_list_timelines(c, take_timeline, s, why);
 	}
+	if (e == ERR_NONE)
+		e = wal_list(c, take_listed, s, why);
+	/* Writers before backups: one that commits in between is seen as either. */
+	if (e == ERR_NONE)
+		e = add_writers(s, why);
 	if (e == ERR_NONE)
 		e = backups_list(c, true, add_backup, s, why);
 	if (e == ERR_CORRUPT)
@@ -224,13 +249,11 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	if (e == ERR_NONE && s->starts == 0)
 		s->protect_all = true; /* WAL may be all there is */
 	if (e == ERR_NONE)
-		e = wal_list_timelines(c, take_timeline, s, why);
-	if (e == ERR_NONE)
-		e = wal_list(c, take_listed, s, why);
+		e = keep_going(s, why);
 	if (e == ERR_NONE && !options->plan)
 		e = remove_going(s, why);
 	free(s->start);
-	free(s->going);
+	free(s->listed);
 	free(s);
 	return e;
 }

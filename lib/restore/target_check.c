@@ -118,8 +118,9 @@ static void say_not_empty(const struct looking *l, enum directory_state state)
 		     "name a directory that is empty or does not exist yet, or move \"%s\" away "
 		     "first%s",
 		     l->path,
-		     reusable ? "; or reuse what is in it, and lose what the backup does not have: "
-				"--delta"
+		     reusable ? "; or reuse what is in it, and lose what the backup does not have, "
+				"WAL in its pg_wal that was never archived too (copy that away "
+				"first): --delta"
 			      : "");
 }
 
