@@ -65,10 +65,13 @@ static enum err add_cluster(void *ctx, const char *name, uint64_t system, struct
 	return backups_list(&cluster, false, add_backup, r, why);
 }
 
-static int by_attempt(const void *a, const void *b)
+/* By when they were started; the name has the second only. */
+static int by_age(const void *a, const void *b)
 {
 	const struct catalog_entry *left = a, *right = b;
 
+	if (left->summary.started_us != right->summary.started_us)
+		return left->summary.started_us < right->summary.started_us ? -1 : 1;
 	return attempt_compare(&left->summary.attempt, &right->summary.attempt);
 }
 
@@ -85,7 +88,7 @@ static enum err read_place(const struct places *places, size_t index, const char
 	if (e != ERR_NONE)
 		return error_add(why, "backups in repository %s", place_name(place));
 	if (catalog->count > 1)
-		qsort(catalog->entry, catalog->count, sizeof(*catalog->entry), by_attempt);
+		qsort(catalog->entry, catalog->count, sizeof(*catalog->entry), by_age);
 	return ERR_NONE;
 }
 

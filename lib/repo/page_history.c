@@ -342,24 +342,32 @@ static enum err check_named(struct walk *w, const struct attempt *named, struct 
 }
 
 struct attempts {
-	struct attempt *at;
+	struct started {
+		struct attempt attempt;
+		int64_t us;
+	} * at; /* owned; oldest first */
 	size_t count, max;
 };
 
+/* Attempts of one second sort by chance, so it is the summary that tells which is older. */
 static enum err note_backup(void *ctx, const struct backup_info *info, struct error *why)
 {
 	struct attempts *list = ctx;
+	size_t at;
 
 	if (list->count == list->max) {
 		size_t max = list->max == 0 ? 32 : list->max * 2;
-		struct attempt *more = reallocarray(list->at, max, sizeof(*more));
+		struct started *more = reallocarray(list->at, max, sizeof(*more));
 
 		if (more == NULL)
 			return no_memory(why);
 		list->at = more;
 		list->max = max;
 	}
-	list->at[list->count++] = info->summary->attempt;
+	at = list->count++;
+	for (; at > 0 && list->at[at - 1].us > info->summary->started_us; at--)
+		list->at[at] = list->at[at - 1];
+	list->at[at] = (struct started){info->summary->attempt, info->summary->started_us};
 	return ERR_NONE;
 }
 
@@ -380,7 +388,9 @@ enum err page_history_walk(const struct cluster *cluster, const struct attempt *
 			e = ERR_NONE;
 	}
 	for (size_t i = 0; i < list.count && e == ERR_NONE; i++) {
-		e = look_at_backup(&w, &list.at[i], attempt_compare(&list.at[i], named) == 0, why);
+		const struct attempt *attempt = &list.at[i].attempt;
+
+		e = look_at_backup(&w, attempt, attempt_compare(attempt, named) == 0, why);
 		if (e == ERR_NONE)
 			e = visit(ctx, &w.entry, why);
 		if (e == ERR_MISSING) /* it was removed meanwhile */

@@ -24,14 +24,15 @@ static enum err take(void *ctx, const struct history_entry *e, struct error *why
 }
 
 /* A backup whose table `t` of database 5 has file `number` with `content`; 0 = it has none. */
-static void put(struct repo_world *w, unsigned n, unsigned number, struct bytes content,
-		const char *extra)
+static void put_early(struct repo_world *w, unsigned n, int64_t early_us, unsigned number,
+		      struct bytes content, const char *extra)
 {
 	struct small_backup b;
 	struct error why;
 	char path[64], line[200];
 
 	small_backup_begin(&b, w, n);
+	b.manifest->summary.started_us -= early_us;
 	(void)snprintf(path, sizeof(path), "base/5/%u", number);
 	small_backup_file(&b, "base/5/1259", bytes_of_text("catalogue"));
 	if (number != 0)
@@ -46,6 +47,12 @@ static void put(struct repo_world *w, unsigned n, unsigned number, struct bytes 
 	if (number != 0)
 		OK(pack_section_add(b.packs, "relations", bytes_of_text(line), &why));
 	small_backup_commit(&b);
+}
+
+static void put(struct repo_world *w, unsigned n, unsigned number, struct bytes content,
+		const char *extra)
+{
+	put_early(w, n, 0, number, content, extra);
 }
 
 static void fill(uint8_t content[PAGES * MAP_PAGE_BYTES])
@@ -161,5 +168,27 @@ Test(page_history, a_store_that_does_not_answer_is_said)
 		cr_assert_eq(e, w.fault.calls >= at ? ERR_TRANSIENT : ERR_NONE, "call %u", at);
 	} while (e != ERR_NONE);
 	cr_assert_gt(at, 10);
+	repo_world_release(&w);
+}
+
+Test(page_history, of_two_backups_of_one_second_the_earlier_comes_first)
+{
+	struct repo_world w;
+	struct seen s;
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	fill(content);
+	for (unsigned n = 1; n <= 3; n++) /* their names sort the other way round */
+		put_early(&w, n, n, 16384, bytes_of(content, (7 - n) * MAP_PAGE_BYTES), "");
+	OK(walk(&w, 1, "shop.public.orders", -1, &s, &why));
+	cr_assert_eq(s.count, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		struct attempt attempt = attempt_number(3 - i);
+
+		cr_assert_eq(attempt_compare(&s.entry[i].attempt, &attempt), 0, "entry %u", i);
+		cr_assert_eq(s.entry[i].blocks, 4 + i);
+		cr_assert_eq(s.entry[i].changes, i > 0 ? 1 : 0);
+	}
 	repo_world_release(&w);
 }
