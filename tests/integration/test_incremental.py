@@ -278,7 +278,7 @@ def test_a_promotion_in_between(lab, major):
 @pytest.mark.only(17, 18)
 def test_pages_are_stored_again_though_the_server_does_not_send_them(lab, major):
     server, agent = summarized(lab, major)
-    agent.cluster["refresh_period"] = "1s"
+    agent.cluster["refresh_period"] = "1ms"
     agent.write_config()
     agent.backup()
     server.sql("UPDATE pgbench_accounts SET abalance = 5 WHERE aid % 9973 = 0")
