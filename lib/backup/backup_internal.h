@@ -284,8 +284,6 @@ enum err truncations_ask(const struct env *, const char *conninfo, struct lsn si
 void truncations_release(struct truncations *);
 /* Whether the relation fork that the file belongs to is among them. */
 bool truncations_have(const struct truncations *, const char *path);
-/* Whether all of `later` are among the first. */
-bool truncations_cover(const struct truncations *, const struct truncations *later);
 
 /* ---- incremental: whether the server may send only what changed ---- */
 
@@ -306,6 +304,11 @@ void incremental_ask(struct session *, struct incremental_facts *);
  * read; ERR_LIMIT: it is too large.  The session takes other commands after these. */
 enum err incremental_upload(struct session *, const struct cluster *, const struct manifest *parent,
 			    const struct truncations *truncated, struct error *why) MUST_CHECK;
+/* Once the backup has begun: whether what was sent left out every relation that the server now,
+ * `later`, knows to have been cut off.  What the parent does not have needs no leaving out. */
+enum err incremental_covers(const struct cluster *, const struct manifest *parent,
+			    const struct truncations *truncated, const struct truncations *later,
+			    bool *covers, struct error *why) MUST_CHECK;
 
 /* ---- streamer: the WAL of the backup over a second connection ---- */
 

@@ -95,12 +95,32 @@ void incremental_ask(struct session *session, struct incremental_facts *f)
 		f->summarize_wal = strcmp(text, "on") == 0;
 }
 
+static enum err take_frame(void *reader, struct bytes frame, struct error *why)
+{
+	return backup_manifest_reader_take(reader, frame, why);
+}
+
+/* The parent's backup_manifest, entry by entry. */
+static enum err walk_manifest(const struct cluster *cluster, const struct manifest *parent,
+			      const struct backup_manifest_visitor *visitor, struct error *why)
+{
+	struct backup_manifest_reader *reader = NULL;
+	struct backup_manifest_summary summary;
+	enum err e = backup_manifest_reader_new(visitor, &reader, why);
+
+	if (e == ERR_NONE)
+		e = section_walk(cluster, parent, SECTION_SERVER_MANIFEST, take_frame, reader, why);
+	if (e == ERR_NONE)
+		e = backup_manifest_reader_end(reader, &summary, why);
+	backup_manifest_reader_free(reader);
+	return e;
+}
+
 /* The manifest on its way to the server, as the server needs it. */
 struct sending {
 	struct manifest_upload *upload;
 	struct sha256 *sum;
 	struct writer piece;
-	struct backup_manifest_reader *reader;
 	const struct truncations *truncated;
 	bool has_file;
 };
@@ -152,25 +172,17 @@ static enum err send_range(void *ctx, const struct backup_manifest_range *range,
 	return ERR_NONE;
 }
 
-static enum err take_frame(void *ctx, struct bytes frame, struct error *why)
-{
-	const struct sending *s = ctx;
-
-	return backup_manifest_reader_take(s->reader, frame, why);
-}
-
 static enum err send_manifest(struct sending *s, const struct cluster *cluster,
 			      const struct manifest *parent, struct error *why)
 {
-	struct backup_manifest_summary summary;
+	const struct backup_manifest_visitor visitor = {
+		.ctx = s, .file = send_file, .range = send_range};
 	uint8_t sum[CRYPTO_SHA256_BYTES];
 	enum err e = sha256_start(s->sum, why);
 
 	backup_manifest_begin(&s->piece, parent->summary.system_identifier);
 	if (e == ERR_NONE)
-		e = section_walk(cluster, parent, SECTION_SERVER_MANIFEST, take_frame, s, why);
-	if (e == ERR_NONE)
-		e = backup_manifest_reader_end(s->reader, &summary, why);
+		e = walk_manifest(cluster, parent, &visitor, why);
 	if (e == ERR_NONE)
 		e = send_piece(s, true, why);
 	if (e == ERR_NONE)
@@ -187,8 +199,6 @@ enum err incremental_upload(struct session *session, const struct cluster *clust
 			    struct error *why)
 {
 	struct sending s = {.truncated = truncated};
-	struct backup_manifest_visitor visitor = {
-		.ctx = &s, .file = send_file, .range = send_range};
 	enum err e = manifest_upload_begin(session, &s.upload, why);
 
 	if (e != ERR_NONE)
@@ -196,12 +206,45 @@ enum err incremental_upload(struct session *session, const struct cluster *clust
 	writer_init(&s.piece, 4 * SEND_BYTES);
 	e = sha256_new(&s.sum, why);
 	if (e == ERR_NONE)
-		e = backup_manifest_reader_new(&visitor, &s.reader, why);
-	if (e == ERR_NONE)
 		e = send_manifest(&s, cluster, parent, why);
 	manifest_upload_free(s.upload);
-	backup_manifest_reader_free(s.reader);
 	sha256_free(s.sum);
 	writer_release(&s.piece);
+	return e;
+}
+
+struct covering {
+	const struct truncations *truncated, *later;
+	bool covers;
+};
+
+static enum err look_at_file(void *ctx, const struct backup_manifest_file *file, struct error *why)
+{
+	struct covering *c = ctx;
+
+	(void)why;
+	if (truncations_have(c->later, file->path) && !truncations_have(c->truncated, file->path))
+		c->covers = false;
+	return ERR_NONE;
+}
+
+static enum err pass_range(void *ctx, const struct backup_manifest_range *range, struct error *why)
+{
+	(void)ctx;
+	(void)range;
+	(void)why;
+	return ERR_NONE;
+}
+
+enum err incremental_covers(const struct cluster *cluster, const struct manifest *parent,
+			    const struct truncations *truncated, const struct truncations *later,
+			    bool *covers, struct error *why)
+{
+	struct covering c = {.truncated = truncated, .later = later, .covers = true};
+	const struct backup_manifest_visitor visitor = {
+		.ctx = &c, .file = look_at_file, .range = pass_range};
+	enum err e = walk_manifest(cluster, parent, &visitor, why);
+
+	*covers = c.covers;
 	return e;
 }

@@ -123,11 +123,3 @@ bool truncations_have(const struct truncations *t, const char *path)
 		file.tablespace = file.database == 0 ? TABLESPACE_GLOBAL : TABLESPACE_DEFAULT;
 	return has(t, &file);
 }
-
-bool truncations_cover(const struct truncations *t, const struct truncations *later)
-{
-	for (size_t i = 0; i < later->count; i++)
-		if (!has(t, &later->relation[i]))
-			return false;
-	return true;
-}

@@ -31,15 +31,3 @@ Test(truncations, are_of_one_fork_of_one_relation)
 	cr_assert_not(truncations_have(&t, "pg_xact/0000"));
 	cr_assert_not(truncations_have(&none, "base/5/16384"));
 }
-
-Test(truncations, cover_what_is_among_them)
-{
-	struct truncations t = {.relation = some, .count = 3},
-			   fewer = {.relation = some, .count = 2}, none = {.count = 0};
-
-	cr_assert(truncations_cover(&t, &fewer));
-	cr_assert(truncations_cover(&t, &t));
-	cr_assert(truncations_cover(&none, &none));
-	cr_assert_not(truncations_cover(&fewer, &t));
-	cr_assert_not(truncations_cover(&none, &fewer));
-}
