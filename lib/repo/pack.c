@@ -1,9 +1,15 @@
-/* repo/pack.c - the packs one backup writes, and the sections it keeps in them (protocol W3). */
+/* repo/pack.c - the packs one backup writes, and the sections it keeps in them (protocol W3).
+ *
+ * A commit waits for the disk, and whoever fills packs would wait with it: so a full pack is committed
+ * by a thread of its own while the next one is filled.  One at a time; the order of durable steps is
+ * that of the packs.
+ */
 #include "repo/pack.h"
 
 #include "repo/fanout.h"
 #include "repo/manifest_internal.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +22,20 @@ struct held {
 	uint8_t bytes[FRAME_SECTION_MAX];
 };
 
+/* A full pack on its way into the store. */
+struct committing {
+	pthread_t thread;
+	struct object_writer
+		*object; /* the thread's until it is joined; NULL = none is under way */
+	uint64_t bytes;  /* so far; the directory comes on top */
+	/* The thread's answer. */
+	uint8_t sha256[CRYPTO_SHA256_BYTES];
+	uint64_t size;
+	enum err err;
+	struct error why;
+	uint32_t index; /* in the manifest's table, which may move meanwhile */
+};
+
 struct pack_writer {
 	struct repository repository; /* the first one's; its store may be the fan-out */
 	struct cluster cluster;       /* of that repository */
@@ -25,6 +45,7 @@ struct pack_writer {
 	struct pack_id id;            /* of the open pack, or of the next one */
 	struct object_writer *object; /* the open pack or NULL */
 	uint32_t index;               /* of the open pack in the manifest's table */
+	struct committing committing;
 	uint64_t committed_bytes;
 	uint64_t plain_bytes; /* of the open pack's frames */
 	struct held *held[MANIFEST_SECTIONS_MAX];
@@ -113,6 +134,8 @@ void pack_writer_free(struct pack_writer *w)
 {
 	if (!w)
 		return;
+	if (w->committing.object)
+		(void)pthread_join(w->committing.thread, NULL); /* garbage, or refused */
 	object_abandon(w->object);
 	for (size_t i = 0; i < w->helds; i++)
 		free(w->held[i]);
@@ -123,7 +146,8 @@ void pack_writer_free(struct pack_writer *w)
 
 uint64_t pack_stored_bytes(const struct pack_writer *w)
 {
-	return w->committed_bytes + (w->object ? object_bytes(w->object) : 0);
+	return w->committed_bytes + (w->committing.object ? w->committing.bytes : 0) +
+	       (w->object ? object_bytes(w->object) : 0);
 }
 
 enum err pack_index(struct pack_writer *w, const struct pack_id *id, uint32_t *out,
@@ -162,21 +186,64 @@ static enum err open_pack(struct pack_writer *w, struct error *why)
 	return err;
 }
 
+static void *commit(void *arg)
+{
+	struct committing *c = arg;
+
+	c->err = object_commit(c->object, c->sha256, &c->size, &c->why);
+	return NULL;
+}
+
+/* The answer goes into the table. */
+static enum err take_answer(struct pack_writer *w, struct error *why)
+{
+	struct committing *c = &w->committing;
+	struct pack_entry *entry = &w->manifest->pack[c->index];
+
+	c->object = NULL; /* committing ended it, whatever the answer */
+	if (c->err) {
+		if (why)
+			*why = c->why;
+		return c->err;
+	}
+	memcpy(entry->sha256, c->sha256, sizeof(entry->sha256));
+	entry->size = c->size;
+	w->committed_bytes += c->size;
+	return ERR_NONE;
+}
+
+/* Waits for the pack before. */
+static enum err settle(struct pack_writer *w, struct error *why)
+{
+	if (!w->committing.object)
+		return ERR_NONE;
+	(void)pthread_join(w->committing.thread, NULL); /* ours, and joined once */
+	return take_answer(w, why);
+}
+
+/* The open pack takes no more frames. */
+static void hand_over(struct pack_writer *w)
+{
+	w->committing = (struct committing){
+		.object = w->object, .bytes = object_bytes(w->object), .index = w->index};
+	w->manifest->pack[w->index].plain_kib = (uint32_t)((w->plain_bytes + 1023) / 1024);
+	w->plain_bytes = 0;
+	w->object = NULL;
+	w->id.seq++;
+}
+
 static enum err close_pack(struct pack_writer *w, struct error *why)
 {
-	struct pack_entry *entry = &w->manifest->pack[w->index];
-	struct object_writer *object = w->object;
-	enum err err;
+	enum err err = settle(w, why);
 
-	w->object = NULL; /* committing ends it, whatever the answer */
-	err = object_commit(object, entry->sha256, &entry->size, why);
 	if (err)
 		return err;
-	entry->plain_kib = (uint32_t)((w->plain_bytes + 1023) / 1024);
-	w->plain_bytes = 0;
-	w->committed_bytes += entry->size;
-	w->id.seq++;
-	return ERR_NONE;
+	hand_over(w);
+	if (pthread_create(&w->committing.thread, NULL, commit, &w->committing) == 0)
+		return ERR_NONE;
+	object_abandon(w->committing.object);
+	w->committing.object = NULL;
+	return error_set(why, ERR_LIMIT, "writing packs: no thread");
 }
 
 /* Counts what lies at `place`, says where that is, and closes a full pack. */
@@ -292,11 +359,17 @@ enum err pack_section_add(struct pack_writer *w, const char *name, struct bytes 
 
 enum err pack_writer_finish(struct pack_writer *w, struct error *why)
 {
-	for (size_t i = 0; i < w->helds; i++) {
-		enum err err = flush(w, w->held[i], why);
+	enum err err;
 
+	for (size_t i = 0; i < w->helds; i++) {
+		err = flush(w, w->held[i], why);
 		if (err)
 			return err;
 	}
-	return w->object ? close_pack(w, why) : ERR_NONE;
+	err = settle(w, why);
+	if (err || !w->object)
+		return err;
+	hand_over(w);
+	(void)commit(&w->committing); /* there is nothing to do beside it */
+	return take_answer(w, why);
 }

@@ -1,7 +1,8 @@
 /* repo/pack.h - the packs one backup writes: frames appended in order, a new pack every 16 MiB.
  *
- * One thread.  Packs are committed as they fill; what was committed is garbage until the
- * manifest is (FORMAT.md 7, protocol step W3).
+ * The caller is one thread; another commits a full pack while the next one is filled, so that a later
+ * call may be the one that answers with its failure.  What was committed is garbage until the manifest is
+ * (FORMAT.md 7, protocol step W3).
  */
 #ifndef REPO_PACK_H
 #define REPO_PACK_H
