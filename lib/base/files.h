@@ -28,9 +28,9 @@ struct files_ops {
 	ssize_t (*pread)(struct files *, int fd, void *out, size_t len, off_t offset);
 	ssize_t (*pwrite)(struct files *, int fd, const void *in, size_t len, off_t offset);
 	int (*fsync)(struct files *, int fd);
-	/* Begins to write the file out, as far as the system takes part, and waits for nothing: a later
-	 * fsync has less to do.  Promises nothing, and reports no failed write. */
-	int (*writeback)(struct files *, int fd);
+	/* Begins to write this part of the file out, as far as the system takes part, and waits for
+	 * nothing: a later fsync has less to do.  Promises nothing, and reports no failed write. */
+	int (*writeback)(struct files *, int fd, off_t offset, off_t len);
 	int (*allocate)(struct files *, int fd, off_t len); /* posix_fallocate; may be ENOSPC */
 	int (*truncate)(struct files *, int fd, off_t len);
 	int (*stat)(struct files *, int dir, const char *path, int flags, struct stat *out);

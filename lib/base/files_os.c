@@ -158,12 +158,12 @@ static int os_fsync(struct files *f, int fd)
 	return done;
 }
 
-static int os_writeback(struct files *f, int fd)
+static int os_writeback(struct files *f, int fd, off_t offset, off_t len)
 {
 	int done;
 
 	(void)f;
-	UNINTERRUPTED(done, sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+	UNINTERRUPTED(done, sync_file_range(fd, offset, len, SYNC_FILE_RANGE_WRITE));
 	return done;
 }
 

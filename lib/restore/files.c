@@ -84,8 +84,7 @@ static enum err open_made(const struct job *job, uint32_t index, struct opened_f
 	return ERR_NONE;
 }
 
-/* All of it is written: the whole is what the server's manifest says.  It is on its way to the disk,
- * so that files_sync finds little to wait for. */
+/* All of it is written: the whole is what the server's manifest says. */
 static enum err finish_file(struct job *job, const struct item *first,
 			    const struct opened_file *opened, struct error *why)
 {
@@ -104,10 +103,8 @@ static enum err finish_file(struct job *job, const struct item *first,
 		answer = files->ops->chmod_fd(files, opened->fd, file->mode & MODE_BITS);
 	if (answer < 0)
 		return file_failed(why, job->target, file, answer, "setting the mode of");
-	if (!file_is_synced_at_once(file)) {
-		(void)files->ops->writeback(files, opened->fd); /* best effort */
+	if (!file_is_synced_at_once(file))
 		return ERR_NONE;
-	}
 	answer = files->ops->fsync(files, opened->fd);
 	return answer < 0 ? file_failed(why, job->target, file, answer, "fsync of") : ERR_NONE;
 }
@@ -139,6 +136,16 @@ static bool count_written(struct job *job, const struct done *done)
 	return last;
 }
 
+/* The disk works while the next shard is fetched, and files_sync finds little to wait for. */
+static void begin_writing_out(const struct job *job, const struct item *item,
+			      const struct opened_file *opened)
+{
+	struct files *files = job->target->env->files;
+
+	(void)files->ops->writeback(files, opened->fd, (off_t)item->shard * SHARD_FILE_BYTES,
+				    SHARD_FILE_BYTES); /* best effort */
+}
+
 /* The items of one file that are in this chunk. */
 static enum err write_items(struct hand *hand, size_t from, size_t to, struct error *why)
 {
@@ -163,6 +170,8 @@ static enum err write_items(struct hand *hand, size_t from, size_t to, struct er
 			e = shard_write(hand, &item[i], &opened, &item[i].crc, &reused, why);
 		done.bytes += item_bytes(file, item[i].shard);
 		done.reused += reused;
+		if (e == ERR_NONE && reused < item_bytes(file, item[i].shard))
+			begin_writing_out(job, &item[i], &opened);
 	}
 	if (e == ERR_NONE && count_written(job, &done))
 		e = finish_file(job, &item[from] - item[from].shard, &opened, why);

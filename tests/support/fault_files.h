@@ -162,9 +162,9 @@ static inline int fault_fsync(struct files *files, int fd)
 }
 
 /* Best effort: it has no failures that matter. */
-static inline int fault_writeback(struct files *files, int fd)
+static inline int fault_writeback(struct files *files, int fd, off_t offset, off_t len)
 {
-	return fault_files_inner(files)->ops->writeback(fault_files_inner(files), fd);
+	return fault_files_inner(files)->ops->writeback(fault_files_inner(files), fd, offset, len);
 }
 
 static inline int fault_allocate(struct files *files, int fd, off_t len)
