@@ -5,77 +5,58 @@
     python3 reader.py REPOSITORY [SECRET] [--cluster NAME] restore BACKUP DIR [--no-wal] [--tablespace OID=DIR]...
     python3 reader.py REPOSITORY [SECRET] [--cluster NAME] wal FILE DEST
 
-SECRET is --key-file F, --passphrase-file F or --recovery-code-file F (`-` reads a line from standard input); none is needed
-where nothing is encrypted. REPOSITORY is a directory; copy a bucket to one. Needs Python 3.9, the command zstd and, for what is
-encrypted, the package cryptography (Debian: python3-cryptography).
+SECRET is --key-file F, --passphrase-file F or --recovery-code-file F (F may be /dev/stdin); none is needed where nothing is
+encrypted. REPOSITORY is a directory; copy a bucket to one. Needs Python 3.9, the command zstd and, for what is encrypted, the
+package cryptography (Debian: python3-cryptography).
 
+`list` names backups, and the records that hide, keep or bury them (its namesake in .end or .off withdraws one).
 `restore` makes a data directory, with the WAL that the backup needs; PostgreSQL of the same major version starts from it. To go
 on from there, put recovery.signal beside it and restore_command = 'python3 ABSOLUTE/reader.py REPOSITORY SECRET wal %f %p'.
-All that is read is checked: slots by digest, records by HMAC, objects by commitment and tags, pages by tag and CRC, files by
-CRC. Exit codes: 0 done, 1 failed, 2 usage, 3 no such backup, 4 damaged or another key; of `wal` 0, 1 proven absent, 200 else."""
-import argparse, collections, hashlib, hmac, multiprocessing, os, re, struct, subprocess, sys, time
+global/pg_control comes last: a directory without it is incomplete. Remove it, and begin anew.
 
-PAGE, SHARD = 8192, 16 << 20
-PACK, MANIFEST, SEGMENT, SLICE, SMALL, PARTIAL = range(1, 7)                                # classes of objects
+What is read is checked, and then taken at its word: slots by digest, records by HMAC, objects by commitment and tags, pages by
+tag; a file's CRC is what the CRCs of its pages, which their map states, make up together.
+Exit codes: 0 done, 1 failed, 2 usage, 3 no such backup, 4 damaged or another key; of `wal` 0, 1 proven absent, 200 else."""
+import argparse, collections, functools, hashlib, hmac, io, multiprocessing, os, pathlib, re, struct, subprocess, sys, time
+
+PAGE = 8192
 DIRECTORY, SUMMARY, TABLE, ROOT, SECTION, MAP, PAGES, WAL_HEAD, WAL_BYTES = range(1, 10)    # classes of frames
-Ref = collections.namedtuple("Ref", "attempt seq ordinal offset stored plain")              # of a frame, absolute
+Ref = collections.namedtuple("Ref", "attempt seq ordinal offset stored")                    # of a frame, absolute
+BESIDE = {"server-manifest": "backup_manifest", "conf": "postgresql.conf.from-backup",      # sections that become files
+          "hba": "pg_hba.conf.from-backup", "ident": "pg_ident.conf.from-backup"}
+LISTED = ("type", "server-version", "finished", "timeline", "start-lsn", "stop-lsn", "bytes-cluster", "label")
 
 class Stop(Exception):
     """(exit code, what is wrong)."""
 
-def need(condition, what):
+def need(condition, what, code=4):
     if not condition:
-        raise Stop(4, what)
+        raise Stop(code, what)
 
-# CRC-32C. Many pages go column by column: byte j of all pages is one number, the tables are applied by translate().
-CRC = list(range(256))
-for _ in range(8):
-    CRC = [c >> 1 ^ (0x82F63B78 if c & 1 else 0) for c in CRC]
-CRC_BYTE = [bytes(c >> 8 * k & 255 for c in CRC) for k in range(4)]
+# A CRC is a polynomial, bit 31 is x^0, over two elements. n bits that follow multiply it by x^n.
+def multiply(a, b):
+    product = 0
+    while a:
+        product ^= b if a & 1 << 31 else 0
+        a, b = a << 1 & 0xFFFFFFFF, b >> 1 ^ (0x82F63B78 if b & 1 else 0)
+    return product
 
-def crc32c(data):
-    c = 0xFFFFFFFF
-    for b in data:
-        c = CRC[(c ^ b) & 255] ^ c >> 8
-    return c ^ 0xFFFFFFFF
+@functools.lru_cache(1000)
+def power(n):
+    return 1 << 31 - n if n < 32 else multiply(power(n // 2), power(n - n // 2))
 
-def crc32c_pages(data):
-    n, number = len(data) // PAGE, int.from_bytes
-    if n < 16:
-        return [crc32c(data[i * PAGE:(i + 1) * PAGE]) for i in range(n)]
-    p0 = p1 = p2 = p3 = (1 << 8 * n) - 1
-    for j in range(PAGE):
-        i = (p0 ^ number(data[j::PAGE], "little")).to_bytes(n, "little")
-        p0, p1, p2, p3 = (p1 ^ number(i.translate(CRC_BYTE[0]), "little"), p2 ^ number(i.translate(CRC_BYTE[1]), "little"),
-                          p3 ^ number(i.translate(CRC_BYTE[2]), "little"), number(i.translate(CRC_BYTE[3]), "little"))
-    return [number(bytes(q), "little") ^ 0xFFFFFFFF for q in zip(*(p.to_bytes(n, "little") for p in (p0, p1, p2, p3)))]
-
-def crc_apply(columns, c):
-    out = 0
-    for i in range(32):
-        out ^= columns[i] if c >> i & 1 else 0
-    return out
-CRC_ZEROS = [[CRC[1 << i] if i < 8 else 1 << i - 8 for i in range(32)]]         # [k]: 2^k bytes of zeros follow
-for _ in range(40):
-    CRC_ZEROS.append([crc_apply(CRC_ZEROS[-1], c) for c in CRC_ZEROS[-1]])
 def crc_join(first, second, length):
-    """The CRC of two pieces, the second of `length` bytes; that of no bytes is 0."""
-    for k in range(length.bit_length()):
-        first = crc_apply(CRC_ZEROS[k], first) if length >> k & 1 else first
-    return first ^ second
-CRC_ZERO_PAGE = crc32c(bytes(PAGE))
+    """The CRC of two pieces from theirs, the second of `length` bytes, None for zeros; that of no bytes is 0."""
+    ones = 0xFFFFFFFF if second is None else 0
+    return multiply(first ^ ones, power(8 * length)) ^ (second or ones)
 
-def hkdf(key, salt, info, length):
-    prk, out = hmac.digest(salt, key, "sha256"), b""
-    for i in range(1, length // 32 + 1):
-        out += hmac.digest(prk, out[-32:] + info + bytes([i]), "sha256")
-    return out
+def hkdf(key, salt, info):
+    prk = hmac.digest(salt, key, "sha256")
+    first = hmac.digest(prk, info + b"\1", "sha256")
+    return first + hmac.digest(prk, first + info + b"\2", "sha256")        # of which shorter keys are the beginning
 
 def gcm(key):
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    except ImportError:
-        raise Stop(1, "encrypted: install the Python package cryptography (Debian: python3-cryptography)") from None
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM      # only where something is encrypted
     return AESGCM(key)
 
 def gcm_open(cipher, nonce, sealed, aad, what):
@@ -84,146 +65,119 @@ def gcm_open(cipher, nonce, sealed, aad, what):
     except Exception:
         raise Stop(4, f"{what} is damaged: its authentication tag does not fit") from None
 
-def lines(text, what):
-    """NAME VALUE lines: {NAME: [VALUE, ...]}."""
+def lines(text):
+    """Lines NAME VALUE: {NAME: [VALUE, ...]}."""
     out = collections.defaultdict(list)
-    need(not text or text.endswith(b"\n"), f"{what} does not end with a line")
-    for name, _, value in (line.partition(" ") for line in os.fsdecode(text).split("\n")[:-1]):
+    for name, _, value in (line.partition(" ") for line in os.fsdecode(text).split("\n")):
         out[name].append(re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value))
     return out
 
-def table(form, data, at):
-    """u16 n, then n entries; and where they end."""
-    end = at + 2 + struct.unpack_from("<H", data, at)[0] * struct.calcsize(form)
-    return list(struct.iter_unpack(form, data[at + 2:end])), end
+class Cursor:
+    """Takes values from bytes, one after the other."""
+    def __init__(self, data):
+        self.data, self.at = data, 0
 
-def unzstd(frames, what):
-    """The plain bytes of authenticated frames (codec, plain length, payload), by one process for all of them."""
-    packed, out, at = [f for f in frames if f[0] == 1], [], 0
-    try:
-        run = packed and subprocess.run(["zstd", "-dcq"], input=b"".join(f[2] for f in packed), capture_output=True)
-    except FileNotFoundError:
-        raise Stop(1, "the command zstd is not here: install it") from None
-    need(not packed or run.returncode == 0 and len(run.stdout) == sum(f[1] for f in packed), f"{what}: bad zstd frame")
-    for codec, plain, payload in frames:
-        need(codec == 1 or codec == 0 and len(payload) == plain, f"{what}: unknown codec")
-        out.append(run.stdout[at:at + plain] if codec else payload)
-        at += plain if codec else 0
-    return out
+    def take(self, form):
+        at, self.at = self.at, self.at + struct.calcsize("<" + form)
+        return struct.unpack_from("<" + form, self.data, at)
+
+    def text(self):
+        return os.fsdecode(self.take(f"{self.take('H')[0]}s")[0])
+
+    def table(self, form):
+        return [self.take(form) for _ in range(self.take("H")[0])]
+
+def unzstd(frames):
+    """The plain bytes of frames (codec, plain length, payload): one zstd for all that are compressed."""
+    packed = b"".join(payload for codec, _, payload in frames if codec)
+    out = subprocess.run(["zstd", "-dcq"], input=packed, stdout=subprocess.PIPE, check=False).stdout if packed else b""
+    need(len(out) == sum(length for codec, length, _ in frames if codec), "zstd failed")
+    stream = io.BytesIO(out)
+    return [stream.read(length) if codec else payload for codec, length, payload in frames]
 
 class Object:
-    """A sealed object: header, trailer and directory are checked at once, frames when they are read."""
-    def __init__(self, repo, key, kind):
-        self.repo, self.key, self.kind, path = repo, key, kind, os.path.join(repo.root, key)
-        need(os.path.isfile(path), f"{key} is missing")
-        self.file, size = open(path, "rb"), os.path.getsize(path)
-        raw = self.read(0, 128)
-        magic, *what, epoch, rid, oid, salt, commitment, zeros, crc = struct.unpack("<8s4BI16s16s32s32s12sI", raw)
-        need(magic == b"PGAGENT1" and crc == crc32c(raw[:124]), f"{key}: the header is damaged")
-        self.id = hashlib.sha256(b"pgagent/1/object-id\0" + key.encode()).digest()[:16]
-        need((what, rid, oid, zeros) == ([kind, repo.encrypted, 0, 0], repo.id, self.id, bytes(12)),
-             f"{key}: this is another object")
-        secret = hkdf(repo.class_key(kind, epoch, key), salt, b"pgagent/1/object" + bytes([kind]) + rid + oid, 64)
-        need(hmac.compare_digest(secret[32:], commitment), f"{key} is sealed with another key")
+    """A sealed object."""
+    def __init__(self, repo, key):
+        self.repo, self.key, self.file = repo, key, open(repo.root / key, "rb")
+        oid = hashlib.sha256(b"pgagent/1/object-id\0" + key.encode()).digest()[:16]
+        magic, kind, how, epoch, ids, salt, commitment = struct.unpack("<8s1s3sI32s32s32s16x", self.file.read(128).ljust(128))
+        need((magic, how, ids) == (b"PGAGENT1", bytes([repo.encrypted, 0, 0]), repo.id + oid), f"{key} is damaged or was moved")
+        need(epoch in repo.roots, f"{key}: the slot does not hold the key of epoch {epoch}")
+        name = b"data" if kind == b"\1" else b"wal" if b"\3" <= kind <= b"\6" else b"meta"
+        class_key = hkdf(repo.roots[epoch], repo.id, b"pgagent/1/class/" + name + struct.pack("<I", epoch))[:32]
+        secret = hkdf(class_key, salt, b"pgagent/1/object" + kind + repo.id + oid)
+        need(hmac.compare_digest(secret[32:], commitment), f"{key} is damaged, or sealed with another key")
         self.cipher = gcm(secret[:32]) if repo.encrypted else secret[:32]
-        raw = self.read(size - 32, 32)
-        magic, offset, length, count, zero, crc = struct.unpack("<8sQIIII", raw)
-        need(magic == b"PGAEND01" and crc == crc32c(raw[:28]) and not zero and offset + length + 32 == size
-             and 48 < length <= 1 << 21 and count, f"{key}: the trailer is damaged")
-        plain, at = unzstd([self.frame(DIRECTORY, count - 1, offset, length - 48)], key)[0], 128
-        need(len(plain) == 4 + 20 * (count - 1) and plain[:4] == struct.pack("<I", count - 1), f"{key}: bad directory")
-        self.directory = list(struct.iter_unpack("<QIIBBH", plain[4:]))
-        for entry in self.directory:
-            need(entry[0] == at, f"{key}: bad directory")
-            at += entry[1] + 48
-        need(at == offset, f"{key}: bad directory")
+        self.aad = b"PGA1" + repo.id + kind + oid
 
-    def read(self, offset, length):
-        data = os.pread(self.file.fileno(), length, offset) if offset >= 0 else b""
-        need(len(data) == length, f"{self.key} is cut off")
-        return data
-
-    def frame(self, cls, ordinal, offset, stored, plain=None):
+    def frame(self, cls, ordinal, offset, stored):
         """(codec, plain length, payload), authenticated."""
-        raw, what = self.read(offset, stored + 48), f"{self.key}: frame {ordinal}"
-        magic, c, codec, zero, o, p, s, zeros, crc = struct.unpack("<4sBBHIIIQI", raw[:32])
-        need(magic == b"PGFR" and crc == crc32c(raw[:28]), f"{what}: the header is damaged")
-        need((c, o, s, p, zero, zeros) == (cls, ordinal, stored, plain or p, 0, 0) and s <= p <= 1 << 20,
-             f"{what} is not the one asked for")
-        aad = b"PGA1" + self.repo.id + bytes([self.kind]) + self.id + raw[:28]
+        raw, what = os.pread(self.file.fileno(), stored + 48, offset), f"{self.key}: frame {ordinal}"
+        need(len(raw) == stored + 48 and struct.unpack("<4xB3xI", raw[:12]) == (cls, ordinal), f"{what} is damaged or cut off")
+        codec, length, aad = raw[5], int.from_bytes(raw[12:16], "little"), self.aad + raw[:28]
         if self.repo.encrypted:
-            nonce = bytes([cls, 0, 0, 0]) + ordinal.to_bytes(8, "big")
-            return codec, p, gcm_open(self.cipher, nonce, raw[32:], aad, what)
+            return codec, length, gcm_open(self.cipher, struct.pack(">B3xQ", cls, ordinal), raw[32:], aad, what)
         tag = hmac.digest(self.cipher, aad + raw[32:-16], "sha256")[:16]
         need(hmac.compare_digest(tag, raw[-16:]), f"{what} is damaged: its authentication tag does not fit")
-        return codec, p, raw[32:-16]
+        return codec, length, raw[32:-16]
 
-    def frames(self):
-        """All in order: (class, plain bytes)."""
-        for i in range(0, len(self.directory), 256):
-            part = [(e[3], self.frame(e[3], i + n, *e[:3])) for n, e in enumerate(self.directory[i:i + 256])]
-            yield from zip((p[0] for p in part), unzstd([p[1] for p in part], self.key))
+    def content(self):
+        """{class: the plain bytes of all its frames, in order}. None is missing: the last, the directory, has an ordinal too."""
+        frames, at = [], 128
+        while not frames or frames[-1][0] != DIRECTORY:
+            cls, stored = struct.unpack("<4xB11xI", os.pread(self.file.fileno(), 20, at).ljust(20))
+            frames.append((cls, self.frame(cls, len(frames), at, stored)))
+            at += stored + 48
+        pieces = unzstd([frame for _, frame in frames])
+        return {cls: b"".join(piece for frame, piece in zip(frames, pieces) if frame[0] == cls) for cls in range(1, 10)}
 
 class Repository:
     def __init__(self, root, secret):
-        self.root, self.encrypted = root, 0
-        head = lines(self.text("FORMAT"), "FORMAT")
-        if (head["pgagent-record"], head["format"], head["requires"]) != (["format 1"], ["1"], ["-"]):
-            raise Stop(1, f"{root}: FORMAT says that this is not a repository of format 1 without further features")
-        need(re.fullmatch("[0-9a-f]{32}", "".join(head["repository"])), "FORMAT is damaged")
-        self.id, self.encrypted = bytes.fromhex(head["repository"][0]), int(head["encryption"] != ["none"])
+        self.root, head = root, lines((root / "FORMAT").read_bytes())
+        need((head["format"], head["requires"]) == (["1"], ["-"]), f"{root} is not of format 1 without further features", 1)
+        self.id, self.encrypted = bytes.fromhex(head["repository"][0]), head["encryption"] != ["none"]
         keys = self.key_set(secret)
-        need(keys[:24] == b"PGAKEYS1" + self.id and len(keys) > 60 and not (len(keys) - 60) % 36, "the key set is damaged")
         self.roots = dict(struct.iter_unpack("<I32s", keys[60:]))
-        self.k_clear = hkdf(keys[24:56], self.id, b"pgagent/1/clear-records", 32)
-        self.k_tag = hkdf(keys[24:56], self.id, b"pgagent/1/page-tag", 32)
+        self.k_clear = hkdf(keys[24:56], self.id, b"pgagent/1/clear-records")[:32]
+        self.k_tag = hkdf(keys[24:56], self.id, b"pgagent/1/page-tag")[:32]
         self.gmac = gcm(self.k_tag) if head["page-tag"] == ["gmac"] else None
-        self.record("FORMAT", "format")
-
-    def text(self, key):
-        with open(os.path.join(self.root, key), "rb") as file:
-            return file.read(65537)
+        self.authenticate("FORMAT")
 
     def names(self, *parts):
-        path = os.path.join(self.root, *parts)
-        return sorted(n for n in os.listdir(path) if n[0] != ".") if os.path.isdir(path) else []
+        try:
+            return sorted(name for name in os.listdir(self.root.joinpath(*parts)) if name[0] != ".")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def key_set(self, secret):
-        others = []
+        """What the secret, (type of slot, bytes) or None, finds in a slot that it opens."""
+        slots = []
         for name in self.names("keys"):
-            raw = self.text("keys/" + name)
+            raw = (self.root / "keys" / name).read_bytes()
             body, _, digest = raw.rpartition(b"digest ")
             if hashlib.sha256(body).hexdigest().encode() + b"\n" != digest:
-                others.append(name + " (damaged)")
+                slots.append(f"{name} (damaged)")
                 continue
-            slot = {name: values[0] for name, values in lines(raw, name).items()}
+            slot = {key: values[0] for key, values in lines(raw).items()}
             kind, salt, sealed = int(slot["type"]), bytes.fromhex(slot["salt"]), bytes.fromhex(slot["sealed"])
-            others.append(f"{name} ({('clear', 'key file', 'passphrase', 'recovery code', 'recipient')[kind]})")
+            slots.append(f"{name} ({('clear', 'key file', 'passphrase', 'recovery code', 'recipient')[kind]})")
             if kind == 0 and not self.encrypted:
                 return sealed
             if secret and secret[0] == kind:
                 material = secret[1]
                 if kind == 2:
                     n, r, p = map(int, slot["scrypt"].split())
-                    need(n <= 1 << 20 and r == 8 and p <= 4, f"{name}: scrypt asks for too much")
                     material = hashlib.scrypt(material, salt=salt, n=n, r=r, p=p, maxmem=(1 << 31) - 1, dklen=32)
-                kek = hkdf(material, salt, b"pgagent/1/slot" + bytes([kind]) + self.id, 64)
+                kek = hkdf(material, salt, b"pgagent/1/slot" + bytes([kind]) + self.id)
                 if kek[32:].hex() == slot["commitment"]:
                     return gcm_open(gcm(kek[:32]), bytes(12), sealed, raw[:raw.rindex(b"\nsealed ") + 1], name)
-        raise Stop(4, f"the secret {'opens none' if secret else 'is missing'}; slots: {', '.join(others)}")
+        raise Stop(4, f"the secret {'opens none' if secret else 'is missing'}; slots: {', '.join(slots)}")
 
-    def record(self, key, kind):
-        body, _, mac = (raw := self.text(key)).rpartition(b"hmac ")
+    def authenticate(self, key):
+        """A clear record: its HMAC says that it is whole, and belongs under this key."""
+        body, _, mac = (self.root / key).read_bytes().rpartition(b"hmac ")
         want = hmac.new(self.k_clear, b"pgagent/1/record\0" + key.encode() + b"\0" + body, "sha256").hexdigest()
         need(hmac.compare_digest(want.encode() + b"\n", mac), f"{key} is damaged or was moved: its HMAC does not fit")
-        record = lines(raw, key)
-        need(record["pgagent-record"] == [kind + " 1"], f"{key} is not a record of type {kind}")
-        return record
-
-    def class_key(self, kind, epoch, key):
-        need(epoch in self.roots, f"{key}: the slot does not hold the key of epoch {epoch}")
-        name = b"data" if kind == PACK else b"wal" if SEGMENT <= kind <= PARTIAL else b"meta"
-        return hkdf(self.roots[epoch], self.id, b"pgagent/1/class/" + name + struct.pack("<I", epoch), 32)
 
     def page_tag(self, page):
         page += len(page).to_bytes(8, "little")
@@ -231,369 +185,236 @@ class Repository:
 
     def places(self, cluster):
         """CLUSTER/SYSTEM of one cluster or of all."""
-        clusters = [cluster] if cluster else [n for n in self.names() if n not in ("FORMAT", "docs", "keys", "probe")]
-        found = [f"{c}/{system}" for c in clusters for system in self.names(c) if system.isdigit()]
-        for place in found:
-            self.record(place + "/identity", "identity")
-        return found
+        clusters = [cluster] if cluster else [n for n in self.names() if n not in ("docs", "keys", "probe")]
+        return [f"{cluster}/{system}" for cluster in clusters for system in self.names(cluster) if system.isdigit()]
 
-    def backups(self, place):
-        """(attempt, Backup, or the Stop that says what is wrong with it); aborted attempts are none."""
-        for attempt in self.names(place, "backups"):
-            try:
-                if self.text(key := f"{place}/backups/{attempt}")[:8] == b"pgagent-":
-                    self.record(key, "abort")
-                else:
-                    yield attempt, Backup(self, place, attempt)
-            except Stop as why:
-                yield attempt, why
+    def backup(self, place, attempt):
+        """None if it was aborted."""
+        key = f"{place}/backups/{attempt}"
+        return self.authenticate(key) if (self.root / key).read_bytes()[:8] == b"pgagent-" else Backup(self, place, key)
 
-    def marks(self, place):
-        """What records say of attempts: {attempt: {word, ...}}."""
-        out = collections.defaultdict(set)
-        for folder, kind, word, end in (("tombs", "tomb", "deleted", ""), ("hidden", "hidden", "hidden", "end"),
-                                        ("keeps", "keep", "kept", "off")):
-            for name in (names := self.names(place, folder)):
-                ended = end and name.endswith("." + end)
-                record = self.record(f"{place}/{folder}/{name}", f"{kind}-{end}" if ended else kind)
-                if not ended and f"{name}.{end}" not in names:
-                    out[record["attempt"][0]].add(word)
-        return out
-
-    def wal_content(self, key, kind, name):
-        frames = Object(self, key, kind).frames()
-        head, content = lines(next(frames)[1], key), b"".join(plain for _, plain in frames)
-        need((head["name"], head["bytes"], head["sha256"]) == ([name], [str(len(content))], [hashlib.sha256(content).hexdigest()]),
-             f"{key}: the content is not what its head says")
-        return content, int((head["segment-bytes"] or ["0"])[0])
-
-    def wal(self, place, name):
-        """A file of pg_wal, where need be joined from slices and padded; None if it is not here."""
+    def wal(self, place, name, path):
+        """Writes a file of pg_wal, where need be joined from slices and padded; False if it is not here."""
         below = f"{place}/wal" + ("" if name.endswith(".history") else f"/{name[:8]}/{name[8:16]}")
-        kind = {"history": SMALL, "backup": SMALL, "partial": PARTIAL}.get(name.rpartition(".")[2], SEGMENT)
-        if os.path.exists(os.path.join(self.root, below, name)):
-            return self.wal_content(f"{below}/{name}", kind, name)[0]
-        content, size = b"", 0
+        content, size = bytearray(), None
         for one in self.names(below):
-            at = re.fullmatch(re.escape(name) + r"\.([0-9A-F]{8})-([0-9A-F]{8})", one)
-            if at and (start := int(at[1], 16)) <= len(content) < (stop := int(at[2], 16)):
-                piece, size = self.wal_content(f"{below}/{one}", SLICE, name)
-                need(len(piece) == stop - start, f"{below}/{one} has another length")
-                content = content[:start] + piece
-        return content + bytes(size - len(content)) if content else None
+            part = re.fullmatch(re.escape(name) + r"(?:\.([0-9A-F]{8})-[0-9A-F]{8})?", one)
+            if part and (start := int(part[1] or "0", 16)) <= len(content):
+                found = Object(self, f"{below}/{one}").content()
+                content[start:start + len(found[WAL_BYTES])] = found[WAL_BYTES]
+                size = 0 if "." in name else int(lines(found[WAL_HEAD])["segment-bytes"][0])
+        if size is not None:
+            pathlib.Path(path).write_bytes(content.ljust(size, b"\0"))
+        return size is not None
 
 class Backup:
-    def __init__(self, repo, place, attempt):
-        self.repo, self.place, self.key, self.opened, self.kept = repo, place, f"{place}/backups/{attempt}", {}, {}
-        frames = list(Object(repo, self.key, MANIFEST).frames())
-        summary, root = ([plain for c, plain in frames if c == cls] for cls in (SUMMARY, ROOT))
-        need(len(summary) == len(root) == 1, f"{self.key} is not a manifest")
-        head = lines(summary[0], self.key)
+    def __init__(self, repo, place, key):
+        self.repo, self.place, self.kept = repo, place, {SECTION: {}, MAP: {}, PAGES: {}}
+        self.pack = functools.lru_cache(200)(lambda *pack: Object(repo, self.pack_key(*pack)))      # open files
+        found = Object(repo, key).content()
+        head, root = lines(found[SUMMARY]), Cursor(found[ROOT])
         self.summary = {name: values[-1] for name, values in head.items()}
         self.tablespaces = [t.split(" ", 1) for t in head["tablespace"]]
-        need(self.summary["attempt"] == attempt, f"{self.key} is another manifest")
-        self.packs = list(struct.iter_unpack("<16sIIQQ32s", b"".join(plain for c, plain in frames if c == TABLE)))
-        self.sections, root, at = {}, root[0], 4
-        for _ in range(struct.unpack_from("<I", root)[0]):
-            name = root[at + 2:(at := at + 2 + struct.unpack_from("<H", root, at)[0])].decode()
-            size, n = struct.unpack_from("<QI", root, at)
-            self.sections[name] = size, [self.ref(root, at + 12 + 24 * i) for i in range(n)]
-            at += 12 + 24 * n
+        self.packs = list(struct.iter_unpack("<16sIIQQ32s", found[TABLE]))
+        self.sections = {}
+        for _ in range(root.take("I")[0]):
+            name, (_, count) = root.text(), root.take("QI")
+            self.sections[name] = [self.ref(root) for _ in range(count)]
 
-    def ref(self, data, at):
-        pack, *rest = struct.unpack_from("<IIQII", data, at)
-        need(pack < len(self.packs), f"{self.key}: no such pack in the table")
-        return Ref(*self.packs[pack][:2], *rest)
+    def ref(self, cursor):
+        pack, ordinal, offset, stored, _ = cursor.take("IIQII")
+        return Ref(*self.packs[pack][:2], ordinal, offset, stored)
 
     def pack_key(self, attempt, seq):
         text = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(int.from_bytes(attempt[:8], "little")))
         return f"{self.place}/packs/{text}-{attempt[8:].hex()}/{seq:08d}"
 
     def frames(self, refs, cls):
-        """(reference, plain bytes) of frames in packs; 256 at a time are in memory."""
+        """(reference, plain bytes) of frames of a class in packs; 256 at a time are in memory, and kept for the next call."""
         for some in (refs[i:i + 256] for i in range(0, len(refs), 256)):
-            got = []
-            for r in some:
-                if len(self.opened) > 200:
-                    self.opened.clear()
-                key = self.pack_key(r.attempt, r.seq)
-                pack = self.opened[key] = self.opened.get(key) or Object(self.repo, key, PACK)
-                need(r.ordinal < len(pack.directory) and pack.directory[r.ordinal][:4] == (r.offset, r.stored, r.plain, cls),
-                     f"{key}: the directory knows no such frame {r.ordinal}")
-                got.append(pack.frame(cls, *r[2:]))
-            yield from zip(some, unzstd(got, self.key))
+            new = [r for r in some if r not in self.kept[cls]]
+            found = dict(zip(new, unzstd([self.pack(r.attempt, r.seq).frame(cls, *r[2:]) for r in new])))
+            self.kept[cls] = {r: found[r] if r in found else self.kept[cls][r] for r in some}
+            yield from list(self.kept[cls].items())
 
-    def section(self, name):
-        size, refs = self.sections.get(name, (0, []))
-        for _, plain in self.frames(refs, SECTION):
-            size -= len(plain)
-            yield plain
-        need(size == 0, f"{self.key}: section {name} has another length")
+    def shard(self, ref, at, length):
+        """([(frame or None for zeros, offset in it, tag, CRC) of each page], bytes in the last page)."""
+        data = Cursor(next(self.frames([ref], MAP))[1][at:at + length])
+        kind, count, last = data.take("BxHI")
+        pages, page = [(None, 0, b"", None)] * count, 0
+        if kind == 2:       # a patch over another shard
+            base = self.shard(Ref(*data.take("16sIIQI4x")), *data.take("II"))[0][:count]
+            pages[:len(base)] = base
+        packs, frames, runs = data.table("16sI"), data.table("HHIQI4x"), data.table("HHI" if kind == 1 else "HHHHI")
+        for run in runs:
+            page, length, frame, _, offset = run if kind == 2 else (page, *run[:2], 0, run[2])
+            for offset in range(offset, offset + length * PAGE, PAGE):
+                pages[page] = (None, 0, b"", None) if frame == 65535 else (
+                    Ref(*packs[frames[frame][0]], *frames[frame][2:]), offset, *data.take("16sI"))
+                page += 1
+        return pages, last
 
-    def files(self):
-        """The file table: (path, type, mode, size, mtime, CRC, target, shard references)."""
-        for data in self.section("files"):
-            at = 0
-            while at < len(data):
-                length, kind, _, mode, size, mtime, crc = struct.unpack_from("<IBBHQqI", data, at)
-                path, here = data[at + 30:(here := at + 30 + struct.unpack_from("<H", data, at + 28)[0])], here
-                target = data[here + 2:(here := here + 2 + struct.unpack_from("<H", data, here)[0])]
-                n, path, at = struct.unpack_from("<I", data, here)[0], os.fsdecode(path), at + length
-                need(n == (-(-size // SHARD) if kind == 1 else 0) and here + 4 + 32 * n == at
-                     and not {"", ".", ".."} & set(path.split("/")), f"{self.key}: bad record of {path!r}")
-                yield path, kind, mode, size, mtime, crc, os.fsdecode(target), [
-                    (self.ref(data, i), *struct.unpack_from("<II", data, i + 24)) for i in range(here + 4, at, 32)]
-
-    def shards(self, wanted):
-        """{(frame, offset, length): the bytes of the shard}; the frames are kept for the next call."""
-        frames = {w[0] for w in wanted}
-        self.kept = {r: self.kept[r] for r in frames if r in self.kept}
-        self.kept.update(self.frames(sorted(frames - self.kept.keys()), MAP))
-        return {w: self.kept[w[0]][w[1]:w[1] + w[2]] for w in wanted}
-
-def patch_base(shard):
-    attempt, seq, ordinal, offset, stored, plain, at, length = struct.unpack_from("<16sIIQIIII", shard, 8)
-    return Ref(attempt, seq, ordinal, offset, stored, plain), at, length
-
-def decode_shard(data, bases, what):
-    """([(frame or None for zeros, offset, tag, CRC) of each page], bytes in the last page)."""
-    kind, zero, count, last = struct.unpack_from("<BBHI", data)
-    need(kind in (1, 2) and not zero and 1 <= count <= 2048 and 1 <= last <= PAGE, f"{what}: bad shard")
-    pages, at, here = [None] * count, 8, 0
-    if kind == 2:
-        need(bases and bases[patch_base(data)][0] == 1, f"{what}: a patch over a patch")
-        pages, at = decode_shard(bases[patch_base(data)], None, what)[0][:count], 56
-        pages += [(None, 0, b"", 0)] * (count - len(pages))
-    packs, at = table("<16sI", data, at)
-    frames, at = table("<HHIQII", data, at)
-    runs, at = table("<HHI" if kind == 1 else "<HHHHI", data, at)
-    for *first, n, frame, offset in (run if kind == 1 else (run[0], run[1], run[2], run[4]) for run in runs):
-        need(here <= (here := first[0] if first else here) and here + n <= count, f"{what}: bad runs")
-        for here in range(here + 1, here + n + 1):
-            zeros = frame == 65535
-            pages[here - 1] = (None, 0, b"", 0) if zeros else (Ref(*packs[frames[frame][0]], *frames[frame][2:]), offset,
-                                                               *struct.unpack_from("<16sI", data, at))
-            at, offset = at + (0 if zeros else 20), offset + PAGE
-    need(at == len(data) and None not in pages, f"{what}: bad shard")
-    return pages, last
-
-def write_shards(batch):
-    """Checks and writes shards [(place on disk, path, number, reference)]: [(place, CRC, length) of each]."""
-    windows, wanted, out = [], collections.defaultdict(list), []
-    shards = backup.shards([s[3] for s in batch])
-    bases = backup.shards([patch_base(s) for s in shards.values() if s[0] == 2])
-    for _, path, _, reference in batch:
-        pages, last = decode_shard(shards[reference], bases, path)
-        windows.append((window := bytearray((len(pages) - 1) * PAGE + last), pages))
-        for i, (frame, offset, _, _) in enumerate(pages):
-            if frame:
-                wanted[frame].append((window, i * PAGE, min(PAGE, len(window) - i * PAGE), offset))
-    for frame, plain in backup.frames(sorted(wanted), PAGES):
-        for window, at, length, offset in wanted[frame]:
-            need(offset + length <= len(plain), f"{backup.key}: a page beyond its frame's end")
-            window[at:at + length] = plain[offset:offset + length]
-    crcs = iter(crc32c_pages(b"".join(w[i * PAGE:(i + 1) * PAGE] for w, p in windows for i in range(len(w) // PAGE) if p[i][0])))
-    for (place, path, number, _), (window, pages) in zip(batch, windows):
-        total = 0
-        with open(place, "r+b") as file:
-            for i, (frame, _, tag, crc) in enumerate(pages):
-                page = bytes(window[i * PAGE:(i + 1) * PAGE])
+def put_file(file_record):
+    """Makes a file, zeros as holes, from pages that it checks."""
+    path, mode, size, crc, shards = file_record
+    here = found = 0
+    with open(path, "xb") as file:
+        for shard in shards:
+            wanted, (pages, last) = collections.defaultdict(list), backup.shard(*shard)
+            for i, (frame, offset, tag, page_crc) in enumerate(pages):
+                length = PAGE if i + 1 < len(pages) else last
                 if frame:
-                    real = next(crcs) if len(page) == PAGE else crc32c(page)
-                    need(real == crc and backup.repo.page_tag(page) == tag, f"{path}: page {number * 2048 + i} is damaged")
-                    file.seek(number * SHARD + i * PAGE)        # zeros stay holes
+                    wanted[frame].append((here, offset, length, tag))
+                found = crc_join(found, page_crc, length)
+                here += length
+            for frame, data in backup.frames(sorted(wanted), PAGES):
+                for at, offset, length, tag in wanted[frame]:
+                    page = data[offset:offset + length]
+                    need(backup.repo.page_tag(page) == tag, f"{path}: page {at // PAGE} is damaged")
+                    file.seek(at)
                     file.write(page)
-                else:
-                    crc = CRC_ZERO_PAGE if len(page) == PAGE else crc32c(page)
-                total = crc_join(total, crc, len(page))
-        out.append((place, total, len(window)))
-    return out
+        file.truncate(size)
+    need((found, here) == (crc, size), f"{path}: CRC or size are not what the file table says")
+    os.chmod(path, mode)
 
 def command_list(repo, args):
     code = 0
     for place in repo.places(args.cluster):
-        marks = repo.marks(place)
         print(place)
-        for attempt, one in repo.backups(place):
-            if isinstance(one, Stop):
-                print(f"  {attempt}  DAMAGED: {one.args[1]}")
+        for attempt in repo.names(place, "backups"):
+            try:
+                if backup := repo.backup(place, attempt):
+                    print(f"  {attempt}", *(f"{k} {backup.summary[k]!r}" for k in LISTED if k in backup.summary), sep=", ")
+            except Stop as why:
+                print(f"  {attempt}, DAMAGED: {why.args[1]}")
                 code = 4
-                continue
-            s = one.summary
-            print(f"  {attempt}  {s['type']}", f"PostgreSQL {int(s['server-version']) // 10000}", s["finished"],
-                  f"timeline {s['timeline']}", f"{s['start-lsn']} to {s['stop-lsn']}", f"{s['bytes-cluster']} bytes",
-                  *sorted(marks[attempt]), repr(s["label"]) if s.get("label") else "no label", sep=", ")
+        for folder in ("tombs", "hidden", "keeps"):
+            for name in repo.names(place, folder):
+                repo.authenticate(f"{place}/{folder}/{name}")
+                print(f"  {folder}/{name}")
     return code
 
-def wal_needed(repo):
-    """(name, content) of history files and of the segments from start to stop."""
+def command_restore(repo, args, attempt, directory):
+    global backup       # for put_file, in other processes
+    found = [place for place in repo.places(args.cluster) if attempt in repo.names(place, "backups")]
+    backup = found and repo.backup(found[0], attempt)
+    need(backup, f"there is no backup {attempt} in {repo.root}", 3)
+    for pack in backup.packs:
+        path = repo.root / backup.pack_key(*pack[:2])
+        need(path.exists() and path.stat().st_size == pack[3], f"{path} is missing or has another length")
+    root, moved = pathlib.Path(directory).absolute(), dict(t.split("=", 1) for t in args.tablespace)
+    homes = {oid: pathlib.Path(moved.pop(oid, path)).absolute() for oid, path in backup.tablespaces}
+    need(not moved, f"there are no tablespaces {list(moved)}", 1)
+    for home in (root, *homes.values()):
+        need(not home.exists() or not any(home.iterdir()), f"{home} is not empty", 1)
+        home.mkdir(parents=True, exist_ok=True)
+    (root / "pg_tblspc").mkdir(exist_ok=True)
+    for oid, home in homes.items():
+        (root / "pg_tblspc" / oid).symlink_to(home)
+    put_all(root)
+    for section, name in BESIDE.items():
+        if section in backup.sections and not (root / name.replace(".from-backup", "")).exists():
+            (root / name).write_bytes(b"".join(data for _, data in backup.frames(backup.sections[section], SECTION)))
+    if homes:       # recovery makes the links anew from this file
+        (root / "tablespace_map").write_bytes(b"".join(
+            b"%s %s\n" % (oid.encode(), re.sub(rb"([\\\n\r])", rb"\\\1", bytes(home))) for oid, home in homes.items()))
+    if not args.no_wal:
+        put_wal(repo, root / "pg_wal")
+    os.sync()
+    os.rename(root / "global" / "pg_control.incomplete", root / "global" / "pg_control")
+    print(f"{attempt} is in {root}. Before you start it: does it archive to where the original did (archive_command)? "
+          "Where the configuration lay elsewhere, it is in *.from-backup.")
+
+def put_all(root):
+    """What the file table names; pg_control under another name."""
+    links = []
+    def files():
+        for table in (Cursor(data) for _, data in backup.frames(backup.sections["files"], SECTION)):
+            while table.at < len(table.data):
+                kind, mode, size, crc = table.take("4xBxHQ8xI")
+                path, target, (count,) = table.text(), table.text(), table.take("I")
+                shards = [(backup.ref(table), *table.take("II")) for _ in range(count)]
+                need(not {"", ".", ".."} & set(path.split("/")), f"{path!r} would lie elsewhere")
+                place = root / (path + ".incomplete" if path == "global/pg_control" else path)
+                (place if kind == 2 else place.parent).mkdir(parents=True, exist_ok=True)
+                if kind == 1:
+                    yield place, mode, size, crc, shards
+                elif kind == 2:
+                    place.chmod(mode)
+                else:
+                    links.append((place, target))
+    with multiprocessing.get_context("fork").Pool(min(8, os.cpu_count() or 1)) as pool:
+        collections.deque(pool.imap_unordered(put_file, files()), 0)
+    for place, target in links:     # last, so that nothing is written through them
+        place.symlink_to(target)
+
+def put_wal(repo, folder):
+    """History files, and the segments from start to stop."""
     s, size = backup.summary, int(backup.summary["wal-segment-bytes"])
-    start, stop = (int(a, 16) << 32 | int(b, 16) for a, b in (s[k].split("/") for k in ("start-lsn", "stop-lsn")))
+    start, stop = (int(high, 16) << 32 | int(low, 16) for high, low in (s[k].split("/") for k in ("start-lsn", "stop-lsn")))
     timelines = [f"{t:08X}" for t in range(int(s["timeline"]), int(s.get("stop-timeline", s["timeline"])) + 1)]
-    yield from ((f"{t}.history", repo.wal(backup.place, f"{t}.history")) for t in timelines)
+    folder.mkdir(exist_ok=True)
+    for t in timelines:
+        repo.wal(backup.place, f"{t}.history", folder / f"{t}.history")
     for number in range(start // size, (stop - 1) // size + 1):
         names = ["%s%08X%08X" % (t, *divmod(number, (1 << 32) // size)) for t in timelines]
-        found = [(name, content) for name in names if (content := repo.wal(backup.place, name))]
-        need(found, f"WAL segment {names[0]}, which the backup needs, is not in the repository")
-        yield from found
+        need(any([repo.wal(backup.place, name, folder / name) for name in names]), f"WAL segment {names[0]} is missing")
 
-def put(path, content):
-    with open(path, "xb") as file:
-        file.write(content)
-
-def command_restore(repo, args):
-    global backup
-    found = [one for place in repo.places(args.cluster) for attempt, one in repo.backups(place) if attempt == args.backup]
-    if not found or isinstance(found[0], Stop):
-        raise found[0] if found else Stop(3, f"there is no backup {args.backup} in {repo.root}")
-    backup, moved, homes = found[0], dict(t.split("=", 1) for t in args.tablespace), {args.dir: args.dir}
-    for pack in backup.packs:
-        path = os.path.join(repo.root, backup.pack_key(*pack[:2]))
-        need(os.path.exists(path) and os.path.getsize(path) == pack[3], f"{path} is missing or has another length")
-    for oid, path in backup.tablespaces:
-        homes[os.path.join(args.dir, "pg_tblspc", oid)] = os.path.abspath(moved.pop(oid, path))
-    for home in homes.values():
-        if moved or os.path.exists(home) and os.listdir(home):
-            raise Stop(1, f"there are no tablespaces {list(moved)}" if moved else f"{home} is not empty")
-    try:
-        write_backup(repo, args, homes)
-    except BaseException:
-        print(f"reader.py: {args.dir} is incomplete: remove it, and begin anew", file=sys.stderr)
-        raise
-    print(f"{args.backup} is in {args.dir}. Before you start it: does it archive to where the original did (archive_command)? "
-          "Where the configuration lay elsewhere, it is in *.from-backup.")
-    return 0
-
-def write_backup(repo, args, homes):
-    """pg_control comes last: until it is whole, PostgreSQL refuses to start what is there."""
-    files, last, made, links = {}, [], [], []
-    def shards():
-        for path, kind, mode, size, mtime, crc, target, references in backup.files():
-            place = os.path.join(args.dir, path)
-            os.makedirs(place if kind == 2 else os.path.dirname(place), 0o700, exist_ok=True)
-            if kind == 1:
-                put(place, b"")
-                files[place] = [path, size, crc, 0, 0]
-            if kind == 3:
-                links.append((place, target))
-            else:
-                made.append((place, mode, mtime))
-            for number, reference in enumerate(references):
-                yield place, path, number, reference
-    def batches():
-        """32 MiB or 1000 shards at a time."""
-        batch, size = [], 0
-        for shard in shards():
-            (last if shard[1] == "global/pg_control" else batch).append(shard)
-            size += min(SHARD, files[shard[0]][1])
-            if size >= 2 * SHARD or len(batch) >= 1000:
-                yield batch
-                batch, size = [], 0
-        yield batch
-    def done(results):
-        for place, crc, length in results:
-            files[place][3:] = crc_join(files[place][3], crc, length), files[place][4] + length
-    for link, home in homes.items():
-        os.makedirs(home, 0o700, exist_ok=True)
-        if link != home:
-            os.makedirs(os.path.dirname(link), 0o700, exist_ok=True)
-            os.symlink(home, link)
-    with multiprocessing.get_context("fork").Pool(min(8, os.cpu_count() or 1)) as pool:
-        for results in pool.imap(write_shards, batches()):
-            done(results)
-    for place, target in links:
-        if place not in homes:
-            os.symlink(target, place)
-    for place, (path, size, crc, *_) in files.items():      # whole pages of zeros at the end were not written
-        os.truncate(place, size if path != "global/pg_control" else 0)
-    for path, name in (("backup_manifest", "server-manifest"), ("postgresql.conf.from-backup", "conf"),
-                       ("pg_hba.conf.from-backup", "hba"), ("pg_ident.conf.from-backup", "ident")):
-        if name in backup.sections and os.path.join(args.dir, path.replace(".from-backup", "")) not in files:
-            put(os.path.join(args.dir, path), b"".join(backup.section(name)))
-    if args.tablespace:     # recovery makes the links anew from this file
-        with open(os.path.join(args.dir, "tablespace_map"), "wb") as file:
-            for link, home in list(homes.items())[1:]:
-                file.write(os.fsencode(os.path.basename(link) + " " + re.sub(r"([\\\n\r])", r"\\\1", home) + "\n"))
-    os.makedirs(os.path.join(args.dir, "pg_wal", "archive_status"), 0o700, exist_ok=True)
-    for name, content in () if args.no_wal else wal_needed(repo):
-        if content is not None:
-            put(os.path.join(args.dir, "pg_wal", name), content)
-    for control in (False, True):
-        if control:
-            os.sync()
-            done(write_shards(last))
-        for path, size, crc, *real in files.values():
-            need(real == [crc, size] or path == "global/pg_control" and not control,
-                 f"{path}: CRC or size of the whole file are not what the file table says")
-    for place, mode, mtime in reversed(made):
-        os.chmod(place, mode)
-        os.utime(place, (mtime, mtime))
-    os.sync()
-
-def command_wal(repo, args):
-    places = repo.places(args.cluster)
-    if os.path.exists("global/pg_control"):     # of several systems the one that asks
-        with open("global/pg_control", "rb") as file:
-            system = str(int.from_bytes(file.read(8), "little"))
-        places = [p for p in places if p.endswith("/" + system)]
-    if len(places) != 1:
-        raise Stop(200, f"of which cluster? {places}")
+def command_wal(repo, args, name, path):
+    places, control = repo.places(args.cluster), pathlib.Path("global/pg_control")
+    if control.exists():        # of several systems the one that asks
+        places = [p for p in places if p.endswith(f"/{int.from_bytes(control.read_bytes()[:8], 'little')}")]
+    need(len(places) == 1, f"of which cluster? {places}")
     # PostgreSQL takes 1 for the end of the archive, and an unfinished segment for its end: only where nothing lies behind.
-    name, folder = args.file, os.path.join(repo.root, places[0], "wal", args.file[:8])
+    folder = repo.root / places[0] / "wal" / name[:8]
     later = [n for _, _, names in os.walk(folder) for n in names if n[0] != "." and n[:24] > name]
-    if len(name) == 24 and later and not os.path.exists(os.path.join(folder, name[8:16], name)):
-        raise Stop(200, f"{name} is not whole in {repo.root}, but later ones are there: a hole")
-    content = repo.wal(places[0], name)
-    if content is None:
-        raise Stop(-1, f"{name} is not in {repo.root}")
-    with open(args.dest + ".tmp", "wb") as file:
-        file.write(content)
-    os.rename(args.dest + ".tmp", args.dest)
-    return 0
+    need(len(name) != 24 or not later or (folder / name[8:16] / name).exists(), f"{name} is not whole, but later ones are there")
+    if not repo.wal(places[0], name, path):
+        print(f"{name} is not in {repo.root}", file=sys.stderr)
+        return 1
 
-def secret_of(args):
-    def line(name):
-        return (sys.stdin.readline() if name == "-" else open(name, encoding="utf-8").readline()).rstrip("\n")
-    if args.key_file:
-        found = re.search("^[0-9a-fA-F]{64}$", open(args.key_file, encoding="utf-8").read(), re.M)
-        need(found, f"{args.key_file} is not a key file")
-        return 1, bytes.fromhex(found[0])
-    if args.passphrase_file:
-        return 2, line(args.passphrase_file).encode()
-    if args.recovery_code_file:
-        text = line(args.recovery_code_file).upper().replace("-", "").translate(str.maketrans("ILO", "110")).strip()
-        need(re.fullmatch("[0-9A-HJKMNP-TV-Z]{40}", text), "a recovery code has 8 groups of 5")
-        number = sum("0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(c) << 5 * i for i, c in enumerate(reversed(text)))
-        code = number.to_bytes(25, "big")
-        need(hashlib.sha256(code[:24]).digest()[0] == code[24], "the recovery code is misspelt")
-        return 3, code[:24]
-    return None
+def secret_of(kind, path):
+    """(type of slot, the secret that the file holds for it)."""
+    text = pathlib.Path(path).read_text("utf-8")
+    if kind == 1:
+        found = re.search("^[0-9a-fA-F]{64}$", text, re.M)
+        need(found, f"{path} is not a key file")
+        return kind, bytes.fromhex(found[0])
+    if kind == 2:
+        return kind, text.partition("\n")[0].encode()
+    digits = text.strip().upper().translate(str.maketrans("ILOJKMNPQRSTVWXYZ", "110IJKLMNOPQRSTUV", "-"))
+    need(re.fullmatch("[0-9A-V]{40}", digits), f"{path}: a recovery code has 8 groups of 5")
+    code = int(digits, 32).to_bytes(25, "big")
+    need(hashlib.sha256(code[:24]).digest()[0] == code[24], f"{path}: the recovery code is misspelt")
+    return kind, code[:24]
 
 def main():
+    commands = {"list": (command_list, 0), "restore": (command_restore, 2), "wal": (command_wal, 2)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("repository", "--key-file", "--passphrase-file", "--recovery-code-file", "--cluster"):
-        parser.add_argument(name)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, names in (("list", ()), ("restore", ("backup", "dir")), ("wal", ("file", "dest"))):
-        sub = commands.add_parser(command)
-        for name in names:
-            sub.add_argument(name, type=os.path.abspath if name == "dir" else str)
-        if command == "restore":
-            sub.add_argument("--no-wal", action="store_true")
-            sub.add_argument("--tablespace", action="append", default=[], metavar="OID=DIR")
-    args = parser.parse_args()
+    parser.error = lambda text: need(False, f"{text}; --help says more", 2)
+    parser.add_argument("repository", type=lambda path: pathlib.Path(path).absolute())
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("operands", nargs="*")
+    for kind, option in enumerate(("--key-file", "--passphrase-file", "--recovery-code-file"), 1):
+        parser.add_argument(option, dest="secret", metavar="F", type=lambda path, kind=kind: (kind, path))
+    parser.add_argument("--cluster")
+    parser.add_argument("--no-wal", action="store_true")
+    parser.add_argument("--tablespace", action="append", default=[], metavar="OID=DIR")
     os.umask(0o077)
     try:
-        repo = Repository(os.path.abspath(args.repository), secret_of(args))
-        return {"list": command_list, "restore": command_restore, "wal": command_wal}[args.command](repo, args)
+        args = parser.parse_intermixed_args()
+        run, count = commands[args.command]
+        need(len(args.operands) == count, f"{args.command} takes {count} operands; --help says more", 2)
+        repo = Repository(args.repository, args.secret and secret_of(*args.secret))
+        return run(repo, args, *args.operands) or 0
     except Stop as why:
         code, text = why.args
-    except OSError as why:
-        code, text = 1, str(why)
-    except (struct.error, LookupError, ValueError, TypeError) as why:
+    except (OSError, ImportError) as why:
+        code, text = 1, why
+    except Exception as why:
         code, text = 4, f"something that was read is not as the format says: {why!r}"
     print(f"reader.py: {text}", file=sys.stderr)
-    return abs(code) if args.command != "wal" or code == -1 else 200
+    return 200 if "wal" in sys.argv else code
 
 if __name__ == "__main__":
     sys.exit(main())

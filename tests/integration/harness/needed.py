@@ -1,6 +1,5 @@
 """Which packs a repository's backups refer to, as told by the independent reader."""
 
-import argparse
 import importlib.util
 from pathlib import Path
 
@@ -17,13 +16,12 @@ def load_reader():
 def packs_needed(agent):
     """{path in the repository} of all packs in the tables of all backups, whole or an error."""
     reader = load_reader()
-    secret = reader.secret_of(argparse.Namespace(key_file=str(agent.key)))
-    repository = reader.Repository(str(agent.repo), secret)
+    repository = reader.Repository(agent.repo, reader.secret_of(1, agent.key))
     needed = set()
     for place in repository.places(None):
-        for attempt, backup in repository.backups(place):
-            assert not isinstance(backup, reader.Stop), f"{attempt}: {backup}"
-            needed |= {backup.pack_key(*pack[:2]) for pack in backup.packs}
+        for attempt in repository.names(place, "backups"):
+            if backup := repository.backup(place, attempt):
+                needed |= {backup.pack_key(*pack[:2]) for pack in backup.packs}
     return needed
 
 
