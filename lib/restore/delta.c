@@ -106,6 +106,33 @@ static bool is_linked(const struct env *env, int dir, const struct restore_place
 	return place_real(link, real, NULL) == ERR_NONE && strcmp(real, place->to) == 0;
 }
 
+/* The place is where the tablespace of the backup's own server lies, by whatever path. */
+static bool is_original(const struct env *env, int there, const struct restore_place *place)
+{
+	struct stat now, was;
+
+	return env->files->ops->stat_fd(env->files, there, &now) < 0 ||
+	       (env->files->ops->stat(env->files, AT_FDCWD, place->from, 0, &was) >= 0 &&
+		now.st_dev == was.st_dev && now.st_ino == was.st_ino);
+}
+
+/* A copy of a data directory (cp -a, a snapshot) has the links of the original, which lead to the tablespaces
+ * of a server that may live. */
+static const char *refuses_owner(const struct env *env, int dir, int there, const char *target,
+				 const struct restore_place *place, const struct restore_plan *plan)
+{
+	uint64_t system = plan->backup.system_identifier;
+
+	if (has_marker_of(env, dir, system, NULL) && has_marker_of(env, there, system, target))
+		return NULL;
+	if (!is_linked(env, dir, place))
+		return "is not empty and not linked from the data directory";
+	if (plan->side && is_original(env, there, place))
+		return "is where the backed up server itself has this tablespace, and this is another "
+		       "data directory";
+	return NULL;
+}
+
 /* Whose version's directory it is: "PG_15_202209061". */
 struct version_look {
 	char front[16];
@@ -123,7 +150,7 @@ static int see_version(void *ctx, const char *name, mode_t type)
 }
 
 const char *delta_refuses_place(const struct env *env, int dir, const char *target,
-				const struct restore_place *place, const struct summary *backup,
+				const struct restore_place *place, const struct restore_plan *plan,
 				char text[DELTA_TEXT_MAX])
 {
 	struct files *files = env->files;
@@ -134,17 +161,16 @@ const char *delta_refuses_place(const struct env *env, int dir, const char *targ
 
 	if (there < 0)
 		return "cannot be opened";
-	(void)snprintf(look.front, sizeof(look.front), "PG_%d_", backup->server_version / 10000);
+	(void)snprintf(look.front, sizeof(look.front), "PG_%d_",
+		       plan->backup.server_version / 10000);
 	if (files->ops->list(files, there, ".", see_version, &look) < 0) {
 		refused = "cannot be listed";
 	} else if (look.others) {
 		(void)snprintf(text, DELTA_TEXT_MAX, "holds more than %s* of this cluster",
 			       look.front);
 		refused = text;
-	} else if (!is_linked(env, dir, place) &&
-		   !(has_marker_of(env, dir, backup->system_identifier, NULL) &&
-		     has_marker_of(env, there, backup->system_identifier, target))) {
-		refused = "is not empty and not linked from the data directory";
+	} else {
+		refused = refuses_owner(env, dir, there, target, place, plan);
 	}
 	(void)files->ops->close(files, there); /* a directory */
 	return refused;

@@ -103,9 +103,10 @@ enum { DELTA_TEXT_MAX = 256 };
 const char *delta_refuses(const struct env *, int dir, const struct summary *,
 			  char text[DELTA_TEXT_MAX]);
 /* The same for the directory of a tablespace, `place` by its real path: it is linked from the data directory
- * `dir`, or its marker names that (`target`); and nothing but this version's directory is in it. */
+ * `dir`, or its marker names that (`target`); and nothing but this version's directory is in it.  Where the
+ * tablespace of the original lay, only that marker or a restore in place will do. */
 const char *delta_refuses_place(const struct env *, int dir, const char *target,
-				const struct restore_place *, const struct summary *,
+				const struct restore_place *, const struct restore_plan *,
 				char text[DELTA_TEXT_MAX]);
 /* Bytes of all regular files below, as far as they can be looked at. */
 uint64_t delta_bytes_present(const struct env *, int dir);

@@ -266,7 +266,7 @@ static enum err check_reuse(struct target *t, const struct restore_plan *plan, s
 	const char *refused =
 		place == 0 ? delta_refuses(t->env, t->dir, &plan->backup, text)
 			   : delta_refuses_place(t->env, t->dir, t->path,
-						 &plan->tablespace[place - 1], &plan->backup, text);
+						 &plan->tablespace[place - 1], plan, text);
 
 	if (refused != NULL)
 		return error_set(why, ERR_CONFIG, "\"%s\" %s; nothing was done", path, refused);

@@ -77,9 +77,9 @@ static const char *reuse_refused(const struct looking *l, char text[DELTA_TEXT_M
 
 	if (dir < 0)
 		return "cannot be opened";
-	refused = l->place == NULL ? delta_refuses(l->env, dir, &l->plan->backup, text)
-				   : delta_refuses_place(l->env, dir, l->target, l->place,
-							 &l->plan->backup, text);
+	refused = l->place == NULL
+			  ? delta_refuses(l->env, dir, &l->plan->backup, text)
+			  : delta_refuses_place(l->env, dir, l->target, l->place, l->plan, text);
 	if (refused == NULL && l->place == NULL)
 		l->plan->bytes_present += delta_bytes_present(l->env, dir);
 	(void)files->ops->close(files, dir); /* a directory */

@@ -296,3 +296,40 @@ def test_tablespaces_are_reused_when_they_are_linked(lab, major):
     judges.same_rows(rows, judges.fingerprint(clone))
     clone.stop()
     assert backup["id"]
+
+
+def test_a_copied_data_directory_does_not_lead_into_the_originals_tablespaces(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    place = lab.place("ts")
+    place.mkdir()
+    server.sql(f"CREATE TABLESPACE side LOCATION '{place}'")
+    server.sql("CREATE TABLE there TABLESPACE side AS SELECT generate_series(1, 20000) AS i")
+    agent.backup()
+    server.sql("DELETE FROM there WHERE i > 10; CHECKPOINT")
+    server.stop()
+    copy, moved = lab.place("c"), lab.place("ts")
+    shutil.copytree(server.data, copy, symlinks=True)
+    server.start()
+    before = listing(place)
+    done = agent.run("restore", "-D", copy, "--to-backup-end", "--delta", "--plan", expect=None)
+    assert "itself has this tablespace" in done.out and "--tablespace" in done.out, str(done)
+    done = agent.run("restore", "-D", copy, "--to-backup-end", "--delta", expect=None)
+    assert done.code not in (0, 3) and str(place) in done.err, str(done)
+    assert listing(place) == before
+    assert server.sql("SELECT count(*) FROM there") == "10"
+
+    # With a place of its own the copy is as good as any.
+    options = ["--to-backup-end", "--delta", "--tablespace", f"side={moved}"]
+    agent.restore(copy, *options)
+    judges.verifybackup(copy, major, lab.root)
+    assert listing(place) == before
+    agent.restore(copy, *options)
+
+    # In place the original's are the right ones.
+    server.stop()
+    agent.restore(server.data, "--to-backup-end", "--delta", "--archiving", "off", "--yes",
+                  "--action", "promote")
+    server.start()
+    until("recovery to end", lambda: server.answers() and
+          server.sql("SELECT pg_is_in_recovery()") == "f")
+    assert server.sql("SELECT count(*) FROM there") == "20000"

@@ -349,6 +349,23 @@ Test(delta, of_a_tablespace_that_is_not_linked_is_refused)
 	scene_end(s);
 }
 
+/* What a copied data directory links to is the original's. */
+Test(delta, of_the_originals_tablespace_is_refused_but_in_place)
+{
+	struct restore_place place;
+	struct scene *s = scene_tablespace(&place);
+
+	(void)snprintf(place.from, sizeof(place.from), "%s/link", s->scratch.path);
+	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
+	s->plan.delta = true;
+	cr_assert_eq(symlink(place.to, place.from), 0);
+	assert_refused(s, "backed up server itself");
+	s->plan.side = false;
+	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
+	assert_usual(s);
+	scene_end(s);
+}
+
 Test(delta, of_a_tablespace_with_another_version_in_it_is_refused)
 {
 	struct restore_place place;
