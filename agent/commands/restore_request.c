@@ -278,6 +278,7 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	r->port = (int)option_number(o, OPTION_PORT, 0);
 	r->start = option_given(o, OPTION_START);
 	r->delta = option_given(o, OPTION_DELTA);
+	r->discard_wal = option_given(o, OPTION_DISCARD_WAL);
 	r->search_path = getenv("PATH");
 	return e;
 }

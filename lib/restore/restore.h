@@ -58,8 +58,9 @@ struct restore_request {
 	bool start;          /* restore_start follows: that it can is part of the plan */
 	/* Where the server's programs may be beside the usual places, as in PATH; NULL = nowhere. */
 	const char *search_path;
-	bool delta;   /* reuse what lies in the directory; see lib/restore/README.md */
-	bool standby; /* leave a standby: not yet, must be false */
+	bool delta;       /* reuse what lies in the directory; see lib/restore/README.md */
+	bool discard_wal; /* though its pg_wal holds some that was never archived */
+	bool standby;     /* leave a standby: not yet, must be false */
 };
 
 struct restore_problem {

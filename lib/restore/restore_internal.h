@@ -108,6 +108,11 @@ const char *delta_refuses(const struct env *, int dir, const struct summary *,
 const char *delta_refuses_place(const struct env *, int dir, const char *target,
 				const struct restore_place *, const struct restore_plan *,
 				char text[DELTA_TEXT_MAX]);
+/* A problem of the plan when pg_wal of the data directory `path` holds WAL that no repository has; with
+ * --discard-wal a warning. */
+enum err delta_check_wal(const struct env *, const struct wal_archive *,
+			 const struct restore_request *, const char *path, struct restore_plan *,
+			 struct error *why) MUST_CHECK;
 /* Bytes of all regular files below, as far as they can be looked at. */
 uint64_t delta_bytes_present(const struct env *, int dir);
 

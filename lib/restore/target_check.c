@@ -61,6 +61,7 @@ static void existing_part(const struct env *env, const char *path, char out[PATH
 /* What is looked at: the data directory, or that of a tablespace. */
 struct looking {
 	const struct env *env;
+	const struct wal_archive *archive;
 	const struct restore_request *request;
 	const char *what, *path;
 	const char *target; /* of a tablespace: the data directory, looked at first */
@@ -118,27 +119,29 @@ static void say_not_empty(const struct looking *l, enum directory_state state)
 		     "name a directory that is empty or does not exist yet, or move \"%s\" away "
 		     "first%s",
 		     l->path,
-		     reusable ? "; or reuse what is in it, and lose what the backup does not have, "
-				"WAL in its pg_wal that was never archived too (copy that away "
-				"first): --delta"
+		     reusable ? "; or reuse what is in it, and lose what the backup does not have: "
+				"--delta"
 			      : "");
 }
 
 /* With --delta: something is there, and it is to be reused. */
-static void check_reuse(const struct looking *l)
+static enum err check_reuse(const struct looking *l, struct error *why)
 {
 	char text[DELTA_TEXT_MAX];
 	const char *refused = reuse_refused(l, text);
 
 	if (refused == NULL) {
 		l->plan->delta = true;
-		if (l->place != NULL)
-			place_bytes_present(l);
-		return;
+		if (l->place == NULL)
+			return delta_check_wal(l->env, l->archive, l->request, l->path, l->plan,
+					       why);
+		place_bytes_present(l);
+		return ERR_NONE;
 	}
 	problem_add(l->plan, "directory_foreign", "%s \"%s\" %s", l->what, l->path, refused);
 	problem_hint(l->plan, "--delta reuses a data directory of the same cluster, or an "
 			      "interrupted restore; name an empty directory, without --delta");
+	return ERR_NONE;
 }
 
 static enum err check_directory(const struct looking *l, struct error *why)
@@ -169,12 +172,14 @@ static enum err check_directory(const struct looking *l, struct error *why)
 		state = DIRECTORY_OTHERS;
 	if (l->request->delta &&
 	    (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS || state == DIRECTORY_OURS)) {
-		check_reuse(l);
+		e = check_reuse(l, why);
 	} else if (state == DIRECTORY_FOREIGN || state == DIRECTORY_OTHERS ||
 		   state == DIRECTORY_NONE) {
 		say_not_empty(l, state);
 		return ERR_NONE;
 	}
+	if (e != ERR_NONE)
+		return e;
 	plan->resumes = plan->resumes || state == DIRECTORY_OURS;
 	existing_part(l->env, l->path, there);
 	if (faccessat(AT_FDCWD, there, W_OK | X_OK, AT_EACCESS) != 0) {
@@ -354,7 +359,11 @@ enum err target_check(const struct env *env, const struct wal_archive *archive,
 		      const struct manifest *manifest, const struct restore_request *request,
 		      struct restore_plan *plan, struct error *why)
 {
-	struct looking l = {.env = env, .request = request, .what = "directory", .plan = plan};
+	struct looking l = {.env = env,
+			    .archive = archive,
+			    .request = request,
+			    .what = "directory",
+			    .plan = plan};
 	char directory[PATH_MAX];
 	enum err e = place_real(request->directory, directory, why);
 

@@ -142,6 +142,12 @@ def test_pages_files_and_modes_that_differ_are_mended(scene):
     clone.stop()
 
 
+def problems(scene, target, backup):
+    plan = scene.agent.json("restore", "-D", target, "--backup", backup["id"], "--to-backup-end",
+                            "--delta", "--plan", expect=range(256))
+    return [problem["code"] for problem in plan["problems"]]
+
+
 def test_back_to_an_older_backup_after_a_day(scene):
     """A copy that lived on: its own timeline, its own changes; then yesterday again."""
     target = scene.whole(scene.second)
@@ -150,14 +156,16 @@ def test_back_to_an_older_backup_after_a_day(scene):
               "UPDATE noise SET a = 'x' WHERE id < 500")
     judges.amcheck(clone)
     clone.stop()
-    document = scene.restore(target, scene.first, "--delta")
+    # What it did lies in a timeline that nobody archived.
+    assert "wal_not_archived" in problems(scene, target, scene.first)
+    document = scene.restore(target, scene.first, "--delta", "--discard-wal")
     assert document["bytes_reused"] > document["bytes_written"] > PAGE
     scene.judge(target, scene.first)
     clone = scene.started(target, scene.first)
     judges.same_rows(scene.first_rows, judges.fingerprint(clone))
     clone.stop()
     # And to the newer one again.
-    scene.restore(target, scene.second, "--delta")
+    scene.restore(target, scene.second, "--delta", "--discard-wal")
     scene.judge(target, scene.second)
     clone = scene.started(target, scene.second)
     judges.same_rows(scene.second_rows, judges.fingerprint(clone))
@@ -296,6 +304,52 @@ def test_tablespaces_are_reused_when_they_are_linked(lab, major):
     judges.same_rows(rows, judges.fingerprint(clone))
     clone.stop()
     assert backup["id"]
+
+
+def plan_in_place(agent, server, *args):
+    """The problems of restoring it over itself."""
+    plan = agent.json("restore", "-D", server.data, "--delta", "--archiving", "keep", "--plan",
+                      *args, expect=range(256))
+    return {problem["code"]: problem for problem in plan["problems"]}
+
+
+def test_wal_that_was_never_archived_is_not_thrown_away(lab, major):
+    server, agent = lab.protected(major, scale=1, autovacuum="off")
+    agent.backup()
+    server.sql("CREATE TABLE precious AS SELECT 1 AS i")
+    server.stop()
+    # A clean stop with a working archive leaves nothing behind.
+    assert plan_in_place(agent, server) == {}
+
+    server.start()
+    server.set(archive_command="false")
+    server.sql("INSERT INTO precious VALUES (2)")
+    segment = server.switch_segment()
+    server.sql("INSERT INTO precious VALUES (3)")
+    open_segment = server.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    server.kill()
+    found = plan_in_place(agent, server)
+    assert set(found) == {"wal_not_archived"}, found
+    assert segment in found["wal_not_archived"]["message"]
+    assert open_segment in found["wal_not_archived"]["message"]
+    assert "--discard-wal" in found["wal_not_archived"]["hint"]
+    before = listing(server.data)
+    done = agent.run("restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes",
+                     expect=None)
+    assert done.code not in (0, 3) and "never archived" in done.err, str(done)
+    assert listing(server.data) == before
+
+    # As the hint says: what is whole is archived, and then only the open segment would be lost.
+    agent.run("archive-push", server.data / "pg_wal" / segment)
+    found = plan_in_place(agent, server)["wal_not_archived"]["message"]
+    assert segment not in found and open_segment in found
+    done = agent.run("restore", "-D", server.data, "--delta", "--discard-wal", "--archiving",
+                     "keep", "--yes")
+    assert open_segment in done.err, "nothing was said of what was discarded"
+    server.start()
+    until("recovery to end", lambda: server.answers() and
+          server.sql("SELECT pg_is_in_recovery()") == "f")
+    assert server.sql("SELECT i FROM precious ORDER BY i") == "1\n2"
 
 
 def test_a_copied_data_directory_does_not_lead_into_the_originals_tablespaces(lab, major):

@@ -180,7 +180,7 @@ def test_whatever_happened_every_backup_left_is_whole(lab, life):
         if number < FRESH:
             forget(lab, restored_whole(lab, life.server, agent, backup, rows))
         else:
-            over = ["--delta"] if target.exists() else []
+            over = ["--delta", "--discard-wal"] if target.exists() else []
             clone = restored_whole(lab, life.server, agent, backup, rows, target=target, args=over)
             forget(lab, clone, keep=True)
 

@@ -390,7 +390,7 @@ Test(plan, a_damaged_first_segment_is_found_before_anything_is_written)
 
 /* ---- the directory ---- */
 
-static void put(const char *directory, const char *name, const char *text)
+static void put_bytes(const char *directory, const char *name, struct bytes in)
 {
 	char path[256];
 	FILE *f;
@@ -398,8 +398,13 @@ static void put(const char *directory, const char *name, const char *text)
 	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
 	f = fopen(path, "w");
 	cr_assert_not_null(f);
-	cr_assert_geq(fputs(text, f), 0);
+	cr_assert_eq(fwrite(in.data, 1, in.len, f), in.len);
 	cr_assert_eq(fclose(f), 0);
+}
+
+static void put(const char *directory, const char *name, const char *text)
+{
+	put_bytes(directory, name, bytes_of_text(text));
 }
 
 Test(plan, a_directory_that_holds_something_is_left_alone)
@@ -465,6 +470,80 @@ Test(plan, a_link_to_a_directory_is_resolved_once)
 	restore_plan_release(&s->plan);
 	plan(s);
 	assert_problem(s, "directory_not_empty", real, false);
+	scene_end(s);
+}
+
+/* A data directory of the cluster, with one segment that the archive lost. */
+static void lay_server(struct scene *s)
+{
+	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
+	static const char *const names[] = {"", "/global", "/pg_wal"};
+	char path[256];
+
+	put_u64(control.data, s->repo.cluster.system_identifier);
+	put_u32(control.data + 288, crc32c(bytes_of(control.data, 288)));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", s->directory, names[i]);
+		cr_assert_eq(mkdir(path, 0700), 0);
+	}
+	put_bytes(s->directory, "global/pg_control", golden_view(control));
+	put_bytes(s->directory, "pg_wal/000000020000000000000010",
+		  golden_view(shelf_golden(2, 0x10)));
+	shelf_remove(&s->repo, 2, 0x10);
+	shelf_remove(&s->repo, 2, 0x11);
+}
+
+Test(plan, wal_that_only_a_reused_directory_has_is_not_lost_without_a_word)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	lay_server(s);
+	s->request.delta = true;
+	plan(s);
+	assert_problem(s, "wal_not_archived", "000000020000000000000010", false);
+	cr_assert_not_null(strstr(s->plan.problem[0].hint, "--discard-wal"));
+	restore_plan_release(&s->plan);
+
+	s->request.discard_wal = true;
+	plan(s);
+	assert_reachable(s);
+	cr_assert_not_null(strstr(s->heard.text, "000000020000000000000010"), "%s", s->heard.text);
+	restore_plan_release(&s->plan);
+
+	s->request.discard_wal = false;
+	shelf_put_golden(&s->repo, 2, 0x10);
+	plan(s);
+	assert_reachable(s);
+	scene_end(s);
+}
+
+/* An interrupted restore has no WAL of its own; a linked pg_wal keeps what it leads to. */
+Test(plan, wal_that_is_not_the_directorys_own_is_not_asked_for)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	char from[256], to[256];
+
+	lay_server(s);
+	s->request.delta = true;
+	(void)snprintf(from, sizeof(from), "%s/pg_wal", s->directory);
+	(void)snprintf(to, sizeof(to), "%s/wal", s->scratch.path);
+	cr_assert_eq(rename(from, to), 0);
+	cr_assert_eq(symlink(to, from), 0);
+	plan(s);
+	assert_reachable(s);
+	restore_plan_release(&s->plan);
+
+	cr_assert_eq(unlink(from), 0);
+	cr_assert_eq(rename(to, from), 0);
+	(void)snprintf(from, sizeof(from), "%s/global/pg_control", s->directory);
+	cr_assert_eq(unlink(from), 0);
+	(void)snprintf(to, sizeof(to),
+		       "pgagent-restore 1\nattempt 20261123T000001Z-0000000000000001\n"
+		       "system-identifier %llu\n",
+		       (unsigned long long)s->repo.cluster.system_identifier);
+	put(s->directory, RESTORE_MARKER, to);
+	plan(s);
+	assert_reachable(s);
 	scene_end(s);
 }
 
