@@ -9,11 +9,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { READ_FIRST = 4096 }; /* bytes, where the size is not known, as in /proc */
+enum {
+	READ_FIRST = 4096, /* bytes, where the size is not known, as in /proc */
+	TEMP_HEX = 16      /* digits at the end of a temporary's name */
+};
 
 /* Reads to the end of `fd`; the size it was said to have is only where to begin. */
 static int read_to_end(struct files *f, int fd, size_t expected, size_t max, uint8_t **out,
@@ -211,11 +215,39 @@ enum err file_make_dirs(struct files *f, int dir, const char *path, mode_t mode,
 	return ERR_NONE;
 }
 
+/* The number of the process that made it; 0 for any other name. */
+static pid_t temp_maker(const char *name)
+{
+	const char *digits = name + strlen(FILE_TEMP_PREFIX), *hex;
+	uint64_t pid;
+
+	if (strncmp(name, FILE_TEMP_PREFIX, strlen(FILE_TEMP_PREFIX)) != 0)
+		return 0;
+	hex = digits + strcspn(digits, "-");
+	if (!text_to_u64(bytes_of(digits, (size_t)(hex - digits)), &pid) || pid > INT32_MAX ||
+	    *hex != '-' || strspn(hex + 1, "0123456789abcdef") != TEMP_HEX ||
+	    hex[1 + TEMP_HEX] != '\0')
+		return 0;
+	return (pid_t)pid;
+}
+
+bool file_temp_is_name(const char *name)
+{
+	return temp_maker(name) > 0;
+}
+
+bool file_temp_is_left(const char *name)
+{
+	pid_t maker = temp_maker(name);
+
+	return maker > 0 && kill(maker, 0) < 0 && errno == ESRCH;
+}
+
 enum err file_temp_begin(struct file_temp *t, struct files *f, struct random *random, int dir,
 			 const char *path, mode_t mode, struct error *why)
 {
-	uint8_t bytes[8];
-	char hex[2 * sizeof(bytes) + 1];
+	uint8_t bytes[TEMP_HEX / 2];
+	char hex[TEMP_HEX + 1];
 	const char *slash = strrchr(path, '/');
 	int used;
 	enum err err = random_fill(random, bytes, sizeof(bytes), why);

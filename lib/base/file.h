@@ -45,6 +45,13 @@ enum err file_parent(const char *path, char out[PATH_MAX], struct error *why) MU
  * become. */
 #define FILE_TEMP_PREFIX ".tmp-"
 
+/* True for such a name (without its directory) when no process of its number is there any more: nobody
+ * writes it, unless where processes are not seen from here, in another container or on another host.  Any
+ * other name is false. */
+bool file_temp_is_left(const char *name);
+/* True for such a name, whoever made it. */
+bool file_temp_is_name(const char *name);
+
 /* A file on its way to being published, for what comes in pieces.  Its life is
  * begin append* (publish | replace | abandon); the first two end it whatever the answer. */
 struct file_temp {

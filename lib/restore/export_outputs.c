@@ -27,22 +27,11 @@ static int look(void *ctx, const char *name, mode_t type)
 {
 	struct looking *l = ctx;
 
-	if (!S_ISREG(type) || strncmp(name, FILE_TEMP_PREFIX, strlen(FILE_TEMP_PREFIX)) != 0)
+	if (!S_ISREG(type) || !file_temp_is_name(name))
 		(void)snprintf(l->other, sizeof(l->other), "%s", name);
 	else if (l->lefts < sizeof(l->left) / sizeof(l->left[0]))
 		(void)snprintf(l->left[l->lefts++], sizeof(l->left[0]), "%s", name);
 	return l->other[0] != '\0';
-}
-
-/* The name holds the number of the process that made it. */
-static bool is_dead(const struct files *files, const char *name)
-{
-	char path[32];
-	struct stat st;
-	long pid = strtol(name + strlen(FILE_TEMP_PREFIX), NULL, 10);
-
-	(void)snprintf(path, sizeof(path), "/proc/%ld", pid);
-	return files->ops->stat((struct files *)files, AT_FDCWD, path, 0, &st) == -ENOENT;
 }
 
 static enum err refuse_other(const struct export_outputs *o, const char *name, struct error *why)
@@ -70,7 +59,7 @@ static enum err clear_directory(struct export_outputs *o, struct error *why)
 		if (l.lefts == 0)
 			return ERR_NONE;
 		for (size_t i = 0; i < l.lefts; i++) {
-			if (!is_dead(files, l.left[i]))
+			if (!file_temp_is_left(l.left[i]))
 				return refuse_other(o, l.left[i], why);
 			answer = files->ops->unlink(files, o->dir, l.left[i], 0);
 			if (answer < 0)

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "wal/archive_internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -354,6 +355,36 @@ enum err wal_archive_read(const struct env *env, const struct wal_archive *archi
 	return e;
 }
 
+struct leftovers {
+	struct files *files;
+	int dir;
+};
+
+static int remove_leftover(void *ctx, const char *name, mode_t type)
+{
+	const struct leftovers *l = ctx;
+
+	if (S_ISREG(type) && file_temp_is_left(name))
+		(void)l->files->ops->unlink(l->files, l->dir, name, 0); /* else the next one will */
+	return 0;
+}
+
+/* What an archive-get that was killed left beside the destination: nobody else clears up in pg_wal.  A
+ * living one's is spared, since whoever fetches into a pg_wal runs where its server runs, and is seen. */
+static void remove_leftovers(const struct env *env, int dir, const char *dest)
+{
+	struct leftovers l = {.files = env->files};
+	char parent[PATH_MAX];
+
+	if (file_parent(dest, parent, NULL) != ERR_NONE)
+		return;
+	l.dir = l.files->ops->open(l.files, dir, parent, O_RDONLY | O_DIRECTORY, 0);
+	if (l.dir < 0)
+		return; /* whoever writes there finds out, and says so */
+	(void)l.files->ops->list(l.files, l.dir, ".", remove_leftover, &l); /* best effort */
+	(void)l.files->ops->close(l.files, l.dir);                          /* a directory */
+}
+
 enum err wal_archive_get(const struct env *env, const struct wal_archive *archive,
 			 const struct wal_name *name, uint32_t segment_bytes, int dir,
 			 const char *dest, struct error *why)
@@ -366,5 +397,6 @@ enum err wal_archive_get(const struct env *env, const struct wal_archive *archiv
 				    .joined = deliver_joined,
 				    .ctx = &d};
 
+	remove_leftovers(env, dir, dest);
 	return find(env, archive, &taker, why);
 }

@@ -38,7 +38,7 @@ enum err wal_archive_read(const struct env *, const struct wal_archive *,
 			  size_t *len, struct error *why) MUST_CHECK;
 
 /* The same, delivered to `dest` (relative to `dir`): written beside it, renamed into place, not
- * synced. */
+ * synced.  Temporaries that processes which are gone left beside it are removed. */
 enum err wal_archive_get(const struct env *, const struct wal_archive *,
 			 const struct wal_name *name, uint32_t segment_bytes, int dir,
 			 const char *dest, struct error *why) MUST_CHECK;

@@ -7,11 +7,9 @@
 #include "store/posix/posix_internal.h"
 
 #include "base/file.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 
 struct walk {
@@ -150,13 +148,8 @@ struct sweep {
 static bool is_dead(const char *key)
 {
 	const char *name = strrchr(key, '/');
-	const char *pid_text = (name == NULL ? key : name + 1) + strlen(FILE_TEMP_PREFIX);
-	uint64_t pid;
 
-	if (!text_to_u64(bytes_of(pid_text, strcspn(pid_text, "-")), &pid) || pid == 0 ||
-	    pid > INT32_MAX)
-		return false;
-	return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+	return file_temp_is_left(name == NULL ? key : name + 1);
 }
 
 static enum err sweep_visit(void *ctx, const struct store_object *object, struct error *why)

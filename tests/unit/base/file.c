@@ -462,3 +462,28 @@ Test(file, the_parent_of_a_path)
 		cr_assert_str_eq(out, rows[i][1]);
 	}
 }
+
+Test(file, a_temporary_is_told_by_its_name_and_left_when_its_process_is_gone)
+{
+	static const char *const others[] = {".tmp-",
+					     ".tmp-thesis",
+					     ".tmp-1",
+					     ".tmp-x-0123456789abcdef",
+					     ".tmp-0-0123456789abcdef",
+					     ".tmp--1-0123456789abcdef",
+					     ".tmp-99999999999-0123456789abcdef",
+					     ".tmp-999999999-0123456789abcde",
+					     ".tmp-999999999-0123456789abcdef0",
+					     ".tmp-999999999-0123456789ABCDEF",
+					     "tmp-999999999-0123456789abcdef"};
+	char own[64];
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		cr_expect_not(file_temp_is_name(others[i]), "%s", others[i]);
+		cr_expect_not(file_temp_is_left(others[i]), "%s", others[i]);
+	}
+	(void)snprintf(own, sizeof(own), ".tmp-%d-0123456789abcdef", (int)getpid());
+	cr_expect(file_temp_is_name(own));
+	cr_expect_not(file_temp_is_left(own));
+	cr_expect(file_temp_is_left(".tmp-999999999-0123456789abcdef"));
+}

@@ -467,6 +467,14 @@ Test(export, what_a_killed_export_left_is_removed_and_a_living_ones_is_not)
 	cr_assert_not_null(strstr(shop->s.why.text, ".tmp-"), "%s", shop->s.why.text);
 	cr_assert_eq(unlink(full), 0);
 	cr_assert_eq(export(shop), ERR_NONE, "%s", shop->s.why.text);
+	/* Somebody else's, whatever it begins with. */
+	(void)snprintf(full, sizeof(full), "%s/.tmp-thesis", shop->path);
+	f = fopen(full, "w");
+	cr_assert_not_null(f);
+	cr_assert_eq(fclose(f), 0);
+	cr_assert_eq(export(shop), ERR_CONFIG);
+	cr_assert_not_null(strstr(shop->s.why.text, ".tmp-thesis"), "%s", shop->s.why.text);
+	cr_assert_eq(unlink(full), 0);
 	cr_assert_eq(count_names(shop->path), 3);
 	shop_end(shop);
 }

@@ -362,3 +362,32 @@ Test(archive, a_destination_is_replaced_whole_or_left_alone)
 	cr_assert_neq(w.why.kind, ERR_MISSING, "the archive has it: %s", w.why.text);
 	world_release(&w);
 }
+
+Test(archive, what_a_killed_get_left_is_removed_and_nothing_else)
+{
+	static const char gone[] = "wal/.tmp-999999999-0123456789abcdef";
+	struct wal_name name = shelf_name(1, 0xB);
+	struct world w;
+	char living[64];
+	const char *const spared[] = {living,
+				      "wal/.tmp-999999999-0123456789abcde",
+				      "wal/.tmp-thesis",
+				      "wal/.tmp-x-0123456789abcdef",
+				      "wal/000000010000000000000001",
+				      ".tmp-999999999-0123456789abcdef"};
+
+	world_init(&w, 1);
+	shelf_put_golden(&w.repo[0], 1, 0xB);
+	(void)snprintf(living, sizeof(living), "wal/.tmp-%d-0123456789abcdef", (int)getpid());
+	cr_assert_eq(mkdirat(w.scratch.dir, "wal", 0700), 0);
+	file_write(&w, gone, bytes_of_text("x"));
+	for (size_t i = 0; i < sizeof(spared) / sizeof(spared[0]); i++)
+		file_write(&w, spared[i], bytes_of_text("x"));
+	cr_assert_eq(wal_archive_get(&w.env, &w.archive, &name, SHELF_SEGMENT, w.scratch.dir,
+				     "wal/RECOVERYXLOG", &w.why),
+		     ERR_NONE, "%s", w.why.text);
+	cr_assert_eq(faccessat(w.scratch.dir, gone, F_OK, 0), -1);
+	for (size_t i = 0; i < sizeof(spared) / sizeof(spared[0]); i++)
+		cr_assert_eq(faccessat(w.scratch.dir, spared[i], F_OK, 0), 0, "%s", spared[i]);
+	world_release(&w);
+}
