@@ -28,6 +28,10 @@ struct files_ops {
 	ssize_t (*pread)(struct files *, int fd, void *out, size_t len, off_t offset);
 	ssize_t (*pwrite)(struct files *, int fd, const void *in, size_t len, off_t offset);
 	int (*fsync)(struct files *, int fd);
+	/* Everything on the file system that holds `fd`, whoever wrote it.  Answers for writes that failed
+	 * since `fd` was opened; -EOPNOTSUPP, with nothing done, where the kernel or the file system would
+	 * not tell: then each file has to be synced by itself. */
+	int (*sync_fs)(struct files *, int fd);
 	/* Begins to write this part of the file out, as far as the system takes part, and waits for
 	 * nothing: a later fsync has less to do.  Promises nothing, and reports no failed write. */
 	int (*writeback)(struct files *, int fd, off_t offset, off_t len);

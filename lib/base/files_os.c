@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* One system call again until no signal interrupts it; its result, or -errno. */
@@ -155,6 +159,44 @@ static int os_fsync(struct files *f, int fd)
 
 	(void)f;
 	UNINTERRUPTED(done, fsync(fd));
+	return done;
+}
+
+/* Failed writes are told from Linux 5.8 on (commit 735e4ae5ba28). */
+static bool kernel_tells(void)
+{
+	struct utsname name;
+	unsigned long major, minor = 0;
+	char *end;
+
+	if (uname(&name) != 0)
+		return false;
+	major = strtoul(name.release, &end, 10);
+	if (*end == '.')
+		minor = strtoul(end + 1, NULL, 10);
+	return major > 5 || (major == 5 && minor >= 8);
+}
+
+/* Those of which it is known that syncfs writes everything, and that their failures come up.  FUSE may do
+ * nothing at all, overlays keep the failures of what lies below to themselves. */
+static bool file_system_tells(int fd)
+{
+	struct statfs st;
+	int done;
+
+	UNINTERRUPTED(done, fstatfs(fd, &st));
+	return done == 0 && (st.f_type == EXT4_SUPER_MAGIC || st.f_type == XFS_SUPER_MAGIC ||
+			     st.f_type == BTRFS_SUPER_MAGIC);
+}
+
+static int os_sync_fs(struct files *f, int fd)
+{
+	int done;
+
+	(void)f;
+	if (!kernel_tells() || !file_system_tells(fd))
+		return -EOPNOTSUPP;
+	UNINTERRUPTED(done, syncfs(fd));
 	return done;
 }
 
@@ -334,12 +376,13 @@ static int os_free_bytes(struct files *f, int fd, uint64_t *out)
 #define OPS(beneath)                                                                               \
 	{                                                                                          \
 		.open = os_open, .open_beneath = (beneath), .close = os_close, .pread = os_pread,  \
-		.pwrite = os_pwrite, .fsync = os_fsync, .writeback = os_writeback,                 \
-		.allocate = os_allocate, .truncate = os_truncate, .stat = os_stat,                 \
-		.stat_fd = os_stat_fd, .mkdir = os_mkdir, .chmod_fd = os_chmod_fd,                 \
-		.link = os_link, .rename = os_rename, .rename_noreplace = os_rename_noreplace,     \
-		.symlink = os_symlink, .readlink = os_readlink, .unlink = os_unlink,               \
-		.list = os_list, .free_bytes = os_free_bytes,                                      \
+		.pwrite = os_pwrite, .fsync = os_fsync, .sync_fs = os_sync_fs,                     \
+		.writeback = os_writeback, .allocate = os_allocate, .truncate = os_truncate,       \
+		.stat = os_stat, .stat_fd = os_stat_fd, .mkdir = os_mkdir,                         \
+		.chmod_fd = os_chmod_fd, .link = os_link, .rename = os_rename,                     \
+		.rename_noreplace = os_rename_noreplace, .symlink = os_symlink,                    \
+		.readlink = os_readlink, .unlink = os_unlink, .list = os_list,                     \
+		.free_bytes = os_free_bytes,                                                       \
 	}
 
 static const struct files_ops os_ops = OPS(os_open_beneath);

@@ -26,6 +26,7 @@ enum fault_op {
 	FAULT_READ,
 	FAULT_WRITE,
 	FAULT_FSYNC,
+	FAULT_SYNC_FS,
 	FAULT_ALLOCATE,
 	FAULT_TRUNCATE,
 	FAULT_STAT,
@@ -161,6 +162,11 @@ static inline int fault_fsync(struct files *files, int fd)
 	FAULT_PASS(FAULT_FSYNC, int, fsync(f, fd));
 }
 
+static inline int fault_sync_fs(struct files *files, int fd)
+{
+	FAULT_PASS(FAULT_SYNC_FS, int, sync_fs(f, fd));
+}
+
 /* Best effort: it has no failures that matter. */
 static inline int fault_writeback(struct files *files, int fd, off_t offset, off_t len)
 {
@@ -250,6 +256,7 @@ static inline void fault_files_init(struct fault_files *f, struct files *inner)
 		.pread = fault_pread,
 		.pwrite = fault_pwrite,
 		.fsync = fault_fsync,
+		.sync_fs = fault_sync_fs,
 		.writeback = fault_writeback,
 		.allocate = fault_allocate,
 		.truncate = fault_truncate,

@@ -157,12 +157,15 @@ Test(files_os, every_operation_answers_as_the_system_does)
 	char text[16] = {0};
 	uint64_t free_bytes = 0;
 	int fd = f->ops->open(f, s.dir, "f", O_RDWR | O_CREAT, 0600);
+	int answer;
 
 	cr_assert_geq(fd, 0);
 	cr_assert_eq(f->ops->pwrite(f, fd, "hello", 5, 3), 5);
 	cr_assert_eq(f->ops->pread(f, fd, text, 15, 2), 6);
 	cr_assert_arr_eq(text, "\0hello", 7);
 	cr_assert_eq(f->ops->fsync(f, fd), 0);
+	answer = f->ops->sync_fs(f, fd);
+	cr_assert(answer == 0 || answer == -EOPNOTSUPP, "%d", answer);
 	cr_assert_eq(f->ops->allocate(f, fd, 100), 0);
 	cr_assert_eq(f->ops->stat_fd(f, fd, &st), 0);
 	cr_assert_eq(st.st_size, 100);

@@ -305,6 +305,84 @@ Test(run, a_failed_fsync_is_never_success)
 }
 
 Test(run, a_failed_open_leaves_nothing_to_start)
+/* Syncs are counted, not done: 5000 of them take seconds. */
+static unsigned fsyncs, file_system_syncs;
+static int file_system_answer;
+
+static int count_fsync(struct files *files, int fd)
+{
+	(void)files;
+	(void)fd;
+	fsyncs++;
+	return 0;
+}
+
+static int count_sync_fs(struct files *files, int fd)
+{
+	(void)files;
+	(void)fd;
+	file_system_syncs++;
+	return file_system_answer;
+}
+
+static enum err run_many_files(int answer)
+{
+	enum { MANY = 5200 };
+	struct scene *s = scene_begin();
+	struct files_ops ops = *files_os()->ops;
+	struct files files = {.ops = &ops};
+	char path[64];
+	enum err e;
+
+	add_usual(s, false);
+	for (unsigned i = 0; i < MANY; i++) {
+		(void)snprintf(path, sizeof(path), "base/1/%u", 20000 + i);
+		small_backup_file(&s->backup, path, bytes_of(NULL, 0));
+	}
+	scene_commit(s);
+	ops.fsync = count_fsync;
+	ops.sync_fs = count_sync_fs;
+	file_system_answer = answer;
+	s->request.jobs = 1;
+	s->env.files = &files;
+	e = run(s);
+	s->env.files = files_os();
+	cr_assert_eq(exists(s, "global/pg_control"), e == ERR_NONE);
+	scene_end(s);
+	return e;
+}
+
+Test(run, very_many_files_are_synced_with_their_file_system)
+{
+	cr_assert_eq(run_many_files(0), ERR_NONE);
+	cr_assert_eq(file_system_syncs, 1);
+	cr_assert_lt(fsyncs, 100);
+}
+
+Test(run, a_file_system_that_cannot_be_synced_is_never_success)
+{
+	cr_assert_eq(run_many_files(-EIO), ERR_IO);
+}
+
+Test(run, where_no_failure_would_be_told_each_file_is_synced)
+{
+	cr_assert_eq(run_many_files(-EOPNOTSUPP), ERR_NONE);
+	cr_assert_gt(fsyncs, 5200);
+}
+
+Test(run, few_files_do_not_wait_for_what_others_write)
+{
+	struct scene *s = scene_usual(true);
+	struct fault_files faults;
+
+	fault_files_init(&faults, files_os());
+	s->env.files = &faults.files;
+	s->request.jobs = 1;
+	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
+	cr_assert_eq(faults.calls[FAULT_SYNC_FS], 0);
+	scene_end(s);
+}
+
 {
 	interrupt_everywhere(FAULT_OPEN_BENEATH, EACCES, ERR_DENIED, 2);
 }
