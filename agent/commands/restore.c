@@ -164,13 +164,6 @@ static void say_started(struct restoring *r)
 	report_put(report->root, "log_file", report_json_text(s->log_file));
 }
 
-/* What the plan found is gone when it is read: the repository lost it, or is losing it. */
-static int fail_run(struct agent *agent, const struct error *why)
-{
-	return why->kind == ERR_MISSING ? agent_fail_as(agent, EXIT_DAMAGED, why)
-					: agent_fail(agent, why);
-}
-
 static int carry_out(struct restoring *r)
 {
 	struct agent *agent = r->agent;
@@ -183,7 +176,7 @@ static int carry_out(struct restoring *r)
 		return agent_fail(agent, &why);
 	if (restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
 			&why) != ERR_NONE)
-		return fail_run(agent, &why);
+		return agent_fail(agent, &why);
 	say_result(r);
 	if (option_given(&agent->options, OPTION_START) && !r->plan.side) {
 		report_warning(&agent->report,

@@ -129,7 +129,11 @@ enum err export_run(const struct env *env, const struct wal_archive *archive,
 		    const struct export_request *request, struct export_result *out,
 		    struct error *why)
 {
-	struct exporting x = {.env = env, .archive = archive, .request = request, .out = out};
+	struct exporting x = {.env = env,
+			      .archive = archive,
+			      .request = request,
+			      .out = out,
+			      .reading = {.pin = {.backup = request->backup}}};
 	int64_t began = clock_monotonic_us(env->clock);
 	enum err e;
 
@@ -138,7 +142,7 @@ enum err export_run(const struct env *env, const struct wal_archive *archive,
 	x.path = calloc(1, sizeof(*x.path));
 	e = x.path != NULL ? ERR_NONE : error_set(why, ERR_MEMORY, "export: out of memory");
 	if (e == ERR_NONE)
-		e = reading_begin(&x.reading, env, archive, &request->backup, &x.manifest, why);
+		e = reading_begin(&x.reading, env, archive, &x.manifest, why);
 	if (e == ERR_NONE)
 		e = prepare(&x, why);
 	if (e == ERR_NONE)

@@ -1,4 +1,5 @@
 /* restore/plan_backup.c - steps 1 to 3 of a plan: the backups, the timeline, the one to start from. */
+#include "repo/hide.h"
 #include "restore/plan_internal.h"
 
 #include <inttypes.h>
@@ -211,8 +212,11 @@ static enum err read_manifest(struct planning *p, const struct attempt *attempt)
 	struct error first = {.kind = ERR_NONE};
 
 	for (size_t i = 0; i < p->archive->count; i++) {
-		enum err e = manifest_read(&p->archive->cluster[i], attempt, &p->manifest, p->why);
+		const struct cluster *cluster = &p->archive->cluster[i];
+		enum err e = hide_check_no_tomb(cluster, attempt, p->why);
 
+		if (e == ERR_NONE)
+			e = manifest_read(cluster, attempt, &p->manifest, p->why);
 		if (e == ERR_NONE) {
 			p->plan->backup = p->manifest->summary;
 			p->manifest->summary = (struct summary){.tablespaces = 0}; /* moved */
@@ -268,6 +272,7 @@ enum err plan_choose(struct planning *p, bool *found)
 	char id[ATTEMPT_TEXT_MAX] = "";
 	size_t at = 0, earliest = 0;
 	enum choice_answer answer = choose_backup(p->list, p->count, &choice, &at, &earliest);
+	enum err e;
 
 	*found = answer == CHOICE_FOUND;
 	if (r->has_backup)
@@ -280,7 +285,13 @@ enum err plan_choose(struct planning *p, bool *found)
 			observer_event(p->env->observer, LEVEL_INFO,
 				       "the target is looked for from the newest backup on that "
 				       "fits; where it is older, name an older one with --backup");
-		return read_manifest(p, &p->list[at].attempt);
+		e = read_manifest(p, &p->list[at].attempt);
+		if (e != ERR_MISSING)
+			return e;
+		*found = false;
+		problem_add(p->plan, "backup_removed", "%s", p->why->text);
+		problem_hint(p->plan, "pgagent list shows the backups that there are");
+		break;
 	case CHOICE_UNKNOWN_BACKUP:
 		problem_add(p->plan, "backup_unknown", "there is no backup %s", id);
 		problem_hint(p->plan, "pgagent list shows the backups");

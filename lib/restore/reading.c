@@ -1,11 +1,12 @@
 /* restore/reading.c - the pin comes first: what was seen before it may be gone. */
 #include "restore/reading.h"
 #include "base/text.h"
+#include "repo/hide.h"
 
 #include <stdio.h>
 
 static enum err pin(struct reading *r, const struct env *env, const struct wal_archive *archive,
-		    const struct attempt *backup, struct error *why)
+		    struct error *why)
 {
 	uint8_t random[8];
 	char hex[2 * sizeof(random) + 1];
@@ -15,31 +16,48 @@ static enum err pin(struct reading *r, const struct env *env, const struct wal_a
 	if (e != ERR_NONE)
 		return e;
 	text_of_hex(bytes_of(random, sizeof(random)), hex);
-	r->pin = (struct pin){.kind = "restore", .has_backup = true, .backup = *backup};
+	r->pin.kind = "restore";
+	r->pin.has_backup = true;
 	(void)snprintf(r->pin.holder, sizeof(r->pin.holder), "restore-%s", hex);
 	if (keeper_start(env, archive->cluster, archive->count, &r->pin, &r->keeper, &cause) ==
 	    ERR_NONE)
 		return ERR_NONE;
 	r->keeper = NULL;
 	observer_event(env->observer, LEVEL_WARNING,
-		       "reading goes on without a pin: nothing keeps an expire from removing what "
-		       "is read: %s",
+		       "going on without a pin: nothing keeps an expire from removing what is "
+		       "read: %s",
 		       cause.text);
 	return ERR_NONE;
 }
 
+/* A tombstone that was there before the pin: the pin holds nothing back. */
+static enum err read_one(const struct cluster *cluster, const struct attempt *backup,
+			 struct manifest **out, struct error *why)
+{
+	struct manifest *manifest = NULL;
+	enum err e = manifest_read(cluster, backup, &manifest, why);
+
+	if (e == ERR_NONE)
+		e = hide_check_no_tomb(cluster, backup, why);
+	if (e == ERR_NONE)
+		*out = manifest;
+	else
+		manifest_free(manifest);
+	return e;
+}
+
 enum err reading_begin(struct reading *r, const struct env *env, const struct wal_archive *archive,
-		       const struct attempt *backup, struct manifest **out, struct error *why)
+		       struct manifest **out, struct error *why)
 {
 	struct error first = {.kind = ERR_NONE};
 	enum err e;
 
 	r->keeper = NULL;
-	e = pin(r, env, archive, backup, why);
+	e = pin(r, env, archive, why);
 	if (e != ERR_NONE)
 		return e;
 	for (size_t i = 0; i < archive->count; i++) {
-		e = manifest_read(&archive->cluster[i], backup, out, why);
+		e = read_one(&archive->cluster[i], &r->pin.backup, out, why);
 		if (e == ERR_NONE)
 			return ERR_NONE;
 		if (first.kind == ERR_NONE || first.kind == ERR_MISSING)
@@ -47,11 +65,19 @@ enum err reading_begin(struct reading *r, const struct env *env, const struct wa
 	}
 	reading_end(r);
 	*why = first;
+	if (first.kind == ERR_MISSING)
+		error_hint(why, "the backups that there are: pgagent list");
 	return first.kind;
 }
 
 void reading_end(struct reading *r)
 {
 	keeper_stop(r->keeper, true);
+	r->keeper = NULL;
+}
+
+void reading_leave(struct reading *r)
+{
+	keeper_leave(r->keeper);
 	r->keeper = NULL;
 }

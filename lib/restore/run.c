@@ -2,11 +2,9 @@
  * the code.  Before step 9 PostgreSQL refuses to start what is there: it has no pg_control.
  */
 #include "base/crc32c.h"
-#include "base/text.h"
 #include "pgformat/label.h"
-#include "repo/hide.h"
-#include "repo/keeper.h"
 #include "repo/lines.h"
+#include "restore/reading.h"
 #include "restore/restore_internal.h"
 
 #include <fcntl.h>
@@ -24,8 +22,7 @@ struct run {
 	struct restore_result *out;
 	struct error *why;
 	pthread_mutex_t speaking;
-	struct keeper *keeper;
-	struct pin pin;
+	struct reading reading;
 	struct manifest *manifest;
 	struct source source;
 	struct table table;
@@ -40,59 +37,20 @@ struct run {
 	bool has_preload;
 };
 
-/* 1: from here on nothing that this backup needs is removed. */
-static enum err run_pin(struct run *r)
-{
-	uint8_t random[8];
-	char hex[2 * sizeof(random) + 1];
-	struct error cause;
-	enum err e = random_fill(r->env->random, random, sizeof(random), r->why);
-
-	if (e != ERR_NONE)
-		return e;
-	text_of_hex(bytes_of(random, sizeof(random)), hex);
-	r->pin = (struct pin){.kind = "restore",
-			      .has_backup = true,
-			      .backup = r->plan->backup.attempt,
-			      .start = r->plan->backup.start,
-			      .timeline = r->plan->backup.timeline};
-	(void)snprintf(r->pin.holder, sizeof(r->pin.holder), "restore-%s", hex);
-	if (keeper_start(r->env, r->archive->cluster, r->archive->count, &r->pin, &r->keeper,
-			 &cause) != ERR_NONE) {
-		r->keeper = NULL;
-		observer_event(r->env->observer, LEVEL_WARNING,
-			       "restore goes on without a pin: nothing keeps an expire from "
-			       "removing what it reads: %s",
-			       cause.text);
-		return ERR_NONE;
-	}
-	(void)snprintf(r->out->pin, sizeof(r->out->pin), "%s", r->pin.holder);
-	return ERR_NONE;
-}
-
-/* 2: what was planned may have gone before the pin was there. */
+/* 1 and 2: from here on nothing that this backup needs is removed; what was planned may have gone before
+ * the pin was there. */
 static enum err run_read(struct run *r)
 {
-	enum err e = ERR_MISSING;
+	enum err e;
 
-	for (size_t i = 0; e != ERR_NONE && i < r->archive->count; i++) {
-		struct error cause;
-
-		e = manifest_read(&r->archive->cluster[i], &r->plan->backup.attempt, &r->manifest,
-				  &cause);
-		/* A tombstone that was there before the pin: the pin holds nothing back. */
-		if (e == ERR_NONE)
-			e = hide_check_no_tomb(&r->archive->cluster[i], &r->plan->backup.attempt,
-					       &cause);
-		if (e != ERR_NONE) {
-			manifest_free(r->manifest);
-			r->manifest = NULL;
-		}
-		if (e != ERR_NONE && (i == 0 || r->why->kind == ERR_MISSING))
-			*r->why = cause;
-	}
+	r->reading.pin = (struct pin){.backup = r->plan->backup.attempt,
+				      .start = r->plan->backup.start,
+				      .timeline = r->plan->backup.timeline};
+	e = reading_begin(&r->reading, r->env, r->archive, &r->manifest, r->why);
 	if (e != ERR_NONE)
-		return r->why->kind;
+		return e;
+	if (r->reading.keeper != NULL)
+		(void)snprintf(r->out->pin, sizeof(r->out->pin), "%s", r->reading.pin.holder);
 	r->source = (struct source){.env = r->env,
 				    .archive = r->archive,
 				    .manifest = r->manifest,
@@ -223,7 +181,7 @@ static enum err run_settings(struct run *r)
 	struct settings_input in = {.request = r->request,
 				    .plan = r->plan,
 				    .directory = r->target.path,
-				    .pin = r->keeper != NULL ? r->pin.holder : NULL,
+				    .pin = *r->out->pin != '\0' ? r->out->pin : NULL,
 				    .written = now,
 				    .preload = r->has_preload ? r->preload : NULL,
 				    .control = &r->decoded};
@@ -366,11 +324,10 @@ static void run_release(struct run *r, bool failed)
 	free(r->control);
 	free(r->auto_conf);
 	free(r->recorded);
-	/* On success the pin is left to the recovery, whose archive-get keeps it alive. */
 	if (failed)
-		keeper_stop(r->keeper, true);
+		reading_end(&r->reading);
 	else
-		keeper_leave(r->keeper);
+		reading_leave(&r->reading);
 	(void)pthread_mutex_destroy(&r->speaking);
 }
 
@@ -415,9 +372,7 @@ enum err restore_run(const struct env *env, const struct wal_archive *archive,
 	r->out = &result;
 	r->why = why != NULL ? why : &unheard;
 	(void)pthread_mutex_init(&r->speaking, NULL); /* cannot fail on Linux */
-	e = run_pin(r);
-	if (e == ERR_NONE)
-		e = run_read(r);
+	e = run_read(r);
 	if (e == ERR_NONE)
 		e = run_settings_of_backup(r);
 	if (e == ERR_NONE)

@@ -1,6 +1,7 @@
 /* Exports of a small made-up backup with WAL that PostgreSQL 15 wrote: the tars hold what was backed up, and
  * a failure leaves nothing that looks whole. */
 #include "fault_files.h"
+#include "repo/hide.h"
 #include "scene.h"
 #include "wal_shelf.h"
 
@@ -466,7 +467,6 @@ Test(export, what_a_killed_export_left_is_removed_and_a_living_ones_is_not)
 	cr_assert_eq(export(shop), ERR_CONFIG);
 	cr_assert_not_null(strstr(shop->s.why.text, ".tmp-"), "%s", shop->s.why.text);
 	cr_assert_eq(unlink(full), 0);
-	cr_assert_eq(export(shop), ERR_NONE, "%s", shop->s.why.text);
 	/* Somebody else's, whatever it begins with. */
 	(void)snprintf(full, sizeof(full), "%s/.tmp-thesis", shop->path);
 	f = fopen(full, "w");
@@ -475,6 +475,23 @@ Test(export, what_a_killed_export_left_is_removed_and_a_living_ones_is_not)
 	cr_assert_eq(export(shop), ERR_CONFIG);
 	cr_assert_not_null(strstr(shop->s.why.text, ".tmp-thesis"), "%s", shop->s.why.text);
 	cr_assert_eq(unlink(full), 0);
+	cr_assert_eq(export(shop), ERR_NONE, "%s", shop->s.why.text);
 	cr_assert_eq(count_names(shop->path), 3);
+	shop_end(shop);
+}
+
+Test(export, what_is_being_removed_is_not_begun)
+{
+	struct shop *shop = shop_usual(false);
+	const struct attempt *backup = &shop->request.backup;
+	struct error why;
+
+	OK(hide_backup(&shop->s.repo.cluster, backup, "test", &why));
+	OK(hide_decide_removed(&shop->s.repo.cluster, backup, "test", &why));
+	OK(hide_put_tomb(&shop->s.repo.cluster, backup, "test", &why));
+	cr_assert_eq(export(shop), ERR_MISSING);
+	cr_assert_not_null(strstr(shop->s.why.text, "is being removed"), "%s", shop->s.why.text);
+	cr_assert_eq(access(shop->path, F_OK), -1);
+	cr_assert_eq(keys_below(&shop->s.repo, "pins/"), 0);
 	shop_end(shop);
 }

@@ -1,5 +1,6 @@
 /* Restores of a small made-up backup: what is written, what is refused, what an interruption leaves. */
 #include "fault_files.h"
+#include "repo/hide.h"
 #include "scene.h"
 
 #include <errno.h>
@@ -304,7 +305,6 @@ Test(run, a_failed_fsync_is_never_success)
 	interrupt_everywhere(FAULT_FSYNC, EIO, ERR_IO, 1);
 }
 
-Test(run, a_failed_open_leaves_nothing_to_start)
 /* Syncs are counted, not done: 5000 of them take seconds. */
 static unsigned fsyncs, file_system_syncs;
 static int file_system_answer;
@@ -383,6 +383,7 @@ Test(run, few_files_do_not_wait_for_what_others_write)
 	scene_end(s);
 }
 
+Test(run, a_failed_open_leaves_nothing_to_start)
 {
 	interrupt_everywhere(FAULT_OPEN_BENEATH, EACCES, ERR_DENIED, 2);
 }
@@ -425,5 +426,32 @@ Test(run, a_read_only_repository_is_restored_from_without_a_pin)
 	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
 	cr_assert_str_eq(s->result.pin, "");
 	assert_usual(s);
+	scene_end(s);
+}
+
+Test(run, what_is_being_removed_is_not_begun)
+{
+	struct scene *s = scene_usual(false);
+	const struct attempt *backup = &s->plan.backup.attempt;
+	struct restore_plan planned;
+	struct error why;
+
+	OK(hide_backup(&s->repo.cluster, backup, "test", &why));
+	OK(hide_decide_removed(&s->repo.cluster, backup, "test", &why));
+	OK(hide_put_tomb(&s->repo.cluster, backup, "test", &why));
+	cr_assert_eq(run(s), ERR_MISSING);
+	cr_assert_not_null(strstr(s->why.text, "is being removed"), "%s", s->why.text);
+	cr_assert_eq(access(s->directory, F_OK), -1);
+	cr_assert_eq(keys_below(&s->repo, "pins/"), 0);
+
+	/* Nor planned with. */
+	s->request.has_backup = true;
+	s->request.backup = *backup;
+	OK(restore_plan(&s->env, &s->archive, &s->request, &planned, &why));
+	cr_assert_not(planned.reachable);
+	cr_assert(planned.target_unreachable);
+	cr_assert_str_eq(planned.problem[0].code, "backup_removed");
+	cr_assert_not_null(strstr(planned.reason, "is being removed"), "%s", planned.reason);
+	restore_plan_release(&planned);
 	scene_end(s);
 }
