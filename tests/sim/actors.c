@@ -104,8 +104,8 @@ static void summary_of(const struct actor *a, int number, int parent, struct sum
 	s->system_identifier = a->cluster.system_identifier;
 	s->server_version = 150020;
 	s->timeline = s->stop_timeline = 1;
-	s->start = (struct lsn){0x3000028};
-	s->stop = (struct lsn){0x3000100};
+	s->start = wal_lsn(a->world->truth.begins[number]);
+	s->stop = wal_lsn(a->world->truth.begins[number] + SIM_SEGMENTS - 1);
 	s->started_us = s->finished_us = clock_now_us(a->env.clock);
 	s->wal_segment_bytes = 16 << 20;
 	s->block_bytes = PAGE;
@@ -152,6 +152,8 @@ static enum err commit(struct actor *a, int number, const struct manifest *paren
 	if (e == ERR_NONE)
 		e = decision_check_packs(&a->cluster, m, why); /* W4 */
 	if (e == ERR_NONE)
+		e = wal_store(a, number, why); /* W5 */
+	if (e == ERR_NONE)
 		e = manifest_commit(&a->cluster, m, sha256, why); /* W6 */
 	manifest_free(m);
 	return e;
@@ -177,6 +179,8 @@ enum err writer_backup(struct actor *a, int number, int parent, struct error *wh
 			e = ERR_NONE;
 		}
 	}
+	if (e == ERR_NONE)
+		e = wal_begin(a, number, &pin, why);
 	for (uint32_t beats = sim_below(&a->random, BEATS_MAX + 1); e == ERR_NONE && beats > 0;
 	     beats--)
 		e = pin_put(&a->cluster, &pin, why);
@@ -197,7 +201,8 @@ enum err writer_backup(struct actor *a, int number, int parent, struct error *wh
 void writer_run(struct actor *a)
 {
 	struct error why;
-	int parent = sim_below(&a->random, 8) == 0 ? -1 : choose_backup(a, false);
+	bool fresh = a->world->scenario->fresh || sim_below(&a->random, 8) == 0;
+	int parent = fresh ? -1 : choose_backup(a, false);
 
 	ignore(writer_backup(a, SIM_ATTEMPTS - SIM_WRITERS + (int)a->index, parent, &why));
 }
@@ -324,8 +329,12 @@ static enum err maintain(struct actor *a, struct sightings *seen, char act, stru
 		return expire_forget(&a->cluster, &forgotten, why);
 	case 'b':
 		return expire_one(a, 1, why);
+	case 'o':
+		return expire_one(a, 0, why);
 	case 'e':
 		return expire_one(a, choose_backup(a, true), why);
+	case 'w':
+		return wal_sweep(a, why);
 	default:
 		return sweep(a, why);
 	}
@@ -333,8 +342,8 @@ static enum err maintain(struct actor *a, struct sightings *seen, char act, stru
 
 void maintenance_run(struct actor *a)
 {
-	static const char acts[] = "tttafeeeeessssss";
 	const struct scenario *s = a->world->scenario;
+	const char *acts = s->wal ? "ttaeeeeewwwwwwss" : "tttafeeeeessssss";
 	struct sightings *seen = new_sightings();
 	struct error why;
 	enum err e = ERR_NONE;
@@ -343,7 +352,7 @@ void maintenance_run(struct actor *a)
 	     i++)
 		e = maintain(a, seen,
 			     s->script ? s->script[i]
-				       : acts[sim_below(&a->random, sizeof(acts) - 1)],
+				       : acts[sim_below(&a->random, (uint32_t)strlen(acts))],
 			     &why);
 	sightings_free(seen);
 }
@@ -361,6 +370,8 @@ void settle_run(struct actor *a)
 			e = advance_all(a, HOUR_US, &why);
 		if (e == ERR_NONE)
 			e = sweep(a, &why);
+		if (e == ERR_NONE && a->world->scenario->wal)
+			e = wal_sweep(a, &why);
 		a->world->now_us += TOMB_KEPT_US;
 		if (e == ERR_NONE)
 			e = expire_forget(&a->cluster, &forgotten, &why);
@@ -372,7 +383,7 @@ void settle_run(struct actor *a)
 
 /* ---- a restore: pin, read, fetch ---- */
 
-static enum err fetch(struct actor *a, const struct manifest *m, struct error *why)
+static enum err fetch(struct actor *a, const struct manifest *m, int number, struct error *why)
 {
 	enum err e = ERR_NONE;
 
@@ -385,7 +396,7 @@ static enum err fetch(struct actor *a, const struct manifest *m, struct error *w
 		if (e == ERR_MISSING)
 			world_violate(a->world, "a pinned restore misses %s", key);
 	}
-	return e;
+	return e == ERR_NONE ? wal_fetch(a, number, why) : e;
 }
 
 void restore_run(struct actor *a)
@@ -408,9 +419,9 @@ void restore_run(struct actor *a)
 		e = hide_check_no_tomb(&a->cluster, &pin.backup, &why);
 	if (e == ERR_NONE) {
 		a->world->truth.reads = backup;
-		e = fetch(a, m, &why);
+		e = fetch(a, m, backup, &why);
 		for (uint32_t again = sim_below(&a->random, 3); e == ERR_NONE && again > 0; again--)
-			e = fetch(a, m, &why);
+			e = fetch(a, m, backup, &why);
 		a->world->truth.reads = -1;
 	}
 	manifest_free(m);

@@ -253,6 +253,7 @@ static enum err lying_list(struct store *s, const char *prefix, store_visit *vis
 	struct actor *a = (struct actor *)s;
 	struct passing p = {.actor = a, .visit = visit, .ctx = ctx};
 	bool packs = a->phase == PHASE_SWEEP && is_in(prefix, "/packs/");
+	bool wal = a->phase == PHASE_SWEEP && is_in(prefix, "/wal/");
 
 	if (!take_turn(a,
 		       is_in(prefix, "/pins/") || is_in(prefix, "/packs/") ||
@@ -260,7 +261,7 @@ static enum err lying_list(struct store *s, const char *prefix, store_visit *vis
 		       why))
 		return ERR_IO;
 	note(a, "list", prefix, ERR_NONE);
-	if (packs && lies(a, LIE_OLD_MANIFESTS))
+	if ((packs || wal) && lies(a, LIE_OLD_MANIFESTS))
 		note_decisions(a);
 	if (packs && lies(a, LIE_LATE_PACKS))
 		return list_late_packs(a, visit, ctx, why);

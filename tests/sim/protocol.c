@@ -21,6 +21,9 @@ enum { SEEDS = 100, VARIANT_SEEDS_MAX = 20000 };
 #define ONE_WRITER_TWO .writers = 1, .maintenance = 2, .steady = true, .script = "sbs"
 #define ONE_READER .maintenance = 2, .restore = true, .steady = true, .script = "bs"
 #define TWICE .writers = 1, .maintenance = 1, .operations = 4
+#define WAL ALL, .wal = true
+#define WAL_OF_TWO                                                                                 \
+	.writers = 2, .maintenance = 1, .steady = true, .fresh = true, .wal = true, .script = "obww"
 
 static const struct scenario scenarios[] = {
 	{.name = "everybody", ALL},
@@ -30,6 +33,8 @@ static const struct scenario scenarios[] = {
 	{.name = "one writer, one removal", ONE_WRITER},
 	{.name = "one reader, two removals", ONE_READER},
 	{.name = "one writer, two removals", ONE_WRITER_TWO},
+	{.name = "WAL of everybody", WAL},
+	{.name = "WAL of two writers", WAL_OF_TWO},
 	/* As the model of the protocol has them. */
 	{.name = "manifests read before pins",
 	 ONE_MAINTENANCE,
@@ -83,6 +88,14 @@ static const struct scenario scenarios[] = {
 	{.name = "the end of hiding overwrites",
 	 ALL,
 	 .lies = {[ROLE_MAINTENANCE] = LIE_END_OVERWRITES, [ROLE_PERSON] = LIE_END_OVERWRITES},
+	 .broken = true},
+	{.name = "WAL is swept without a look at writers",
+	 WAL_OF_TWO,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_IN_SWEEP},
+	 .broken = true},
+	{.name = "WAL is swept with manifests read before pins",
+	 WAL_OF_TWO,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_OLD_MANIFESTS},
 	 .broken = true},
 };
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };

@@ -24,6 +24,7 @@ enum {
 	SIM_ACTORS_MAX = 8,
 	SIM_ATTEMPTS = 4, /* A, B: there from the start, B a child of A; two that writers make */
 	SIM_WRITERS = 2,
+	SIM_SEGMENTS = 2, /* of WAL, that each backup needs */
 	SIM_GENERATIONS_MAX = 64
 };
 
@@ -95,11 +96,14 @@ struct scenario {
 	const char *name;
 	unsigned writers, maintenance, operations; /* of each maintenance process, at most */
 	bool restore, person;
-	bool steady;        /* nobody crashes */
-	const char *script; /* of maintenance; NULL = drawn: e expire one, b expire the backup B,
-			       s sweep, t end what is stale, a advance all, f forget */
-	unsigned lies[5];   /* by role */
-	bool broken;        /* a violation has to be found */
+	bool wal;    /* backups store theirs, and maintenance sweeps it */
+	bool steady; /* nobody crashes */
+	bool fresh;  /* writers take no parent */
+	/* Of maintenance; NULL = drawn: e expire one, b expire the backup B, o the older one, A;
+	 * s sweep, w sweep WAL, t end what is stale, a advance all, f forget. */
+	const char *script;
+	unsigned lies[5]; /* by role */
+	bool broken;      /* a violation has to be found */
 };
 
 struct truth { /* what really is so, from the store's own operations */
@@ -109,6 +113,8 @@ struct truth { /* what really is so, from the store's own operations */
 	int hidden[SIM_ATTEMPTS];    /* newest generation; -1 = none */
 	bool removed_end[SIM_ATTEMPTS]; /* the newest generation's end says so */
 	int reads;                      /* attempt that a pinned restore reads; -1 = none */
+	unsigned begins[SIM_ATTEMPTS];  /* segment of its start; 0 = it has none yet */
+	uint64_t wal;                   /* segments that are stored */
 };
 
 struct world {
@@ -132,6 +138,8 @@ struct world {
 	uint64_t steps;
 	enum { ORDER_UNIFORM, ORDER_STICKY, ORDER_PRIORITY, ORDER_WEIGHTY } order;
 	unsigned changes; /* of priority, that are left */
+
+	unsigned writing; /* segment of WAL that the server has not finished */
 
 	uint8_t *ghost; /* ROLE_NETWORK: the duplicate of a commit; owned */
 	size_t ghost_len;
@@ -163,6 +171,22 @@ void truth_after_remove(struct actor *, const char *key);
 /* Everything that may go is gone, all that must stay is there. */
 void truth_check_end(struct world *);
 void truth_undeleted(struct actor *, int attempt);
+bool truth_is_pinned(const struct world *, int attempt);
+
+/* wal.c */
+void wal_init(struct world *);
+struct lsn wal_lsn(unsigned segment);
+/* BASE_BACKUP has begun: the pin says where. */
+enum err wal_begin(struct actor *, int number, struct pin *, struct error *why);
+enum err wal_store(struct actor *, int number, struct error *why); /* W5 */
+/* Looks for what a restore of that backup replays. */
+enum err wal_fetch(struct actor *, int number, struct error *why);
+enum err wal_sweep(struct actor *, struct error *why);
+void wal_after_put(struct world *, const char *key);
+void wal_after_remove(struct world *, const char *key);
+/* A committed backup, or one that is read, has its WAL. */
+void wal_check(struct world *, int attempt);
+void wal_check_end(struct world *);
 
 /* actors.c */
 void actor_open(struct actor *, struct world *, uint64_t seed);

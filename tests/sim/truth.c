@@ -35,6 +35,8 @@ static void check_whole(struct world *w)
 			world_violate(w, "backup %d lost packs of attempts (bits) %x", i, lost);
 		if (t->reads == i && lost != 0)
 			world_violate(w, "the restore of backup %d lost packs %x", i, lost);
+		if ((t->manifests & ~t->tombs & bit(i)) != 0 || t->reads == i)
+			wal_check(w, i);
 	}
 }
 
@@ -121,6 +123,8 @@ void truth_after_put(struct actor *a, const char *key)
 
 	if (is_below(w, key, "packs/", &name) && (attempt = world_attempt(w, name)) >= 0)
 		t->packs |= bit(attempt);
+	if (is_below(w, key, "wal/", &name))
+		wal_after_put(w, key);
 	if (is_below(w, key, "backups/", &name) && (attempt = world_attempt(w, name)) >= 0)
 		put_decision(w, attempt, key);
 	if (is_below(w, key, "hidden/", &name) && (attempt = world_attempt(w, name)) >= 0)
@@ -152,18 +156,24 @@ static size_t count_below(const struct world *w, const char *folder)
 	return n;
 }
 
+bool truth_is_pinned(const struct world *w, int attempt)
+{
+	char name[ATTEMPT_TEXT_MAX], folder[80];
+
+	attempt_to_text(&w->attempt[attempt], name);
+	(void)snprintf(folder, sizeof(folder), "pins/%s/", name);
+	return count_below(w, folder) > 0;
+}
+
 static void removed_pack(struct world *w, int attempt)
 {
 	struct truth *t = &w->truth;
-	char name[ATTEMPT_TEXT_MAX], folder[80];
 
 	if ((t->packs & bit(attempt)) == 0)
 		return; /* a repeated removal */
 	t->packs &= ~bit(attempt);
 	check_whole(w);
-	attempt_to_text(&w->attempt[attempt], name);
-	(void)snprintf(folder, sizeof(folder), "pins/%s/", name);
-	if (((t->manifests | t->aborts) & bit(attempt)) == 0 && count_below(w, folder) > 0)
+	if (((t->manifests | t->aborts) & bit(attempt)) == 0 && truth_is_pinned(w, attempt))
 		world_violate(w, "pack of attempt %d removed: it is pinned and undecided", attempt);
 }
 
@@ -176,6 +186,8 @@ void truth_after_remove(struct actor *a, const char *key)
 
 	if (is_below(w, key, "packs/", &name) && (attempt = world_attempt(w, name)) >= 0)
 		removed_pack(w, attempt);
+	if (is_below(w, key, "wal/", &name))
+		wal_after_remove(w, key);
 	if (is_below(w, key, "backups/", &name) && (attempt = world_attempt(w, name)) >= 0) {
 		if ((t->manifests & bit(attempt)) != 0)
 			check_undeleted(w, attempt, "removal");
@@ -211,6 +223,7 @@ void truth_check_end(struct world *w)
 	unsigned live = 0;
 
 	check_whole(w);
+	wal_check_end(w);
 	for (int i = 0; i < SIM_ATTEMPTS; i++) {
 		struct manifest *m = NULL;
 		struct error why;

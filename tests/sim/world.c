@@ -102,6 +102,7 @@ static void world_init(struct world *w, const struct scenario *scenario, uint64_
 	must(repository_init(&w->observer.env, w->memory, &init, &why), &why);
 	(void)snprintf(w->observer.name, sizeof(w->observer.name), "end");
 	actor_open(&w->observer, w, seed);
+	wal_init(w);
 	must(writer_backup(&w->observer, 0, -1, &why), &why);
 	must(writer_backup(&w->observer, 1, 0, &why), &why);
 }
