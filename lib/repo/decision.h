@@ -58,8 +58,25 @@ enum err backups_list(const struct cluster *, bool all,
 		      enum err (*visit)(void *ctx, const struct backup_info *, struct error *why),
 		      void *ctx, struct error *why) MUST_CHECK;
 
+/* A backup of which the manifest, or what says whether it is hidden, can't be read. */
+struct backup_damage {
+	struct attempt attempt;
+	bool keep;                  /* by keeps/; what was asked for at birth is not known */
+	const struct error *reason; /* until the visit returns */
+};
+typedef enum err backup_damage_visit(void *ctx, const struct backup_damage *, struct error *why);
+/* The same for who decides about a damaged one himself: `damaged` is called in its place, and its
+ * answer is what counts; no event. */
+enum err backups_list_all(const struct cluster *, bool all,
+			  enum err (*visit)(void *ctx, const struct backup_info *,
+					    struct error *why),
+			  backup_damage_visit *damaged, void *ctx, struct error *why) MUST_CHECK;
+
 /* Digest of the newest committed manifest and its generation, for `previous`; ERR_MISSING: none. */
 enum err decision_newest(const struct cluster *, struct attempt *out, uint64_t *generation,
 			 uint8_t sha256[CRYPTO_SHA256_BYTES], struct error *why) MUST_CHECK;
+/* The newest attempt that is not aborted, a damaged one too; ERR_MISSING: none. */
+enum err decision_newest_attempt(const struct cluster *, struct attempt *out,
+				 struct error *why) MUST_CHECK;
 
 #endif

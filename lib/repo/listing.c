@@ -150,6 +150,12 @@ static enum err read_summary(const struct cluster *c, struct object_reader *r,
 		err = object_first_frame(r, FRAME_SUMMARY, &plain, why);
 	if (!err)
 		err = summary_decode(plain, out, why);
+	/* Who opened the repository has its keys: an object that they do not open is damaged. */
+	if (err == ERR_WRONG_KEY) {
+		err = ERR_CORRUPT;
+		if (why)
+			why->kind = err;
+	}
 	if (err)
 		(void)error_add(why, "reading %s", key); /* the kind stays */
 	return err;
@@ -161,74 +167,60 @@ struct listing {
 	struct marks marks;
 	bool all;
 	enum err (*visit)(void *ctx, const struct backup_info *, struct error *why);
+	backup_damage_visit *damaged;
 	void *ctx;
 };
 
-static enum err visit_one(const struct listing *l, const char *name, uint64_t size, bool *damaged,
+/* What keeps/ says last, else `birth`. */
+static bool is_kept(const struct listing *l, const char *name, bool birth)
+{
+	const char *keep = newest_of(&l->marks.keeps, name);
+
+	return keep ? !ends_with(keep, ".off") : birth;
+}
+
+static enum err visit_one(const struct listing *l, const char *name, uint64_t size,
 			  struct error *why)
 {
-	struct summary summary;
+	struct summary summary = {.tablespaces = 0};
 	struct backup_info info = {.summary = &summary, .manifest_bytes = size};
 	struct attempt attempt;
-	const char *keep;
+	struct error reason;
 	enum err err;
 
 	if (!attempt_from_text(name, &attempt))
 		return ERR_NONE; /* nothing of ours */
-	err = is_hidden(l->cluster, &l->marks, name, &info.hidden, why);
-	if (err) {
-		*damaged = err == ERR_CORRUPT;
-		return err;
-	}
-	if (info.hidden && !l->all)
+	err = is_hidden(l->cluster, &l->marks, name, &info.hidden, &reason);
+	if (!err && info.hidden && !l->all)
 		return ERR_NONE;
-	err = read_summary(l->cluster, l->reader, &attempt, &summary, why);
+	if (!err)
+		err = read_summary(l->cluster, l->reader, &attempt, &summary, &reason);
 	if (err == ERR_MISSING)
 		return ERR_NONE;
+	if (err == ERR_CORRUPT) {
+		struct backup_damage damage = {
+			.attempt = attempt, .keep = is_kept(l, name, false), .reason = &reason};
+
+		return l->damaged(l->ctx, &damage, why);
+	}
 	if (err) {
-		*damaged = err == ERR_CORRUPT;
+		if (why)
+			*why = reason;
 		return err;
 	}
-	keep = newest_of(&l->marks.keeps, name);
-	info.keep = keep ? !ends_with(keep, ".off") : summary.keep;
+	info.keep = is_kept(l, name, summary.keep);
 	err = l->visit(l->ctx, &info, why);
 	summary_release(&summary);
 	return err;
 }
 
-static enum err visit_all(const struct listing *l, const struct key_list *backups,
-			  struct error *why)
+enum err backups_list_all(const struct cluster *c, bool all,
+			  enum err (*visit)(void *ctx, const struct backup_info *,
+					    struct error *why),
+			  backup_damage_visit *damaged, void *ctx, struct error *why)
 {
-	const struct env *env = l->cluster->repository->env;
-	struct error first = {.kind = ERR_NONE};
-
-	for (size_t i = 0; i < backups->count; i++) {
-		bool damaged = false;
-		struct error reason;
-		enum err err = visit_one(l, backups->key[i], backups->size[i], &damaged, &reason);
-
-		if (err && !damaged) {
-			if (why)
-				*why = reason;
-			return err;
-		}
-		if (err)
-			observer_event(env->observer, LEVEL_ERROR,
-				       "backup %s is damaged, it is left out: %s", backups->key[i],
-				       reason.text);
-		if (err && !first.kind)
-			first = reason;
-	}
-	if (first.kind && why)
-		*why = first;
-	return first.kind;
-}
-
-enum err backups_list(const struct cluster *c, bool all,
-		      enum err (*visit)(void *ctx, const struct backup_info *, struct error *why),
-		      void *ctx, struct error *why)
-{
-	struct listing l = {.cluster = c, .all = all, .visit = visit, .ctx = ctx};
+	struct listing l = {
+		.cluster = c, .all = all, .visit = visit, .damaged = damaged, .ctx = ctx};
 	struct key_list backups = {.count = 0};
 	enum err err = marks_read(c, &l.marks, why);
 
@@ -236,12 +228,55 @@ enum err backups_list(const struct cluster *c, bool all,
 		err = key_list_read(c, "backups/", &backups, why);
 	if (!err)
 		err = object_reader_new(c->repository, &l.reader, why);
-	if (!err)
-		err = visit_all(&l, &backups, why);
+	for (size_t i = 0; !err && i < backups.count; i++)
+		err = visit_one(&l, backups.key[i], backups.size[i], why);
 	object_reader_free(l.reader);
 	key_list_release(&backups);
 	marks_release(&l.marks);
 	return err;
+}
+
+/* Keeps the first damage as the answer for after the last visit. */
+struct loud {
+	const struct cluster *cluster;
+	enum err (*visit)(void *ctx, const struct backup_info *, struct error *why);
+	void *ctx;
+	struct error first;
+};
+
+static enum err pass_on(void *ctx, const struct backup_info *info, struct error *why)
+{
+	struct loud *loud = ctx;
+
+	return loud->visit(loud->ctx, info, why);
+}
+
+static enum err tell_damage(void *ctx, const struct backup_damage *damage, struct error *why)
+{
+	struct loud *loud = ctx;
+	char name[ATTEMPT_TEXT_MAX];
+
+	(void)why; /* nothing here can fail */
+	attempt_to_text(&damage->attempt, name);
+	observer_event(loud->cluster->repository->env->observer, LEVEL_ERROR,
+		       "backup %s is damaged, it is left out: %s", name, damage->reason->text);
+	if (!loud->first.kind)
+		loud->first = *damage->reason;
+	return ERR_NONE;
+}
+
+enum err backups_list(const struct cluster *c, bool all,
+		      enum err (*visit)(void *ctx, const struct backup_info *, struct error *why),
+		      void *ctx, struct error *why)
+{
+	struct loud loud = {.cluster = c, .visit = visit, .ctx = ctx};
+	enum err err = backups_list_all(c, all, pass_on, tell_damage, &loud, why);
+
+	if (err || !loud.first.kind)
+		return err;
+	if (why)
+		*why = loud.first;
+	return loud.first.kind;
 }
 
 static enum err digest_of(const struct cluster *c, const struct attempt *attempt,
@@ -293,5 +328,24 @@ enum err decision_newest(const struct cluster *c, struct attempt *out, uint64_t 
 out:
 	object_reader_free(r);
 	key_list_release(&backups);
+	return err;
+}
+
+enum err decision_newest_attempt(const struct cluster *c, struct attempt *out, struct error *why)
+{
+	struct key_list backups;
+	struct attempt attempt;
+	bool aborted = true;
+	enum err err = key_list_read(c, "backups/", &backups, why);
+
+	for (size_t i = backups.count; !err && aborted && i > 0; i--)
+		if (attempt_from_text(backups.key[i - 1], &attempt))
+			err = decision_is_aborted(c, &attempt, &aborted, why);
+	key_list_release(&backups);
+	if (!err && aborted)
+		err = error_set(why, ERR_MISSING, "%.*s: there is no backup yet",
+				(int)strlen(c->prefix) - 1, c->prefix);
+	if (!err)
+		*out = attempt;
 	return err;
 }

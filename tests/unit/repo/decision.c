@@ -248,6 +248,80 @@ Test(decision, a_damaged_manifest_does_not_hide_the_others)
 	repo_world_release(&w);
 }
 
+struct told {
+	struct seen seen;
+	size_t damaged;
+	bool keep;
+	char text[ERROR_TEXT_MAX];
+};
+
+static enum err see_whole(void *ctx, const struct backup_info *info, struct error *why)
+{
+	return see(&((struct told *)ctx)->seen, info, why);
+}
+
+static enum err see_damaged(void *ctx, const struct backup_damage *damage, struct error *why)
+{
+	struct told *told = ctx;
+
+	(void)why;
+	told->damaged++;
+	told->keep = damage->keep;
+	memcpy(told->text, damage->reason->text, sizeof(told->text));
+	return ERR_NONE;
+}
+
+Test(decision, who_decides_about_damage_himself_is_told_of_it_and_gets_the_others)
+{
+	struct told told = {.damaged = 0};
+	struct repo_world w;
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	for (unsigned n = 1; n <= 3; n++)
+		backup_number(&w.cluster, n);
+	mark(&w, "keeps", 2, ".00000000", "keep", "reason x\n");
+	damage(&w, 2);
+	OK(backups_list_all(&w.cluster, false, see_whole, see_damaged, &told, &why));
+	cr_assert_eq(told.damaged, 1);
+	cr_assert(told.keep);
+	cr_assert_not_null(strstr(told.text, "20261123T000002Z"), "%s", told.text);
+	cr_assert_eq(told.seen.count, 2);
+	repo_world_release(&w);
+}
+
+Test(decision, a_manifest_whose_head_is_wrong_is_damaged_and_still_the_newest)
+{
+	struct told told = {.damaged = 0};
+	struct repo_world w;
+	char key[STORE_KEY_MAX], text[ATTEMPT_TEXT_MAX];
+	struct attempt attempt = attempt_number(2), later = attempt_number(3), newest;
+	struct error why;
+	uint8_t *object;
+	size_t len;
+
+	repo_world_init(&w, NULL);
+	for (unsigned n = 1; n <= 2; n++)
+		backup_number(&w.cluster, n);
+	attempt_to_text(&attempt, text);
+	(void)snprintf(key, sizeof(key), "%sbackups/%s", w.cluster.prefix, text);
+	object = store_memory_peek(w.memory, key, &len);
+	for (size_t i = 0; i < OBJECT_HEADER_BYTES; i++) {
+		told = (struct told){.damaged = 0};
+		object[i] ^= 1;
+		OK(backups_list_all(&w.cluster, false, see_whole, see_damaged, &told, &why));
+		cr_assert(told.damaged == 1 && told.seen.count == 1, "byte %zu", i);
+		/* Damaged or not, it is the newest: nobody is to take an older one for that. */
+		OK(decision_newest_attempt(&w.cluster, &newest, &why));
+		cr_assert_eq(attempt_compare(&newest, &attempt), 0);
+		object[i] ^= 1;
+	}
+	OK(decision_abort(&w.cluster, &later, "stale", &why));
+	OK(decision_newest_attempt(&w.cluster, &newest, &why));
+	cr_assert_eq(attempt_compare(&newest, &attempt), 0);
+	repo_world_release(&w);
+}
+
 static enum err refuse(void *ctx, const struct backup_info *info, struct error *why)
 {
 	(void)info;
