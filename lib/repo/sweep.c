@@ -1,9 +1,9 @@
 /* repo/sweep.c - packs that nothing refers to, in the order S1 to S4 of sweep.h. */
-#include "repo/sweep.h"
 #include "repo/decision_internal.h"
 #include "repo/hide.h"
 #include "repo/manifest_internal.h"
 #include "repo/pack.h"
+#include "repo/sweep_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -136,12 +136,34 @@ static void mark_undecided(struct sweeping *s)
 	}
 }
 
-static bool is_without(const struct sweeping *s, const struct attempt *attempt)
+bool sweep_is_without(const struct sweep_options *options, const struct attempt *attempt)
 {
-	for (size_t i = 0; i < s->options->withouts; i++)
-		if (attempt_compare(&s->options->without[i], attempt) == 0)
+	for (size_t i = 0; i < options->withouts; i++)
+		if (attempt_compare(&options->without[i], attempt) == 0)
 			return true;
 	return false;
+}
+
+/* Who asked for it already is not told to ask again. */
+enum err sweep_refuse_unreadable(const struct cluster *c, const struct attempt *attempt,
+				 const char *what, struct error *why)
+{
+	char name[ATTEMPT_TEXT_MAX];
+	struct hidden hidden;
+	struct error unheard;
+	bool asked =
+		hide_read(c, attempt, &hidden, &unheard) == ERR_NONE && hidden.state != HIDE_SHOWN;
+
+	attempt_to_text(attempt, name);
+	(void)error_add(why, "%s is removed while backup %s can't be read", what, name);
+	if (asked)
+		error_hint(why, "it was asked to go; once it is gone, a later run goes on");
+	else
+		error_hint(why,
+			   "if that backup is lost for good, remove it by name: pgagent expire "
+			   "--backup %s --confirm",
+			   name);
+	return why->kind;
 }
 
 /* A decision that was listed and is no manifest now: an abort marker, or a backup that was removed in
@@ -169,19 +191,13 @@ static enum err mark_manifest(struct sweeping *s, const char *name, struct error
 	struct attempt attempt;
 	enum err e;
 
-	if (!attempt_from_text(name, &attempt) || is_without(s, &attempt))
+	if (!attempt_from_text(name, &attempt) || sweep_is_without(s->options, &attempt))
 		return ERR_NONE;
 	e = manifest_read(s->cluster, &attempt, &manifest, why);
 	if (e == ERR_MISSING)
 		return see_missing(s, &attempt, why);
-	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
-		(void)error_add(why, "nothing is removed while a manifest can't be read");
-		error_hint(why,
-			   "if that backup is lost for good, remove it by name: pgagent expire "
-			   "--backup %s --confirm",
-			   name);
-		return e;
-	}
+	if (e == ERR_CORRUPT || e == ERR_WRONG_KEY)
+		return sweep_refuse_unreadable(s->cluster, &attempt, "nothing", why);
 	if (e != ERR_NONE)
 		return e;
 	for (uint32_t i = 0; i < manifest->packs; i++)

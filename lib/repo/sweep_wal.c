@@ -1,6 +1,6 @@
 /* repo/sweep_wal.c - WAL that no backup needs any more. */
 #include "pgformat/history.h"
-#include "repo/sweep.h"
+#include "repo/sweep_internal.h"
 #include "repo/wal_object.h"
 
 #include <stdlib.h>
@@ -66,10 +66,20 @@ static enum err add_backup(void *ctx, const struct backup_info *info, struct err
 {
 	struct sweeping *s = ctx;
 
-	for (size_t i = 0; i < s->options->withouts; i++)
-		if (attempt_compare(&s->options->without[i], &info->summary->attempt) == 0)
-			return ERR_NONE;
+	if (sweep_is_without(s->options, &info->summary->attempt))
+		return ERR_NONE;
 	return add_start(s, info->summary->timeline, info->summary->start, why);
+}
+
+/* Where it starts nobody knows: it may need all there is. */
+static enum err refuse_damaged(void *ctx, const struct backup_damage *damage, struct error *why)
+{
+	struct sweeping *s = ctx;
+
+	if (sweep_is_without(s->options, &damage->attempt))
+		return ERR_NONE;
+	*why = *damage->reason;
+	return sweep_refuse_unreadable(s->cluster, &damage->attempt, "no WAL", why);
 }
 
 static enum err add_writers(struct sweeping *s, struct error *why)
@@ -243,9 +253,7 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	if (e == ERR_NONE)
 		e = add_writers(s, why);
 	if (e == ERR_NONE)
-		e = backups_list(c, true, add_backup, s, why);
-	if (e == ERR_CORRUPT)
-		(void)error_add(why, "no WAL is removed while a manifest can't be read");
+		e = backups_list_all(c, true, add_backup, refuse_damaged, s, why);
 	if (e == ERR_NONE && s->starts == 0)
 		s->protect_all = true; /* WAL may be all there is */
 	if (e == ERR_NONE)
