@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { NEXT_XID_OFFSET = 64 /* in pg_control: nextXid of the checkpoint's copy */ };
 
@@ -43,6 +44,30 @@ static enum err take_backup(void *ctx, const struct backup_info *info, struct er
 	return ERR_NONE;
 }
 
+/* Loud, as a restore from an older one takes longer, and as it is no more there when it is needed. */
+static void pass_over(struct planning *p, const struct attempt *attempt, const char *where,
+		      const struct error *reason)
+{
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(attempt, id);
+	observer_event(p->env->observer, LEVEL_WARNING,
+		       "BACKUP %s IS DAMAGED in %s and passed over (all that is wrong with it: "
+		       "pgagent verify %s): %s",
+		       id, where, id, reason->text);
+	if (p->damaged++ == 0)
+		p->first_damage = *reason;
+}
+
+static enum err pass_over_listed(void *ctx, const struct backup_damage *damage, struct error *why)
+{
+	struct planning *p = ctx;
+
+	(void)why; /* nothing here can fail */
+	pass_over(p, &damage->attempt, p->listed, damage->reason);
+	return ERR_NONE;
+}
+
 static int by_attempt(const void *a, const void *b)
 {
 	const struct candidate *left = a, *right = b;
@@ -50,44 +75,62 @@ static int by_attempt(const void *a, const void *b)
 	return attempt_compare(&left->attempt, &right->attempt);
 }
 
+/* All, or the one that is asked for: with a backup named, its own manifest will tell; another one's
+ * damage does not stand in the way. */
+static enum err collect_from(struct planning *p, const struct cluster *cluster)
+{
+	struct manifest *one = NULL;
+	struct backup_info info = {.hidden = false};
+	enum err e;
+
+	if (!p->request->has_backup) {
+		p->listed = cluster->repository->store->label;
+		return backups_list_all(cluster, false, take_backup, pass_over_listed, p, p->why);
+	}
+	e = manifest_read(cluster, &p->request->backup, &one, p->why);
+	if (e == ERR_NONE) {
+		info.summary = &one->summary;
+		e = take_backup(p, &info, p->why);
+	}
+	manifest_free(one);
+	return e == ERR_MISSING ? ERR_NONE : e;
+}
+
 enum err plan_collect(struct planning *p)
 {
-	enum err e = ERR_NONE;
+	struct error first = {.kind = ERR_NONE};
+	size_t read = 0;
 
-	for (size_t i = 0; e == ERR_NONE && i < p->archive->count; i++) {
+	for (size_t i = 0; i < p->archive->count; i++) {
 		const struct cluster *cluster = &p->archive->cluster[i];
+		enum err e = collect_from(p, cluster);
 
-		/* With a backup named, its own manifest will tell; another one's damage does not
-		 * stand in the way. */
-		if (p->request->has_backup) {
-			struct manifest *one = NULL;
-			struct backup_info info = {.hidden = false};
-
-			e = manifest_read(cluster, &p->request->backup, &one, p->why);
-			if (e == ERR_NONE) {
-				info.summary = &one->summary;
-				e = take_backup(p, &info, p->why);
-			}
-			manifest_free(one);
-		} else {
-			e = backups_list(cluster, false, take_backup, p, p->why);
-		}
-		if (e == ERR_MISSING)
-			e = ERR_NONE;
-		if (e != ERR_NONE && i + 1 < p->archive->count) {
+		if (e == ERR_CANCELLED || e == ERR_MEMORY)
+			return e;
+		read += e == ERR_NONE;
+		if (e == ERR_NONE)
+			continue;
+		if (p->archive->count > 1)
 			observer_event(p->env->observer, LEVEL_WARNING,
-				       "backups in %s cannot be read, trying the next repository: "
-				       "%s",
+				       "backups in %s cannot be read, the other repositories are "
+				       "asked: %s",
 				       cluster->repository->store->label, p->why->text);
-			e = ERR_NONE;
-		}
+		if (first.kind == ERR_NONE)
+			first = *p->why;
 	}
-	if (e == ERR_CORRUPT && !p->request->has_backup)
-		error_hint(p->why, "pgagent verify shows what is damaged; a whole backup can be "
-				   "restored by name: --backup ID");
-	if (e == ERR_NONE && p->count > 0)
+	if (first.kind != ERR_NONE && (read == 0 || p->count == 0)) {
+		*p->why = first;
+		return first.kind;
+	}
+	if (p->count == 0 && p->damaged > 0) {
+		*p->why = p->first_damage;
+		(void)error_add(p->why, "no backup can be read");
+		error_hint(p->why, "pgagent verify shows what is damaged");
+		return p->why->kind;
+	}
+	if (p->count > 0)
 		qsort(p->list, p->count, sizeof(*p->list), by_attempt);
-	return e;
+	return ERR_NONE;
 }
 
 /* ---- 2: the timeline ---- */
@@ -260,6 +303,38 @@ enum err plan_check_packs(struct planning *p)
 	return ERR_NONE;
 }
 
+/* The best of those whose manifest can be read whole; the summary, which they were chosen by, is but
+ * the beginning of it.  One that was asked for by name is not replaced. */
+static enum err choose_readable(struct planning *p, const struct choice *choice,
+				enum choice_answer *answer, size_t *at, size_t *earliest)
+{
+	struct error passed = {.kind = ERR_NONE};
+
+	for (;;) {
+		struct attempt attempt;
+		enum err e;
+
+		*answer = choose_backup(p->list, p->count, choice, at, earliest);
+		if (*answer != CHOICE_FOUND)
+			break;
+		attempt = p->list[*at].attempt;
+		e = read_manifest(p, &attempt);
+		if (choice->backup != NULL || (e != ERR_CORRUPT && e != ERR_WRONG_KEY))
+			return e;
+		if (passed.kind == ERR_NONE)
+			passed = *p->why;
+		pass_over(p, &attempt, "every repository that has it", p->why);
+		p->count--;
+		memmove(&p->list[*at], &p->list[*at + 1], (p->count - *at) * sizeof(*p->list));
+	}
+	if (passed.kind == ERR_NONE)
+		return ERR_NONE;
+	/* It was reachable until the damage: that is no question of the target. */
+	*p->why = passed;
+	error_hint(p->why, "no other backup reaches the target; see them: pgagent list");
+	return passed.kind;
+}
+
 enum err plan_choose(struct planning *p, bool *found)
 {
 	const struct restore_request *r = p->request;
@@ -271,10 +346,12 @@ enum err plan_choose(struct planning *p, bool *found)
 				.path = &p->path};
 	char id[ATTEMPT_TEXT_MAX] = "";
 	size_t at = 0, earliest = 0;
-	enum choice_answer answer = choose_backup(p->list, p->count, &choice, &at, &earliest);
-	enum err e;
+	enum choice_answer answer;
+	enum err e = choose_readable(p, &choice, &answer, &at, &earliest);
 
-	*found = answer == CHOICE_FOUND;
+	if (e != ERR_NONE && e != ERR_MISSING)
+		return e;
+	*found = answer == CHOICE_FOUND && e == ERR_NONE;
 	if (r->has_backup)
 		attempt_to_text(&r->backup, id);
 	switch (answer) {
@@ -285,10 +362,8 @@ enum err plan_choose(struct planning *p, bool *found)
 			observer_event(p->env->observer, LEVEL_INFO,
 				       "the target is looked for from the newest backup on that "
 				       "fits; where it is older, name an older one with --backup");
-		e = read_manifest(p, &p->list[at].attempt);
-		if (e != ERR_MISSING)
-			return e;
-		*found = false;
+		if (e == ERR_NONE)
+			return ERR_NONE;
 		problem_add(p->plan, "backup_removed", "%s", p->why->text);
 		problem_hint(p->plan, "pgagent list shows the backups that there are");
 		break;

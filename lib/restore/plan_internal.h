@@ -12,7 +12,10 @@ struct planning {
 	struct error *why;
 	struct candidate *list; /* sorted by attempt */
 	size_t count, max;
-	struct history path; /* of the timeline to follow */
+	const char *listed;        /* label of the store whose backups are being listed */
+	size_t damaged;            /* backups that were passed over */
+	struct error first_damage; /* of the first of them */
+	struct history path;       /* of the timeline to follow */
 	struct manifest *manifest;
 };
 
