@@ -50,8 +50,6 @@ static enum err visit_cluster(void *ctx, const char *name, uint64_t system, stru
 	struct found *f = ctx;
 	struct cluster cluster;
 	struct attempt newest;
-	uint8_t digest[CRYPTO_SHA256_BYTES];
-	uint64_t generation;
 	bool has;
 	enum err e;
 
@@ -63,8 +61,9 @@ static enum err visit_cluster(void *ctx, const char *name, uint64_t system, stru
 	f->several_names = f->several_names || strcmp(f->first, name) != 0;
 	f->count++;
 	cluster_init(&cluster, f->repository, name, system);
-	e = decision_newest(&cluster, &newest, &generation, digest, why);
-	if (e != ERR_NONE && e != ERR_MISSING && e != ERR_CORRUPT)
+	/* A damaged one counts: else an older system's backups would be taken for the newest. */
+	e = decision_newest_attempt(&cluster, &newest, why);
+	if (e != ERR_NONE && e != ERR_MISSING)
 		return e;
 	has = e == ERR_NONE;
 	if (f->count > 1 &&

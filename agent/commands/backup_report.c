@@ -41,6 +41,27 @@ void backup_report_json(json_t *object, const struct summary *s)
 	report_put(object, "verified_at", json_null());
 }
 
+void backup_report_unknown_json(json_t *object, const struct attempt *attempt, const char *cluster,
+				uint64_t system_identifier)
+{
+	static const char *const known[] = {"id", "cluster", "system_identifier"};
+	struct summary s = {.attempt = *attempt, .system_identifier = system_identifier};
+	const char *key;
+	json_t *value;
+
+	(void)snprintf(s.cluster, sizeof(s.cluster), "%s", cluster); /* fits */
+	backup_report_json(object, &s);
+	json_object_foreach(object, key, value)
+	{
+		bool keep = false;
+
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			keep = keep || strcmp(key, known[i]) == 0;
+		if (!keep) /* the value of a key that is there may be set while walking */
+			report_put(object, key, json_null());
+	}
+}
+
 void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX])
 {
 	char text[TIME_TEXT_MAX];

@@ -8,6 +8,10 @@
 /* Puts the fields of the contract into `object`. */
 void backup_report_json(json_t *object, const struct summary *);
 
+/* The same fields of one that can't be read: null, but for what its name and place say. */
+void backup_report_unknown_json(json_t *object, const struct attempt *, const char *cluster,
+				uint64_t system_identifier);
+
 enum { BACKUP_TIME_MAX = 40 };
 /* "2026-11-23 14:05:00", in UTC; "-" for 0. */
 void backup_time_to_text(int64_t us, char out[BACKUP_TIME_MAX]);

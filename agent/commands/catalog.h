@@ -17,12 +17,25 @@ struct catalog_entry {
 	int64_t verified_us; /* last proven whole; 0 = not known (catalog_read_verified) */
 };
 
+/* A backup that can't be read in some places.  Where another has it whole it is an entry, too. */
+struct catalog_damage {
+	struct attempt attempt;
+	uint64_t system_identifier;
+	char cluster[CLUSTER_NAME_MAX];
+	bool keep;       /* by a mark beside it */
+	unsigned places; /* bit i: damaged in place i */
+	char text[ERROR_TEXT_MAX];
+};
+
 struct catalog {
 	struct catalog_entry *entry; /* oldest first */
 	size_t count, capacity;
+	struct catalog_damage *damage; /* in the order of their ids */
+	size_t damages;
 };
 
-/* `name` NULL = every cluster.  On failure the catalog is empty. */
+/* `name` NULL = every cluster.  On failure the catalog is empty.  What is damaged is no failure: each is
+ * told as a warning. */
 enum err catalog_read(const struct places *, const char *name, struct catalog *out,
 		      struct error *why) MUST_CHECK;
 /* The same of one place alone; bit `index` is set. */
@@ -33,12 +46,30 @@ enum err catalog_read_verified(const struct places *, struct catalog *,
 			       struct error *why) MUST_CHECK;
 void catalog_release(struct catalog *);
 
-/* By id, a beginning of it that only one has, or "latest".  ERR_MISSING: none; ERR_CONFIG: several.
- * `out` lives as long as the catalog. */
+/* By id, a beginning of it that only one has, or "latest" of those that can be read.  ERR_MISSING:
+ * none; ERR_CONFIG: several; ERR_CORRUPT: it can be read nowhere.  `out` lives as long as the
+ * catalog. */
 enum err catalog_find(const struct catalog *, const char *text, const struct catalog_entry **out,
 		      struct error *why) MUST_CHECK;
 
-/* Names of the places that have it, with ", " between. */
-void catalog_places(const struct places *, const struct catalog_entry *, char *out, size_t size);
+/* Where one backup is, readable or not. */
+struct catalog_named {
+	struct attempt attempt;
+	uint64_t system_identifier;
+	const char *cluster; /* as long as the catalog */
+	unsigned places;
+};
+/* As catalog_find, for who needs no summary: never ERR_CORRUPT. */
+enum err catalog_name(const struct catalog *, const char *text, struct catalog_named *out,
+		      struct error *why) MUST_CHECK;
+
+/* NULL: there is no such one. */
+const struct catalog_entry *catalog_entry_of(const struct catalog *, uint64_t system_identifier,
+					     const struct attempt *);
+const struct catalog_damage *catalog_damage_of(const struct catalog *, uint64_t system_identifier,
+					       const struct attempt *);
+
+/* Names of the places whose bit is set, with ", " between. */
+void catalog_places(const struct places *, unsigned bits, char *out, size_t size);
 
 #endif

@@ -265,7 +265,7 @@ static enum err run_all(struct expiry *x, const struct catalog *catalog, struct 
 			e = sweep_probes(part.place->repository, &probes, why);
 		if (e == ERR_NONE && x->confirm && part.place->config->type == CONFIG_REPO_POSIX)
 			e = store_posix_sweep(part.place->store, temporaries_kept_us, why);
-		if (e == ERR_NONE && i + 1 == x->places->count && !x->confirm && catalog != NULL)
+		if (e == ERR_NONE && i + 1 == x->places->count && !x->confirm)
 			expire_say_windows(x, catalog, part.going, part.count);
 		free(part.going);
 		if (e != ERR_NONE && first.kind == ERR_NONE) {
@@ -278,126 +278,14 @@ static enum err run_all(struct expiry *x, const struct catalog *catalog, struct 
 	return first.kind;
 }
 
-struct looking {
-	struct expiry *expiry;
-	const struct repository *repository;
-	bool found;
-};
-
-static enum err look_for_target(void *ctx, const char *name, uint64_t system, struct error *why)
-{
-	struct looking *l = ctx;
-	struct cluster cluster;
-	bool there = false, aborted = false;
-	enum err e;
-
-	if (l->found || strcmp(name, l->expiry->config->section.name) != 0)
-		return ERR_NONE;
-	cluster_init(&cluster, l->repository, name, system);
-	e = decision_is_there(&cluster, &l->expiry->target, &there, why);
-	if (e == ERR_NONE && there)
-		e = decision_is_aborted(&cluster, &l->expiry->target, &aborted, why);
-	/* What never was a backup keeps its marker: it holds a suspended writer back. */
-	if (e == ERR_NONE && there && !aborted) {
-		l->found = true;
-		l->expiry->target_system = system;
-	}
-	return e;
-}
-
-/* By its whole name, without reading it: a damaged one can be removed, too. */
-static enum err find_by_name(struct expiry *x, bool *found, struct error *why)
-{
-	enum err e = ERR_NONE;
-
-	*found = false;
-	for (size_t i = 0; e == ERR_NONE && !*found && i < x->places->count; i++) {
-		struct looking l = {.expiry = x, .repository = x->places->place[i].repository};
-
-		e = clusters_list(l.repository, look_for_target, &l, why);
-		*found = l.found;
-	}
-	return e;
-}
-
-/* Refuses what must not happen by accident. */
-static enum err admit_target(const struct expiry *x, const struct catalog *catalog,
-			     struct error *why)
-{
-	char id[ATTEMPT_TEXT_MAX];
-	size_t others = 0;
-	bool keep = false;
-
-	attempt_to_text(&x->target, id);
-	for (size_t i = 0; i < catalog->count; i++) {
-		if (attempt_compare(&catalog->entry[i].summary.attempt, &x->target) == 0)
-			keep = catalog->entry[i].keep;
-		else
-			others++;
-	}
-	if (x->force || (others > 0 && !keep))
-		return ERR_NONE;
-	if (keep)
-		(void)error_set(why, ERR_DENIED, "backup %s is kept: somebody wanted it to stay",
-				id);
-	else
-		(void)error_set(why, ERR_DENIED,
-				"backup %s is the only one: without it nothing can be restored",
-				id);
-	error_hint(why, "if it shall go all the same: pgagent expire --backup %s --confirm --force",
-		   id);
-	return ERR_DENIED;
-}
-
-/* *catalog is usable when *readable. */
-static enum err find_target(struct expiry *x, struct catalog *catalog, bool *readable,
-			    struct error *why)
-{
-	const char *text = option_text(&x->agent->options, OPTION_BACKUP);
-	const struct catalog_entry *entry;
-	enum err e = catalog_read(x->places, x->config->section.name, catalog, why);
-	bool found = false;
-
-	*readable = e == ERR_NONE;
-	if (e != ERR_NONE && e != ERR_CORRUPT)
-		return e;
-	if (e == ERR_CORRUPT)
-		report_warning(&x->agent->report,
-			       "a manifest can't be read, what can be restored is not known: %s",
-			       why->text);
-	if (text == NULL)
-		return ERR_NONE;
-	x->has_target = attempt_from_text(text, &x->target);
-	if (x->has_target) {
-		e = find_by_name(x, &found, why);
-		if (e == ERR_NONE && !found) {
-			e = error_set(why, ERR_MISSING, "there is no backup \"%s\"", text);
-			error_hint(why, "see which there are: pgagent list");
-		}
-	} else if (e == ERR_NONE) {
-		e = catalog_find(catalog, text, &entry, why);
-		if (e == ERR_NONE) {
-			x->has_target = true;
-			x->target = entry->summary.attempt;
-			x->target_system = entry->summary.system_identifier;
-		}
-	} else {
-		error_hint(why, "name the backup by its whole id");
-	}
-	if (e == ERR_NONE && *readable)
-		e = admit_target(x, catalog, why);
-	return e;
-}
-
 static int expire(struct expiry *x)
 {
 	struct agent *agent = x->agent;
 	struct catalog catalog = {.count = 0};
 	char id[ATTEMPT_TEXT_MAX];
-	bool readable = false;
 	struct error why;
 	int code = EXIT_DONE;
-	enum err e = find_target(x, &catalog, &readable, &why);
+	enum err e = expire_find_target(x, &catalog, &why);
 
 	if (e == ERR_MISSING) {
 		code = agent_fail_as(agent, EXIT_UNREACHABLE, &why);
@@ -407,7 +295,7 @@ static int expire(struct expiry *x)
 		e = load_sightings(x, &why);
 	if (e == ERR_NONE) {
 		report_put(agent->report.root, "confirmed", json_boolean(x->confirm));
-		e = run_all(x, readable ? &catalog : NULL, &why);
+		e = run_all(x, &catalog, &why);
 		progress_erase(&agent->progress);
 		report_put(agent->report.root, "repositories", json_incref(x->repositories));
 		if (x->confirm)

@@ -35,6 +35,10 @@ struct expire_part {
 enum err expire_part_add(struct expire_part *, const struct attempt *,
 			 struct error *why) MUST_CHECK;
 
+/* Reads the catalog, and finds what --backup names, a damaged one too.  ERR_MISSING: there is none;
+ * ERR_DENIED: it must not go without --force. */
+enum err expire_find_target(struct expiry *, struct catalog *, struct error *why) MUST_CHECK;
+
 /* Tells about one backup; `result` as expire_advance gave it, or as it would. */
 void expire_say_backup(struct expire_part *, const struct attempt *, const struct expire_result *);
 /* Tells what the sweep did, or would do in the end. */

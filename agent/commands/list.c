@@ -31,6 +31,8 @@ static bool is_restorable(const struct listing *l, const struct summary *s)
 static void say_flags(struct report *r, const struct listing *l, const struct catalog_entry *entry)
 {
 	const struct summary *s = &entry->summary;
+	const struct catalog_damage *damage =
+		catalog_damage_of(&l->catalog, s->system_identifier, &s->attempt);
 	char where[256];
 
 	if (entry->keep)
@@ -45,43 +47,98 @@ static void say_flags(struct report *r, const struct listing *l, const struct ca
 		report_text(r, " [damaged in the server]");
 	if (!is_restorable(l, s))
 		report_text(r, " [NOT RESTORABLE: its WAL is missing]");
-	catalog_places(l->places, entry, where, sizeof(where));
+	if (damage != NULL) {
+		catalog_places(l->places, damage->places, where, sizeof(where));
+		report_text(r, " [DAMAGED in %s]", where);
+	}
+	catalog_places(l->places, entry->places, where, sizeof(where));
 	if (entry->places != (1u << l->places->count) - 1)
 		report_text(r, " [only in %s]", where);
 	report_text(r, "\n");
 }
 
+static void put_damage(json_t *object, const struct listing *l, const struct catalog_damage *damage)
+{
+	char where[256];
+
+	if (damage != NULL)
+		catalog_places(l->places, damage->places, where, sizeof(where));
+	report_put(object, "damaged_in", report_json_text(damage != NULL ? where : NULL));
+	report_put(object, "problem", report_json_text(damage != NULL ? damage->text : NULL));
+}
+
+static void say_backup(struct agent *agent, const struct listing *l,
+		       const struct catalog_entry *entry, json_t *object)
+{
+	const struct summary *s = &entry->summary;
+	char id[ATTEMPT_TEXT_MAX], finished[BACKUP_TIME_MAX], where[256];
+	char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
+
+	attempt_to_text(&s->attempt, id);
+	backup_time_to_text(s->finished_us, finished);
+	text_of_size(s->bytes_cluster, size);
+	text_of_size(s->bytes_stored, stored);
+	report_text(&agent->report, "%-33s  %-19s  %8s  %8s  %2" PRIu32 "  %s", id, finished, size,
+		    stored, s->timeline, s->label);
+	say_flags(&agent->report, l, entry);
+	catalog_places(l->places, entry->places, where, sizeof(where));
+	backup_report_json(object, s);
+	report_put(object, "keep", json_boolean(entry->keep));
+	report_put(object, "hidden", json_boolean(entry->hidden));
+	report_put(object, "verified_at", report_json_time(entry->verified_us));
+	report_put(object, "repositories", report_json_text(where));
+	report_put(object, "restorable",
+		   l->windows_known ? json_boolean(is_restorable(l, s)) : json_null());
+	report_put(object, "damaged", json_false());
+	put_damage(object, l, catalog_damage_of(&l->catalog, s->system_identifier, &s->attempt));
+}
+
+/* One that can be read nowhere. */
+static void say_damaged(struct agent *agent, const struct listing *l,
+			const struct catalog_damage *damage, json_t *object)
+{
+	char id[ATTEMPT_TEXT_MAX], where[256];
+
+	attempt_to_text(&damage->attempt, id);
+	catalog_places(l->places, damage->places, where, sizeof(where));
+	report_text(&agent->report, "%-33s  DAMAGED in %s: %s\n", id, where, damage->text);
+	backup_report_unknown_json(object, &damage->attempt, damage->cluster,
+				   damage->system_identifier);
+	report_put(object, "repositories", report_json_text(where));
+	report_put(object, "restorable", json_false());
+	report_put(object, "damaged", json_true());
+	put_damage(object, l, damage);
+}
+
+/* The damaged ones where their names put them among the others. */
 static void say_backups(struct agent *agent, const struct listing *l)
 {
 	const struct catalog *catalog = &l->catalog;
-	struct report *r = &agent->report;
+	size_t i = catalog->count, j = catalog->damages;
 	json_t *list = json_array();
 
-	if (catalog->count > 0)
-		report_text(r, "%-33s  %-19s  %8s  %8s  %2s  %s\n", "backup", "finished (UTC)",
-			    "size", "stored", "TL", "label");
-	for (size_t i = catalog->count; i-- > 0;) {
-		const struct catalog_entry *entry = &catalog->entry[i];
-		const struct summary *s = &entry->summary;
-		char id[ATTEMPT_TEXT_MAX], finished[BACKUP_TIME_MAX], where[256];
-		char size[TEXT_SIZE_MAX], stored[TEXT_SIZE_MAX];
-		json_t *object = json_object();
+	report_text(&agent->report, "%-33s  %-19s  %8s  %8s  %2s  %s\n", "backup", "finished (UTC)",
+		    "size", "stored", "TL", "label");
+	while (i > 0 || j > 0) {
+		const struct catalog_entry *entry = i > 0 ? &catalog->entry[i - 1] : NULL;
+		const struct catalog_damage *damage = j > 0 ? &catalog->damage[j - 1] : NULL;
+		json_t *object;
 
-		attempt_to_text(&s->attempt, id);
-		backup_time_to_text(s->finished_us, finished);
-		text_of_size(s->bytes_cluster, size);
-		text_of_size(s->bytes_stored, stored);
-		report_text(r, "%-33s  %-19s  %8s  %8s  %2" PRIu32 "  %s", id, finished, size,
-			    stored, s->timeline, s->label);
-		say_flags(r, l, entry);
-		catalog_places(l->places, entry, where, sizeof(where));
-		backup_report_json(object, s);
-		report_put(object, "keep", json_boolean(entry->keep));
-		report_put(object, "hidden", json_boolean(entry->hidden));
-		report_put(object, "verified_at", report_json_time(entry->verified_us));
-		report_put(object, "repositories", report_json_text(where));
-		report_put(object, "restorable",
-			   l->windows_known ? json_boolean(is_restorable(l, s)) : json_null());
+		if (damage != NULL && catalog_entry_of(catalog, damage->system_identifier,
+						       &damage->attempt) != NULL) {
+			j--;
+			continue; /* whole elsewhere */
+		}
+		object = json_object();
+		if (damage != NULL &&
+		    (entry == NULL ||
+		     attempt_compare(&damage->attempt, &entry->summary.attempt) > 0)) {
+			j--;
+			say_damaged(agent, l, damage, object);
+		} else {
+			i--;
+			say_backup(agent, l, entry, object);
+		}
 		(void)json_array_append_new(list, object); /* without memory the dump fails */
 	}
 	report_put(agent->report.root, "backups", list);
@@ -96,7 +153,11 @@ static void say_windows(struct agent *agent, const struct listing *l)
 		window_say(&agent->report, &l->window[i]);
 		window_put(list, &l->window[i]);
 	}
-	if (l->windows_known && l->windows == 0)
+	if (l->catalog.count == 0)
+		report_text(&agent->report, "NOTHING can be restored: no backup can be read; what "
+					    "is wrong: pgagent verify; take a new one: pgagent "
+					    "backup\n");
+	else if (l->windows_known && l->windows == 0)
 		report_text(&agent->report,
 			    "NOTHING can be restored: the WAL that the backups need "
 			    "is missing; take a new one: pgagent backup\n");
@@ -137,7 +198,7 @@ static enum err list(struct agent *agent, const struct places *places,
 	if (e != ERR_NONE)
 		return e;
 	report_put(agent->report.root, "cluster", report_json_text(l.name));
-	if (l.catalog.count == 0) {
+	if (l.catalog.count == 0 && l.catalog.damages == 0) {
 		say_nothing_there(agent, l.name);
 		goto out;
 	}
@@ -151,6 +212,8 @@ static enum err list(struct agent *agent, const struct places *places,
 		report_warning(&agent->report, "what can be restored is not known: %s", why->text);
 		*code = report_exit_code(EXITS_USUAL, why->kind, *agent->env.cancelled);
 	}
+	if (l.catalog.damages > 0)
+		*code = EXIT_DAMAGED;
 	report_text(&agent->report, "cluster %s\n\n", l.name);
 	say_backups(agent, &l);
 	say_windows(agent, &l);

@@ -171,7 +171,7 @@ static enum err show(struct agent *agent, const struct places *places,
 	if (e == ERR_NONE)
 		e = backup_use_of(manifest, &use, why);
 	if (e == ERR_NONE) {
-		catalog_places(places, entry, where, sizeof(where));
+		catalog_places(places, entry->places, where, sizeof(where));
 		say_backup(agent, manifest, &use, entry, where);
 		put_backup(agent->report.root, manifest, &use, entry, where);
 	}

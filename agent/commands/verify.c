@@ -142,23 +142,23 @@ static enum err verify_named(struct verification *v, const struct places *places
 			     struct error *why)
 {
 	struct catalog catalog;
-	const struct catalog_entry *entry;
+	struct catalog_named named;
 	enum err e = catalog_read(places, v->name, &catalog, why);
 
 	if (e != ERR_NONE)
 		return e;
-	e = catalog_find(&catalog, text, &entry, why);
+	e = catalog_name(&catalog, text, &named, why);
 	for (size_t i = 0; i < places->count && e == ERR_NONE; i++) {
 		struct cluster cluster;
 		uint64_t before = v->found;
 
-		if ((entry->places & (1u << i)) == 0)
+		if ((named.places & (1u << i)) == 0)
 			continue;
 		v->place = &places->place[i];
 		v->clusters++;
-		v->options.only = &entry->summary.attempt;
-		cluster_init(&cluster, v->place->repository, entry->summary.cluster,
-			     entry->summary.system_identifier);
+		v->options.only = &named.attempt;
+		cluster_init(&cluster, v->place->repository, named.cluster,
+			     named.system_identifier);
 		e = settle(v, verify_cluster(&cluster, &v->options, &v->totals, why), before, why);
 	}
 	v->options.only = NULL;

@@ -147,22 +147,123 @@ def test_killed_at_each_step_the_next_run_finishes(lab, major, calls):
     expect_whole(lab, server, agent, third, rows[2], major)
 
 
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def manifest_of(agent, backup, root=None):
+    root = root or agent.repo
+    return next(root / o for o in agent.objects(root)
+                if "backups" in o.parts and o.name == backup["id"])
+
+
+def behind_summary(manifest):
+    """A byte of the manifest's second frame (FORMAT.md section 6)."""
+    data = manifest.read_bytes()
+    return 128 + 32 + int.from_bytes(data[144:148], "little") + 16 + 32 + 5
+
+
+def wal(agent):
+    return [o for o in agent.objects() if "wal" in o.parts]
+
+
+@pytest.mark.only(15)
+@pytest.mark.parametrize("part", ["summary", "body"])
+def test_a_damaged_manifest_touches_no_other_backup(lab, major, part):
+    server, agent, (first, second, third), rows = three_backups(lab, major, **NOW)
+    manifest = manifest_of(agent, third)
+    flip(manifest, 200 if part == "summary" else behind_summary(manifest))
+    damaged = third["id"]
+
+    said = agent.run("list", expect=4 if part == "summary" else 0).out
+    listed = {b["id"]: b for b in agent.json("list", expect=(0, 4))["backups"]}
+    assert set(listed) == {first["id"], second["id"], damaged}
+    assert listed[second["id"]]["restorable"] and not listed[second["id"]]["damaged"]
+    if part == "summary":  # what lies behind it is not read by a list
+        assert f"{damaged}  DAMAGED" in said
+        entry = listed[damaged]
+        assert entry["damaged"] and entry["problem"] and entry["restorable"] is False
+        assert entry["start_lsn"] is None and entry["cluster"] == "main"
+
+    done = agent.run("show", second["id"])
+    assert part == "body" or damaged in done.err, "no warning"
+    agent.run("show", damaged, expect=4)
+    assert agent.json("verify", second["id"])["damaged"] is False
+    assert agent.json("verify", damaged, expect=4)["damaged"]
+    states = {s["id"]: s["state"] for s in agent.json("verify", expect=4)["backup_states"]}
+    assert states == {first["id"]: "whole", second["id"]: "whole", damaged: "damaged"}
+    agent.run("export", second["id"], "--to", lab.place("x"))
+    agent.run("export", damaged, "--to", lab.place("x"), expect=4)
+
+    expect_whole(lab, server, agent, second, rows[1], major)
+    agent.run("restore", "-D", lab.place("r"), "--to-backup-end", "--backup", damaged, expect=4)
+    done = agent.run("restore", "-D", lab.place("r"), "--to-latest", "--plan", "--output", "json")
+    assert done.json()["backup"] == second["id"]
+    assert damaged in done.err and "DAMAGED" in done.err
+
+    kept = packs(agent), wal(agent)
+    refused = agent.run("expire", "--confirm", expect=4)
+    assert damaged in refused.err and f"pgagent expire --backup {damaged}" in refused.err
+    assert (packs(agent), wal(agent)) == kept
+    again = agent.backup()
+    assert again["parent"] == second["id"]
+    end_recoveries(agent)
+    agent.run("expire", "--backup", damaged, "--confirm")
+    assert ids(agent) == [first["id"], second["id"], again["id"]]
+    agent.run("verify", "--all")
+
+
 @pytest.mark.only(15)
 def test_a_damaged_manifest_stops_the_sweep_until_it_is_named(lab, major):
     _, agent, (first, second, third), _ = three_backups(lab, major, **NOW)
-    manifest = next(agent.repo / o for o in agent.objects()
-                    if "backups" in o.parts and o.name == second["id"])
-    data = bytearray(manifest.read_bytes())
-    data[len(data) // 2] ^= 1
-    manifest.chmod(0o600)
-    manifest.write_bytes(data)
+    flip(manifest_of(agent, second), behind_summary(manifest_of(agent, second)))
     before = packs(agent)
     refused = agent.run("expire", "--backup", first["id"], "--confirm", expect=4)
     assert second["id"] in refused.err and "--backup" in refused.err
     assert packs(agent) == before
-    agent.run("expire", "--backup", second["id"], "--confirm", "--force")
+    agent.run("expire", "--backup", third["id"], "--confirm", expect=1)  # the last whole one
+    agent.run("expire", "--backup", second["id"], "--confirm")
     assert ids(agent) == [third["id"]]
     agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_a_damaged_backup_waits_for_its_grace_as_any_other(lab, major):
+    _, agent, (first, second, third), _ = three_backups(lab, major)
+    flip(manifest_of(agent, second), 200)
+    before = packs(agent)
+    hidden = agent.run("expire", "--backup", second["id"], "--confirm", expect=4)
+    assert "undelete" in hidden.out and packs(agent) == before
+    assert "asked to go" in hidden.err and f"--backup {second['id']}" not in hidden.err
+    assert ids(agent) == [first["id"], third["id"]]
+    agent.cluster["expire_grace"] = "0"
+    agent.write_config()
+    agent.run("expire", "--confirm")
+    agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_what_one_repository_has_damaged_comes_from_the_other(lab, major):
+    server = lab.server(major, filled=(1, 8))
+    key = lab.place("k")
+    repos = {"near": {"path": lab.place("near"), "key_file": key},
+             "far": {"path": lab.place("far"), "key_file": key}}
+    agent = lab.agent(server, repos=repos, expire_grace="0").protect()
+    backup = agent.backup()
+    flip(manifest_of(agent, backup, repos["near"]["path"]), 200)
+    entry, = agent.json("list", expect=4)["backups"]
+    assert entry["damaged_in"] == "near" and not entry["damaged"] and entry["restorable"]
+    assert entry["repositories"] == "far"
+    agent.run("show", backup["id"])
+    agent.run("export", backup["id"], "--to", lab.place("x"))
+    for args in (("--backup", backup["id"]), ()):
+        done = agent.run("restore", "-D", lab.place("r"), "--to-backup-end", *args)
+        assert backup["id"] in done.err
+    agent.run("verify", backup["id"], expect=4)
+    agent.run("verify", backup["id"], "--repo", "far")
 
 
 @pytest.mark.only(15)
