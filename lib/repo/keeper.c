@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct keeper {
 	const struct env *env;
@@ -16,15 +17,19 @@ struct keeper {
 	struct pin pin[KEEPER_CLUSTERS_MAX];
 };
 
-/* One repository that does not answer must not let the pins in the others die. */
-static enum err keeper_beat(struct keeper *k, struct error *why)
+/* One repository that does not answer must not let the pins in the others die.  *failed counts them. */
+static enum err keeper_beat(struct keeper *k, size_t *failed, struct error *why)
 {
 	struct error first = {.kind = ERR_NONE};
 
+	*failed = 0;
 	(void)pthread_mutex_lock(&k->mutex); /* default mutex: cannot fail here */
-	for (size_t i = 0; i < k->clusters; i++)
-		if (pin_put(&k->cluster[i], &k->pin[i], why) != ERR_NONE && first.kind == ERR_NONE)
+	for (size_t i = 0; i < k->clusters; i++) {
+		if (pin_put(&k->cluster[i], &k->pin[i], why) == ERR_NONE)
+			continue;
+		if ((*failed)++ == 0)
 			first = *why;
+	}
 	(void)pthread_mutex_unlock(&k->mutex);
 	if (first.kind == ERR_NONE)
 		return ERR_NONE;
@@ -32,14 +37,31 @@ static enum err keeper_beat(struct keeper *k, struct error *why)
 	return error_add(why, "pin of %s", k->pin[0].holder);
 }
 
+/* The first pins.  A writer needs all of them; a reader goes on with those it has: what it reads may
+ * be there, and without any it would be worse off. */
+static enum err keeper_begin(struct keeper *k, struct error *why)
+{
+	size_t failed;
+	enum err e = keeper_beat(k, &failed, why);
+
+	if (e == ERR_NONE || strcmp(k->pin[0].kind, "backup") == 0 || failed == k->clusters)
+		return e;
+	observer_event(k->env->observer, LEVEL_WARNING,
+		       "%zu of %zu repositories took no pin: nothing keeps an expire there from "
+		       "removing what is read: %s",
+		       failed, k->clusters, why->text);
+	return ERR_NONE;
+}
+
 static void *keeper_thread(void *arg)
 {
 	struct keeper *k = arg;
 	struct error why;
+	size_t failed;
 
 	while (!waiter_wait(k->stop, KEEPER_HEARTBEAT_US)) {
 		/* Missing one is survived: 14 more come before anybody takes us for dead. */
-		if (keeper_beat(k, &why) != ERR_NONE)
+		if (keeper_beat(k, &failed, &why) != ERR_NONE)
 			observer_event(k->env->observer, LEVEL_WARNING,
 				       "heartbeat not written, trying again in a minute: %s",
 				       why.text);
@@ -82,7 +104,7 @@ enum err keeper_start(const struct env *env, const struct cluster *cluster, size
 		k->pin[i] = *pin;
 	e = waiter_new(&k->stop, why);
 	if (e == ERR_NONE)
-		e = keeper_beat(k, why);
+		e = keeper_begin(k, why);
 	if (e == ERR_NONE && pthread_create(&k->thread, NULL, keeper_thread, k) != 0)
 		e = error_set(why, ERR_LIMIT, "pin of %s: no thread for heartbeats", pin->holder);
 	if (e != ERR_NONE) {
@@ -96,24 +118,28 @@ enum err keeper_start(const struct env *env, const struct cluster *cluster, size
 
 enum err keeper_set_start(struct keeper *k, struct lsn start, uint32_t timeline, struct error *why)
 {
+	size_t failed;
+
 	(void)pthread_mutex_lock(&k->mutex);
 	for (size_t i = 0; i < k->clusters; i++) {
 		k->pin[i].start = start;
 		k->pin[i].timeline = timeline;
 	}
 	(void)pthread_mutex_unlock(&k->mutex);
-	return keeper_beat(k, why);
+	return keeper_beat(k, &failed, why);
 }
 
 enum err keeper_set_backup(struct keeper *k, const struct attempt *backup, struct error *why)
 {
+	size_t failed;
+
 	(void)pthread_mutex_lock(&k->mutex);
 	for (size_t i = 0; i < k->clusters; i++) {
 		k->pin[i].has_backup = true;
 		k->pin[i].backup = *backup;
 	}
 	(void)pthread_mutex_unlock(&k->mutex);
-	return keeper_beat(k, why);
+	return keeper_beat(k, &failed, why);
 }
 
 void keeper_stop(struct keeper *k, bool drop)
@@ -130,6 +156,7 @@ void keeper_stop(struct keeper *k, bool drop)
 void keeper_leave(struct keeper *k)
 {
 	struct error why;
+	size_t failed;
 
 	if (k == NULL)
 		return;
@@ -137,9 +164,10 @@ void keeper_leave(struct keeper *k)
 	for (size_t i = 0; i < k->clusters; i++)
 		k->pin[i].kind = "recovery";
 	(void)pthread_mutex_unlock(&k->mutex);
-	if (keeper_beat(k, &why) != ERR_NONE)
+	if (keeper_beat(k, &failed, &why) != ERR_NONE)
 		observer_event(k->env->observer, LEVEL_WARNING,
-			       "pin not left to the recovery, it ends with this process: %s",
-			       why.text);
+			       "in %zu of %zu repositories no pin is left to the recovery, it ends "
+			       "with this process: %s",
+			       failed, k->clusters, why.text);
 	keeper_stop(k, false);
 }

@@ -12,7 +12,8 @@ enum { KEEPER_CLUSTERS_MAX = 8, KEEPER_HEARTBEAT_US = 60 * 1000 * 1000 };
 
 struct keeper;
 /* Puts `pin` in every repository (W1), then a heartbeat every KEEPER_HEARTBEAT_US.  `pin->kind` and
- * the clusters are borrowed until keeper_stop. */
+ * the clusters are borrowed until keeper_stop.  A backup fails unless all of them took it; others go on,
+ * with an event, when one did.  After a failure no pin is left. */
 enum err keeper_start(const struct env *, const struct cluster *, size_t clusters,
 		      const struct pin *pin, struct keeper **out, struct error *why) MUST_CHECK;
 /* From now on pins name the start of the backup, so that WAL from there on is protected. */

@@ -66,6 +66,31 @@ Test(keeper, that_cannot_pin_everywhere_pins_nowhere)
 	repo_world_release(&w);
 }
 
+Test(keeper, of_a_reader_goes_on_with_the_repositories_that_took_the_pin)
+{
+	struct repo_world w, sibling;
+	struct cluster clusters[2];
+	struct keeper *k = NULL;
+	struct pin pin = {.holder = "restore-1", .kind = "restore"};
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	repo_world_init(&sibling, &w);
+	clusters[0] = w.cluster;
+	clusters[1] = sibling.cluster;
+	repo_world_fail(&w, FAULT_FAIL, 1, ERR_DENIED);
+	OK(keeper_start(&w.env, clusters, 2, &pin, &k, &why));
+	cr_assert_eq(keys_below(&sibling, "pins/"), 1);
+	keeper_stop(k, true);
+	cr_assert_eq(keys_below(&sibling, "pins/"), 0);
+	repo_world_fail(&w, FAULT_FAIL, 1, ERR_DENIED);
+	k = NULL;
+	cr_assert_eq(keeper_start(&w.env, clusters, 1, &pin, &k, &why), ERR_DENIED);
+	cr_assert_null(k);
+	repo_world_release(&sibling);
+	repo_world_release(&w);
+}
+
 Test(keeper, a_silent_repository_does_not_keep_the_heartbeat_from_the_others)
 {
 	struct repo_world w, sibling;
