@@ -90,13 +90,18 @@ static void say_hint(struct report *r, const char *hint)
 	}
 }
 
+void report_lesser(struct report *r, const struct error *why)
+{
+	r->failed = true;
+	say(r, "pgagent: error", why->text);
+	say_hint(r, why->hint);
+}
+
 void report_error(struct report *r, const struct error *why)
 {
 	json_t *error = json_object(), *root = document(r->command);
 
-	r->failed = true;
-	say(r, "pgagent: error", why->text);
-	say_hint(r, why->hint);
+	report_lesser(r, why);
 	report_put(error, "code", report_json_text(error_kind_word(why->kind)));
 	report_put(error, "message", report_json_text(why->text));
 	report_put(error, "detail",

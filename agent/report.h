@@ -47,6 +47,9 @@ void report_text(struct report *, const char *format, ...) PRINTF_LIKE(2, 3);
 /* "pgagent: error: TEXT" and the hint on stderr; in JSON mode the document becomes the error. */
 void report_error(struct report *, const struct error *);
 
+/* The same on stderr alone: one of several failures; the answer is another one. */
+void report_lesser(struct report *, const struct error *);
+
 /* "pgagent: warning: TEXT" on stderr: what the person must read although the command goes on. */
 void report_warning(struct report *, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -86,6 +86,16 @@ static void save_sightings(const struct expiry *x)
 
 /* ---- one part ---- */
 
+/* Notes a failure and where it was; false when nothing else shall be begun. */
+static bool note(struct expire_part *part, enum err e, struct error *why)
+{
+	if (e == ERR_NONE)
+		return true;
+	(void)error_add(why, "repository %s", place_name(part->place)); /* the kind stays */
+	failures_add(&part->expiry->failures, why);
+	return !failures_end(&part->expiry->failures);
+}
+
 /* Attempts whose writers are gone or silent are decided, and pins of silent readers end. */
 static enum err end_stale(struct expire_part *part, struct error *why)
 {
@@ -156,14 +166,14 @@ static enum err take_going(void *ctx, const struct attempt *attempt, struct erro
 {
 	struct expire_part *part = ctx;
 	struct hidden hidden;
-	bool there;
+	bool there = false;
 	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
 
 	if (e == ERR_NONE && (hidden.state != HIDE_SHOWN || is_target(part, attempt)))
 		e = decision_is_there(&part->cluster, attempt, &there, why);
-	else
-		return e;
-	return e == ERR_NONE && there ? expire_part_add(part, attempt, why) : e;
+	if (e == ERR_NONE && there)
+		e = expire_part_add(part, attempt, why);
+	return note(part, e, why) ? ERR_NONE : e; /* the others have their turn */
 }
 
 static enum err find_going(struct expire_part *part, struct error *why)
@@ -202,30 +212,47 @@ static enum err advance(struct expire_part *part, const struct attempt *attempt,
 	return ERR_NONE;
 }
 
-static enum err sweep(struct expire_part *part, struct error *why)
+/* Packs, WAL and what is left of removed backups do not wait for one another. */
+static bool sweep(struct expire_part *part)
 {
 	struct expiry *x = part->expiry;
 	struct sweep_options options = {.plan = !x->confirm, .force = x->force};
 	size_t forgotten;
-	enum err e;
+	struct error why;
+	bool go_on;
 
 	if (!x->confirm) {
 		options.without = part->going;
 		options.withouts = part->count;
 	}
-	e = sweep_packs(&part->cluster, &options, &part->packs, why);
-	if (e == ERR_NONE)
-		e = sweep_wal(&part->cluster, &options, &part->wal, why);
-	if (e == ERR_NONE && x->confirm)
-		e = expire_forget(&part->cluster, &forgotten, why);
-	return e;
+	go_on = note(part, sweep_packs(&part->cluster, &options, &part->packs, &why), &why);
+	if (go_on)
+		go_on = note(part, sweep_wal(&part->cluster, &options, &part->wal, &why), &why);
+	if (go_on && x->confirm)
+		go_on = note(part, expire_forget(&part->cluster, &forgotten, &why), &why);
+	return go_on;
+}
+
+/* Each step does what it can: what an earlier one left undone is only ever kept too long. */
+static bool run_steps(struct expire_part *part)
+{
+	struct error why;
+	bool go_on = true;
+
+	if (part->expiry->confirm)
+		go_on = note(part, end_stale(part, &why), &why);
+	if (go_on && find_going(part, &why) != ERR_NONE)
+		go_on = !failures_end(&part->expiry->failures) && note(part, why.kind, &why);
+	for (size_t i = 0; go_on && i < part->count; i++)
+		go_on = note(part, advance(part, &part->going[i], &why), &why);
+	return go_on && sweep(part);
 }
 
 static enum err run_part(void *ctx, const char *name, uint64_t system, struct error *why)
 {
 	struct expire_part *part = ctx;
 	struct expiry *x = part->expiry;
-	enum err e = ERR_NONE;
+	bool go_on;
 
 	if (strcmp(name, x->config->section.name) != 0)
 		return ERR_NONE;
@@ -233,49 +260,52 @@ static enum err run_part(void *ctx, const char *name, uint64_t system, struct er
 	part->backups = json_array();
 	part->count = 0;
 	part->due_now = 0;
+	part->packs = (struct sweep_totals){.packs = 0};
+	part->wal = (struct wal_sweep_totals){.objects = 0};
 	report_text(&x->agent->report, "cluster %s, system identifier %" PRIu64 ", repository %s\n",
 		    name, system, place_name(part->place));
-	if (x->confirm)
-		e = end_stale(part, why);
-	if (e == ERR_NONE)
-		e = find_going(part, why);
-	for (size_t i = 0; e == ERR_NONE && i < part->count; i++)
-		e = advance(part, &part->going[i], why);
-	if (e == ERR_NONE)
-		e = sweep(part, why);
-	if (e == ERR_NONE)
+	go_on = run_steps(part);
+	if (go_on)
 		expire_say_sweep(part);
 	json_decref(part->backups);
-	return e;
+	return go_on ? ERR_NONE : failures_answer(&x->failures, why);
 }
 
 /* ---- all of it ---- */
 
-/* Every repository, also after one failed; the first failure is the answer. */
+static bool run_place(struct expire_part *part)
+{
+	struct expiry *x = part->expiry;
+	size_t probes;
+	struct error why;
+	bool go_on;
+	enum err e = clusters_list(part->place->repository, run_part, part, &why);
+
+	if (failures_end(&x->failures))
+		return false;
+	go_on = note(part, e, &why);
+	if (go_on && x->confirm)
+		go_on = note(part, sweep_probes(part->place->repository, &probes, &why), &why);
+	if (go_on && x->confirm && part->place->config->type == CONFIG_REPO_POSIX)
+		go_on = note(part, store_posix_sweep(part->place->store, temporaries_kept_us, &why),
+			     &why);
+	return go_on;
+}
+
+/* Every repository, also after one failed; the worst failure is the answer. */
 static enum err run_all(struct expiry *x, const struct catalog *catalog, struct error *why)
 {
-	struct error first = {.kind = ERR_NONE};
+	bool go_on = true;
 
-	for (size_t i = 0; i < x->places->count; i++) {
+	for (size_t i = 0; go_on && i < x->places->count; i++) {
 		struct expire_part part = {.expiry = x, .place = &x->places->place[i]};
-		size_t probes;
-		enum err e = clusters_list(part.place->repository, run_part, &part, why);
 
-		if (e == ERR_NONE && x->confirm)
-			e = sweep_probes(part.place->repository, &probes, why);
-		if (e == ERR_NONE && x->confirm && part.place->config->type == CONFIG_REPO_POSIX)
-			e = store_posix_sweep(part.place->store, temporaries_kept_us, why);
-		if (e == ERR_NONE && i + 1 == x->places->count && !x->confirm)
+		go_on = run_place(&part);
+		if (go_on && i + 1 == x->places->count && !x->confirm)
 			expire_say_windows(x, catalog, part.going, part.count);
 		free(part.going);
-		if (e != ERR_NONE && first.kind == ERR_NONE) {
-			(void)error_add(why, "repository %s", place_name(part.place));
-			first = *why;
-		}
 	}
-	if (first.kind != ERR_NONE)
-		*why = first;
-	return first.kind;
+	return failures_answer(&x->failures, why);
 }
 
 static int expire(struct expiry *x)
@@ -320,6 +350,7 @@ int command_expire(struct agent *agent)
 	struct expiry x = {.agent = agent,
 			   .confirm = option_given(&agent->options, OPTION_CONFIRM),
 			   .force = option_given(&agent->options, OPTION_FORCE),
+			   .failures = {.report = &agent->report},
 			   .repositories = json_array()};
 	struct places places = {.count = 0};
 	struct lock lock = {.fd = -1};

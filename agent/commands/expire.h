@@ -3,6 +3,7 @@
 #define COMMANDS_EXPIRE_H
 
 #include "commands/catalog.h"
+#include "failures.h"
 #include "repo/expire.h"
 #include "repo/sweep.h"
 
@@ -15,6 +16,7 @@ struct expiry {
 	struct attempt target;
 	uint64_t target_system;
 	struct sightings *sightings;
+	struct failures failures; /* of all parts */
 	json_t *repositories;
 };
 

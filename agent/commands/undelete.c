@@ -1,6 +1,7 @@
 /* commands/undelete.c - `pgagent undelete BACKUP`: brings a hidden backup back while its grace lasts. */
 #include "agent.h"
 #include "commands/commands.h"
+#include "failures.h"
 #include "places.h"
 #include "repo/hide.h"
 
@@ -14,9 +15,9 @@ struct undeletion {
 	const struct place *place;
 	struct attempt attempt;
 	bool several;
-	unsigned found; /* repositories where it is hidden */
 	unsigned done;
 	bool decided; /* found one, so that the others must be the same */
+	struct failures failures;
 };
 
 static enum err take_hidden(void *ctx, const struct attempt *attempt, struct error *why)
@@ -34,6 +35,16 @@ static enum err take_hidden(void *ctx, const struct attempt *attempt, struct err
 	return ERR_NONE;
 }
 
+/* One part's failure keeps nothing from the others: the grace runs in each. */
+static enum err note(struct undeletion *u, enum err e, struct error *why)
+{
+	if (e == ERR_NONE)
+		return e;
+	(void)error_add(why, "repository %s", place_name(u->place)); /* the kind stays */
+	failures_add(&u->failures, why);
+	return failures_end(&u->failures) ? e : ERR_NONE;
+}
+
 static enum err look(void *ctx, const char *name, uint64_t system, struct error *why)
 {
 	struct undeletion *u = ctx;
@@ -42,7 +53,7 @@ static enum err look(void *ctx, const char *name, uint64_t system, struct error 
 	if (strcmp(name, u->name) != 0)
 		return ERR_NONE;
 	cluster_init(&cluster, u->place->repository, name, system);
-	return hide_list(&cluster, take_hidden, u, why);
+	return note(u, hide_list(&cluster, take_hidden, u, why), why);
 }
 
 static enum err undelete_there(void *ctx, const char *name, uint64_t system, struct error *why)
@@ -57,58 +68,67 @@ static enum err undelete_there(void *ctx, const char *name, uint64_t system, str
 	cluster_init(&cluster, u->place->repository, name, system);
 	e = hide_read(&cluster, &u->attempt, &hidden, why);
 	if (e != ERR_NONE || (!hidden.has_record && !hidden.tomb))
-		return e;
-	u->found++;
+		return note(u, e, why);
 	if (hidden.state == HIDE_SHOWN) /* an earlier try got this far */
 		return ERR_NONE;
 	e = hide_undelete(&cluster, &u->attempt, "asked for: pgagent undelete", why);
 	u->done += e == ERR_NONE;
-	return e;
+	return note(u, e, why);
 }
 
-static enum err each_place(struct undeletion *u, const struct places *places,
-			   enum err (*visit)(void *, const char *, uint64_t, struct error *),
-			   struct error *why)
+/* False when nothing else shall be begun. */
+static bool each_place(struct undeletion *u, const struct places *places,
+		       enum err (*visit)(void *, const char *, uint64_t, struct error *))
 {
-	enum err e = ERR_NONE;
+	bool go_on = true;
+	struct error why;
 
-	for (size_t i = 0; e == ERR_NONE && i < places->count; i++) {
+	for (size_t i = 0; go_on && i < places->count; i++) {
+		enum err e;
+
 		u->place = &places->place[i];
-		e = clusters_list(u->place->repository, visit, u, why);
-		if (e != ERR_NONE)
-			(void)error_add(why, "repository %s", place_name(u->place));
+		e = clusters_list(u->place->repository, visit, u, &why);
+		go_on = !failures_end(&u->failures) && note(u, e, &why) == ERR_NONE;
 	}
-	return e;
+	return go_on;
 }
 
-static enum err undelete(struct undeletion *u, const struct places *places, struct error *why)
+static void say_done(struct undeletion *u)
 {
 	char id[ATTEMPT_TEXT_MAX];
-	enum err e = each_place(u, places, look, why);
 
-	if (e == ERR_NONE && u->several)
-		return error_set(why, ERR_CONFIG,
-				 "\"%s\" may be several backups: give more of the id", u->text);
-	if (e == ERR_NONE && u->decided)
-		e = each_place(u, places, undelete_there, why);
-	if (e == ERR_NONE && u->done == 0) {
-		(void)error_set(why, ERR_MISSING, "no hidden backup \"%s\"", u->text);
-		error_hint(why, "see what is hidden: pgagent expire; what is there: pgagent list");
-		return ERR_MISSING;
-	}
-	if (e != ERR_NONE)
-		return e;
 	attempt_to_text(&u->attempt, id);
 	report_text(&u->agent->report, "backup %s is there again, in %u repositor%s\n", id, u->done,
 		    u->done == 1 ? "y" : "ies");
 	report_put(u->agent->report.root, "id", report_json_text(id));
 	report_put(u->agent->report.root, "repositories", json_integer(u->done));
-	return ERR_NONE;
+}
+
+static enum err undelete(struct undeletion *u, const struct places *places, struct error *why)
+{
+	if (places->silent > 0)
+		failures_add(&u->failures, &places->why_silent);
+	if (!each_place(u, places, look))
+		return failures_answer(&u->failures, why);
+	if (u->several)
+		return error_set(why, ERR_CONFIG,
+				 "\"%s\" may be several backups: give more of the id", u->text);
+	if (u->decided && !each_place(u, places, undelete_there))
+		return failures_answer(&u->failures, why);
+	if (u->done > 0)
+		say_done(u);
+	if (u->done > 0 || u->failures.worst.kind != ERR_NONE)
+		return failures_answer(&u->failures, why);
+	(void)error_set(why, ERR_MISSING, "no hidden backup \"%s\"", u->text);
+	error_hint(why, "see what is hidden: pgagent expire; what is there: pgagent list");
+	return ERR_MISSING;
 }
 
 int command_undelete(struct agent *agent)
 {
-	struct undeletion u = {.agent = agent, .text = agent->options.arguments[0]};
+	struct undeletion u = {.agent = agent,
+			       .text = agent->options.arguments[0],
+			       .failures = {.report = &agent->report}};
 	const struct config_cluster *config = NULL;
 	struct places places = {.count = 0};
 	struct error why;
@@ -117,7 +137,7 @@ int command_undelete(struct agent *agent)
 	int code = EXIT_DONE;
 
 	if (e == ERR_NONE)
-		e = places_open(agent, config, &places, &why);
+		e = places_open_to_read(agent, config, &places, &why);
 	if (e == ERR_NONE) {
 		u.name = config->section.name;
 		e = undelete(&u, &places, &why);

@@ -219,18 +219,19 @@ static enum err mark_live(struct sweeping *s, struct error *why)
 	return e;
 }
 
-/* S4. */
+/* S4.  The totals say then what was removed. */
 static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, struct error *why)
 {
 	const struct env *env = s->cluster->repository->env;
 	struct progress progress = {.phase = "sweep", .total_items = totals->packs_removed};
+	uint64_t dead = totals->packs_removed;
 
-	if (totals->packs_removed > totals->packs / 2 && !s->options->force) {
+	totals->packs_removed = totals->packs_removed_bytes = 0;
+	if (dead > totals->packs / 2 && !s->options->force) {
 		(void)error_set(why, ERR_LIMIT,
 				"%s: %" PRIu64 " of %" PRIu64
-				" packs would go, more than half; nothing was removed",
-				s->cluster->repository->store->label, totals->packs_removed,
-				totals->packs);
+				" packs would go, more than half; none was removed",
+				s->cluster->repository->store->label, dead, totals->packs);
 		error_hint(why, "if that is right, say so: pgagent expire --confirm --force");
 		return ERR_LIMIT;
 	}
@@ -246,7 +247,8 @@ static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, str
 		e = store_remove(s->cluster->repository->store, key, why);
 		if (e != ERR_NONE)
 			return e;
-		progress.done_items++;
+		totals->packs_removed_bytes += s->pack[i].size;
+		progress.done_items = ++totals->packs_removed;
 		observer_progress(env->observer, &progress);
 	}
 	return ERR_NONE;

@@ -33,8 +33,8 @@ enum err sweep_packs(const struct cluster *, const struct sweep_options *, struc
 		     struct error *why) MUST_CHECK;
 
 struct wal_sweep_totals {
-	uint64_t objects, bytes; /* listed */
-	uint64_t removed, removed_bytes;
+	uint64_t objects, bytes;         /* listed */
+	uint64_t removed, removed_bytes; /* as of packs */
 };
 /* A segment (its slices, `.partial` and `.backup` files with it) goes when every backup on its timeline or
  * an ancestor of it starts behind it.  Nothing goes while there is no backup, while an undecided

@@ -209,6 +209,7 @@ static enum err remove_going(struct sweeping *s, struct error *why)
 {
 	struct store *store = s->cluster->repository->store;
 
+	s->totals->removed = s->totals->removed_bytes = 0;
 	for (size_t i = 0; i < s->count; i++) {
 		const struct wal_listed *listed = &s->listed[i];
 		char key[STORE_KEY_MAX];
@@ -223,6 +224,8 @@ static enum err remove_going(struct sweeping *s, struct error *why)
 		e = store_remove(store, key, why);
 		if (e != ERR_NONE)
 			return e;
+		s->totals->removed++;
+		s->totals->removed_bytes += listed->stored_bytes;
 	}
 	return ERR_NONE;
 }
@@ -258,7 +261,9 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 		s->protect_all = true; /* WAL may be all there is */
 	if (e == ERR_NONE)
 		e = keep_going(s, why);
-	if (e == ERR_NONE && !options->plan)
+	if (e != ERR_NONE)
+		totals->removed = totals->removed_bytes = 0;
+	else if (!options->plan)
 		e = remove_going(s, why);
 	free(s->start);
 	free(s->listed);

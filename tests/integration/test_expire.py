@@ -283,6 +283,58 @@ def test_more_than_half_of_all_packs_needs_force(lab, major):
 
 
 @pytest.mark.only(15)
+def test_refused_packs_keep_no_wal_and_no_other_repository_from_their_turn(lab, major):
+    server = lab.server(major, filled=(1, 8))
+    key = lab.place("k")
+    repos = {"near": {"path": lab.place("near"), "key_file": key},
+             "far": {"path": lab.place("far"), "key_file": key}}
+    agent = lab.agent(server, repos=repos, expire_grace="0").protect()
+    first, second = agent.backup(), agent.backup()
+    near, far = (repos[r]["path"] for r in ("near", "far"))
+    some = next(near / o for o in agent.objects(near) if "packs" in o.parts)
+    for number in range(100, 200):  # nobody's, by their names
+        shutil.copy(some, some.with_name(f"{number:08}"))
+
+    def segments(root):
+        return {o.name for o in agent.objects(root) if "wal" in o.parts and len(o.name) == 24}
+
+    before = segments(near)
+    refused = agent.run("expire", "--backup", first["id"], "--confirm", expect=1)
+    assert "half" in refused.err and "repository near" in refused.err
+    assert segments(near) == segments(far) < before
+    for root in (near, far):
+        assert [o.name for o in agent.objects(root) if "backups" in o.parts] == [second["id"]]
+    agent.run("expire", "--confirm", "--force")
+    agent.run("verify", "--all")
+
+
+@pytest.mark.only(15)
+def test_undelete_brings_back_what_it_can_and_tells_the_rest(lab, major):
+    server = lab.server(major, filled=(1, 8))
+    key = lab.place("k")
+    repos = {"near": {"path": lab.place("near"), "key_file": key},
+             "far": {"path": lab.place("far"), "key_file": key}}
+    agent = lab.agent(server, repos=repos).protect()
+    first, second = agent.backup(), agent.backup()
+    agent.run("expire", "--backup", first["id"], "--confirm")
+    near = repos["near"]["path"]
+    record = next(near / o for o in agent.objects(near) if "hidden" in o.parts)
+    flip(record, record.stat().st_size // 2)
+    failed = agent.run("undelete", first["id"], expect=4)
+    assert "is there again, in 1 repository" in failed.out and "repository near" in failed.err
+    listed = agent.json("list", "--repo", "far")["backups"]
+    assert {b["id"] for b in listed} == {first["id"], second["id"]}
+    flip(record, record.stat().st_size // 2)
+    away = near.rename(near.with_name("away"))
+    agent.run("expire", "--backup", second["id"], "--confirm", "--repo", "far")
+    agent.run("undelete", second["id"], expect=1)
+    assert len(agent.json("list", "--repo", "far")["backups"]) == 2
+    away.rename(near)
+    agent.run("undelete", first["id"])
+    assert len(agent.backups()) == 2
+
+
+@pytest.mark.only(15)
 def test_two_repositories_lose_the_same_backup(lab, major):
     server = lab.server(major, filled=(1, 8))
     key = lab.place("k")
