@@ -170,15 +170,47 @@ static enum err look_at_segment(struct wal_run *w, const struct wal_listed *list
 
 /* ---- continuity ---- */
 
-static enum err report_hole(struct wal_run *w, const struct need *need,
-			    const struct wal_listed *before, uint64_t segments, struct error *why)
+/* A hole, asked about again. */
+struct hole {
+	uint32_t segment_bytes;
+	uint64_t next, end; /* segments; `next` is the first not seen yet */
+	uint64_t missing;
+};
+
+static enum err fill_hole(void *ctx, const struct wal_listed *listed, struct error *why)
+{
+	struct hole *h = ctx;
+	uint64_t segno;
+
+	(void)why; /* nothing here can fail */
+	if (listed->slice || listed->name.kind != WAL_NAME_SEGMENT ||
+	    !wal_name_segno(&listed->name, h->segment_bytes, &segno) || segno < h->next ||
+	    segno >= h->end)
+		return ERR_NONE;
+	h->missing += segno - h->next;
+	h->next = segno + 1;
+	return ERR_NONE;
+}
+
+/* What is listed may be read for hours before the listing goes on, and an archiver goes on
+ * meanwhile: how many segments before `segno` are missing now. */
+static enum err look_again(const struct wal_run *w, const struct need *need, uint64_t segno,
+			   uint64_t *missing, struct error *why)
+{
+	const struct verify_backup *backup = need->backup;
+	struct hole h = {.segment_bytes = backup->segment_bytes, .next = need->next, .end = segno};
+	enum err e = wal_list_timeline(w->run->cluster, backup->timeline, need->next,
+				       backup->segment_bytes, fill_hole, &h, why);
+
+	*missing = h.missing + (h.end - h.next);
+	return e;
+}
+
+static void report_hole(struct wal_run *w, const struct need *need, const struct wal_listed *before,
+			uint64_t segments)
 {
 	char text[160], key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX];
-	bool stays = false;
-	enum err e = verify_backup_stays(w->run, &need->backup->attempt, &stays, why);
 
-	if (e != ERR_NONE || !stays)
-		return e;
 	attempt_to_text(&need->backup->attempt, backup);
 	wal_key(w->run->cluster, &before->name, key);
 	(void)snprintf(text, sizeof(text),
@@ -187,6 +219,24 @@ static enum err report_hole(struct wal_run *w, const struct need *need,
 		       segments); /* fits */
 	report(w, key, backup, text);
 	need->backup->wal_bad = need->backup->wal_bad || need->next <= need->last;
+}
+
+/* The listing jumps to `segno`. */
+static enum err meet_hole(struct wal_run *w, const struct need *need,
+			  const struct wal_listed *listed, uint64_t segno, struct error *why)
+{
+	uint64_t missing = 0;
+	bool stays = false;
+	enum err e = verify_backup_stays(w->run, &need->backup->attempt, &stays, why);
+
+	if (e == ERR_NONE && stays)
+		e = look_again(w, need, segno, &missing, why);
+	if (e != ERR_NONE || !stays)
+		return e;
+	if (need->next <= need->last)
+		need->backup->wal_us = 0; /* what came meanwhile was not read */
+	if (missing > 0)
+		report_hole(w, need, listed, missing);
 	return ERR_NONE;
 }
 
@@ -205,7 +255,7 @@ static enum err follow(struct wal_run *w, struct need *need, const struct wal_li
 	if (need->next == 0)
 		need->next = need->first;
 	if (segno > need->next && w->part == VERIFY_WAL_NEW && w->run->options->only == NULL)
-		e = report_hole(w, need, listed, segno - need->next, why);
+		e = meet_hole(w, need, listed, segno, why);
 	if (segno <= need->last && us < need->backup->wal_us)
 		need->backup->wal_us = us;
 	/* A slice stands for the segment's beginning only. */

@@ -200,6 +200,52 @@ Test(verify, a_hole_in_the_wal_is_found)
 	world_release(&w);
 }
 
+/* C comes while the walk is somewhere. */
+static void bring_late(void *ctx)
+{
+	shelf_put_golden(&((struct world *)ctx)->repo, 1, 0xC);
+}
+
+/* Whatever is reported as a hole is one at that moment. */
+static void take_hole(void *ctx, const struct verify_finding *f)
+{
+	struct world *w = ctx;
+	struct wal_name name = shelf_name(1, 0xC);
+	struct store_object object;
+	char key[STORE_KEY_MAX];
+	struct error why;
+
+	w->findings++;
+	wal_key(&w->repo.cluster, &name, key);
+	cr_assert_eq(store_stat(w->repo.memory, key, &object, &why), ERR_MISSING, "%s: %s", f->key,
+		     f->text);
+}
+
+Test(verify, a_segment_that_comes_while_others_are_read_is_no_hole)
+{
+	bool found = false, none = false;
+	struct world w;
+
+	world_wal(&w);
+	w.options.finding = take_hole;
+	for (unsigned nth = 1;; nth++) {
+		enum err e;
+
+		shelf_remove(&w.repo, 1, 0xC);
+		repo_world_fail(&w.repo, FAULT_NONE, nth, ERR_NONE);
+		w.repo.fault.meanwhile = bring_late;
+		w.repo.fault.ctx = &w;
+		e = wal(&w);
+		cr_assert_eq(e, w.findings > 0 ? ERR_CORRUPT : ERR_NONE, "%s", w.why.text);
+		found = found || w.findings > 0;
+		none = none || w.findings == 0;
+		if (w.repo.fault.calls < nth)
+			break;
+	}
+	cr_assert(found && none);
+	world_release(&w);
+}
+
 Test(verify, wal_that_ends_before_a_backups_stop_is_found)
 {
 	struct golden d = shelf_golden(1, 0xD);
