@@ -228,12 +228,15 @@ enum err pins_read_holder(const struct cluster *c, const char *holder, struct pi
 
 /* ---- ending ---- */
 
-/* First the decision, then the pin: it protects the packs of an undecided attempt. */
+/* First the decision, then the pin: it protects the packs of an undecided attempt.  The holder's name
+ * tells an attempt also where the pin itself can't be read any more. */
 static enum err end_holder(const struct cluster *c, const struct pin_seen *pin, const char *reason,
 			   size_t *aborted, struct error *why)
 {
-	if (pin->is_writer) {
-		enum err e = decision_abort(c, &pin->attempt, reason, why);
+	struct attempt attempt;
+
+	if (attempt_from_text(pin->holder, &attempt)) {
+		enum err e = decision_abort(c, &attempt, reason, why);
 
 		if (e != ERR_NONE && e != ERR_EXISTS)
 			return e;
@@ -275,7 +278,10 @@ enum err pins_end_stale(const struct cluster *c, const struct pins *pins,
 
 		if (sightings_silent_us(sightings, c, pin, now_us) < bound)
 			continue;
-		e = end_holder(c, pin, "no heartbeat for 15 minutes", &aborted, why);
+		e = end_holder(c, pin,
+			       pin->is_writer ? "no heartbeat for 15 minutes"
+					      : "no heartbeat for a day",
+			       &aborted, why);
 		*ended += e == ERR_NONE;
 	}
 	return e;

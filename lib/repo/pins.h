@@ -62,7 +62,8 @@ int64_t sightings_silent_us(const struct sightings *, const struct cluster *,
 void sightings_boot_id(const struct env *, char out[64]);
 
 /* Ends what is stale: a writer's attempt is decided as aborted first, then its pins go; a reader's
- * pins go.  `sightings` must have noted `pins`.  `ended` counts.  Afterwards read the pins again. */
+ * pins go.  One that can't be read has a reader's time, and is decided like a writer's where its holder is
+ * an attempt.  `sightings` must have noted `pins`.  `ended` counts.  Afterwards read the pins again. */
 enum err pins_end_stale(const struct cluster *, const struct pins *, const struct sightings *,
 			int64_t now_us, size_t *ended, struct error *why) MUST_CHECK;
 

@@ -103,6 +103,32 @@ Test(pins, a_reader_is_stale_after_a_day)
 	repo_world_release(&w);
 }
 
+Test(pins, a_writer_whose_pin_cannot_be_read_is_decided_before_the_pin_goes)
+{
+	struct attempt second = attempt_number(2);
+	struct sightings *seen;
+	struct repo_world w;
+	struct pin writer;
+	char key[STORE_KEY_MAX];
+	uint8_t *object;
+	struct error why;
+	size_t len;
+
+	repo_world_init(&w, NULL);
+	OK(sightings_new("boot-1", &seen, &why));
+	writer = put_writer(&w, 2);
+	(void)snprintf(key, sizeof(key), "%spins/%s/00000000", w.cluster.prefix, writer.holder);
+	object = store_memory_peek(w.memory, key, &len);
+	object[len / 2] ^= 1;
+	cr_assert_eq(end_at(&w, seen, 5), 0);
+	cr_assert_eq(end_at(&w, seen, 5 + STALE_READER_US - 1), 0);
+	cr_assert_eq(end_at(&w, seen, 5 + STALE_READER_US), 1);
+	cr_assert_eq(keys_below(&w, "pins/"), 0);
+	cr_assert_eq(decision_abort(&w.cluster, &second, "t", &why), ERR_EXISTS);
+	sightings_free(seen);
+	repo_world_release(&w);
+}
+
 /* What the next run knows, when it starts under `boot`. */
 static struct sightings *kept(const struct sightings *seen, const char *boot)
 {
