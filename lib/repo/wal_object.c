@@ -48,9 +48,7 @@ static enum err bad_segment(struct error *why, const struct wal_name *name, cons
 	char text[WAL_NAME_MAX];
 
 	wal_name_to_text(name, text);
-	(void)error_set(why, ERR_CORRUPT, "WAL segment %s: %s", text, what);
-	error_hint(why, "nothing was stored; look at the file in pg_wal and at the disk under it");
-	return ERR_CORRUPT;
+	return error_set(why, ERR_CORRUPT, "WAL segment %s: %s", text, what);
 }
 
 /* The first page decides whose segment it is. */
@@ -66,17 +64,12 @@ static enum err check_first_page(const struct wal_checker *c, struct bytes conte
 	    page.header_bytes != 40)
 		return bad_segment(why, c->name,
 				   "its first page is no WAL page of PostgreSQL 15-18");
-	if (page.system_identifier != cluster->system_identifier) {
-		(void)error_set(why, ERR_CONFIG,
-				"WAL segment %s belongs to system identifier %" PRIu64
-				", not to cluster %s (%" PRIu64 ")",
-				text, page.system_identifier, cluster->name,
-				cluster->system_identifier);
-		error_hint(why,
-			   "archive_command of that server must name its own cluster (--cluster); "
-			   "after pg_upgrade or initdb: pgagent init --upgrade");
-		return ERR_CONFIG;
-	}
+	if (page.system_identifier != cluster->system_identifier)
+		return error_set(why, ERR_CONFIG,
+				 "WAL segment %s belongs to system identifier %" PRIu64
+				 ", not to cluster %s (%" PRIu64 ")",
+				 text, page.system_identifier, cluster->name,
+				 cluster->system_identifier);
 	if (page.segment_bytes != c->segment_bytes)
 		return bad_segment(why, c->name, "its header names another segment size");
 	if (page.address.value != c->at)

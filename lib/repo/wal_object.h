@@ -14,7 +14,8 @@ void wal_slice_key(const struct cluster *, const struct wal_name *, uint32_t fro
 /* Checks that the bytes are what the name says: size == segment_bytes, long page header of the
  * right system, page address and segment size, every page's address in sequence until the first
  * page of zeros (after which all is zero or left over from recycling, which is let through only
- * in partial files).  ERR_CONFIG: another system's; ERR_CORRUPT: anything else. */
+ * in partial files).  ERR_CONFIG: another system's; ERR_CORRUPT: anything else.  What to do about it
+ * depends on where the bytes come from: no hint. */
 enum err wal_check_segment(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
 			   struct bytes content, struct error *why) MUST_CHECK;
 

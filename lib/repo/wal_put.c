@@ -87,6 +87,18 @@ void wal_content_release(struct wal_content *source)
 	source->digested = false;
 }
 
+/* To whom archives it. */
+static void hint_unsound(enum err e, struct error *why)
+{
+	if (e == ERR_CORRUPT)
+		error_hint(why, "nothing was stored; look at the file in pg_wal and at the disk "
+				"under it");
+	else if (e == ERR_CONFIG)
+		error_hint(why,
+			   "archive_command of that server must name its own cluster (--cluster); "
+			   "after pg_upgrade or initdb: pgagent init --upgrade");
+}
+
 static enum err digest_pieces(const struct put *p, struct wal_checker *checker,
 			      struct sha256 *sha256, uint8_t *room, struct error *why)
 {
@@ -142,6 +154,8 @@ static enum err digest(const struct put *p, struct error *why)
 	sha256_free(sha256);
 	free(room);
 	source->digested = e == ERR_NONE;
+	if (source->unsound)
+		hint_unsound(e, why);
 	return e;
 }
 

@@ -54,6 +54,15 @@ struct taker {
 	void *ctx;
 };
 
+/* Whole as an object, and not that segment. */
+static enum err stored_wrong(enum err e, struct error *why)
+{
+	if (e == ERR_CORRUPT || e == ERR_CONFIG)
+		error_hint(why, "the repository has this under the segment's name; what else is "
+				"wrong with it: pgagent verify");
+	return e;
+}
+
 /* Into memory. */
 struct reading {
 	const struct wal_name *name;
@@ -71,7 +80,9 @@ static enum err read_one(void *ctx, const struct cluster *cluster, bool *final, 
 
 	(void) final;
 	if (e == ERR_NONE && r->name->kind == WAL_NAME_SEGMENT)
-		e = wal_check_segment(cluster, r->name, r->segment_bytes, bytes_of(data, len), why);
+		e = stored_wrong(wal_check_segment(cluster, r->name, r->segment_bytes,
+						   bytes_of(data, len), why),
+				 why);
 	if (e != ERR_NONE) {
 		free(data);
 		return e;
@@ -135,8 +146,9 @@ static enum err deliver_begin(void *ctx, uint64_t bytes, struct error *why)
 	enum err e = ERR_NONE;
 
 	if (d->name->kind == WAL_NAME_SEGMENT)
-		e = wal_checker_begin(&d->checker, d->cluster, d->name, d->segment_bytes, bytes,
-				      why);
+		e = stored_wrong(wal_checker_begin(&d->checker, d->cluster, d->name,
+						   d->segment_bytes, bytes, why),
+				 why);
 	if (e != ERR_NONE)
 		return e;
 	e = file_temp_begin(&d->temp, d->env->files, d->env->random, d->dir, d->dest, 0600, why);
@@ -150,7 +162,7 @@ static enum err deliver_take(void *ctx, struct bytes piece, struct error *why)
 	enum err e = ERR_NONE;
 
 	if (d->name->kind == WAL_NAME_SEGMENT)
-		e = wal_checker_add(&d->checker, piece, why);
+		e = stored_wrong(wal_checker_add(&d->checker, piece, why), why);
 	if (e != ERR_NONE)
 		return e;
 	return failed_here(d, file_temp_append(&d->temp, piece, why), why);
