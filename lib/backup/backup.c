@@ -424,9 +424,15 @@ static enum err run_prove(struct run *r)
 	if (e != ERR_NONE)
 		return e;
 	if (r->streamer != NULL) /* W5 */
-		return streamer_finish(r->streamer, s->stop, &r->wal_bytes, r->why);
-	return wal_wait(r->env, r->cluster, r->clusters, s->start, s->stop, s->timeline,
-			s->wal_segment_bytes, r->request->archive_wait_us, r->why);
+		e = streamer_finish(r->streamer, s->stop, &r->wal_bytes, r->why);
+	else
+		e = wal_wait(r->env, r->cluster, r->clusters, s->start, s->stop, s->timeline,
+			     s->wal_segment_bytes, r->request->archive_wait_us, r->why);
+	/* The first segment was stored when the backup began: much can happen since then. */
+	if (e == ERR_NONE)
+		e = wal_prove(r->cluster, r->clusters, s->start, s->stop, s->timeline,
+			      s->wal_segment_bytes, r->why);
+	return e;
 }
 
 /* W6: the one commit point. */

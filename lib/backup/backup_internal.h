@@ -337,6 +337,9 @@ void streamer_free(struct streamer *); /* stops the thread, whatever its state *
 enum err wal_wait(const struct env *, const struct cluster *, size_t clusters, struct lsn start,
 		  struct lsn stop, uint32_t timeline, uint32_t segment_bytes, int64_t wait_us,
 		  struct error *why) MUST_CHECK;
+/* The end of W5: all of it is in every repository.  ERR_MISSING names what is not. */
+enum err wal_prove(const struct cluster *, size_t clusters, struct lsn start, struct lsn stop,
+		   uint32_t timeline, uint32_t segment_bytes, struct error *why) MUST_CHECK;
 
 /* ---- about: what else a restore needs to know of the server ---- */
 

@@ -94,3 +94,52 @@ Test(wal_wait, stops_on_request_and_on_a_store_that_fails)
 	cr_assert_eq(wait_for(&s, &w, 60 * 1000 * 1000, &why), ERR_DENIED);
 	repo_world_release(&w);
 }
+
+static enum err prove(const struct cluster *cluster, size_t clusters, struct error *why)
+{
+	return wal_prove(cluster, clusters, lsn_of(0xB00028), lsn_of(0xD00100), 1, SHELF_SEGMENT,
+			 why);
+}
+
+Test(wal_prove, every_segment_is_in_every_repository_before_the_commit)
+{
+	struct repo_world w, sibling;
+	struct cluster clusters[2];
+	struct error why;
+
+	shelf_world(&w, NULL);
+	shelf_world(&sibling, &w);
+	clusters[0] = w.cluster;
+	clusters[1] = sibling.cluster;
+	for (unsigned segno = 0xB; segno <= 0xD; segno++) {
+		shelf_put_golden(&w, 1, segno);
+		shelf_put_golden(&sibling, 1, segno);
+	}
+	OK(prove(clusters, 2, &why));
+	for (unsigned segno = 0xB; segno <= 0xD; segno++) {
+		shelf_remove(&sibling, 1, segno);
+		cr_assert_eq(prove(clusters, 2, &why), ERR_MISSING, "%x", segno);
+		cr_assert_not_null(strstr(why.text, "00000001000000000000000"), "%s", why.text);
+		OK(prove(clusters, 1, &why));
+		shelf_put_golden(&sibling, 1, segno);
+	}
+	repo_world_fail(&sibling, FAULT_FAIL, 1, ERR_DENIED);
+	cr_assert_eq(prove(clusters, 2, &why), ERR_DENIED);
+	repo_world_release(&sibling);
+	repo_world_release(&w);
+}
+
+Test(wal_prove, a_slice_does_for_the_last_segment_when_it_reaches_the_stop)
+{
+	struct repo_world w;
+	struct error why;
+
+	shelf_world(&w, NULL);
+	shelf_put_golden(&w, 1, 0xB);
+	shelf_put_golden(&w, 1, 0xC);
+	shelf_put_slice(&w, 1, 0xD, shelf_golden(1, 0xD), 0, 0xFF);
+	cr_assert_eq(prove(&w.cluster, 1, &why), ERR_MISSING);
+	shelf_put_slice(&w, 1, 0xD, shelf_golden(1, 0xD), 0, 0x100);
+	OK(prove(&w.cluster, 1, &why));
+	repo_world_release(&w);
+}
