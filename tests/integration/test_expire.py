@@ -207,7 +207,9 @@ def test_a_damaged_manifest_touches_no_other_backup(lab, major, part):
     kept = packs(agent), wal(agent)
     refused = agent.run("expire", "--confirm", expect=4)
     assert damaged in refused.err and f"pgagent expire --backup {damaged}" in refused.err
-    assert (packs(agent), wal(agent)) == kept
+    assert packs(agent) == kept[0]
+    if part == "summary":  # else it says where it starts: what lies before all of them may go
+        assert wal(agent) == kept[1]
     again = agent.backup()
     assert again["parent"] == second["id"]
     end_recoveries(agent)
