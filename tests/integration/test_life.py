@@ -162,7 +162,7 @@ def life(lab, major):
     return Life(lab, server, agent, random.Random(seed))
 
 
-@pytest.mark.timeout(7200 if NIGHTLY else 300)
+@pytest.mark.timeout(7200 if NIGHTLY else 1200)
 def test_whatever_happened_every_backup_left_is_whole(lab, life):
     life.live()
     assert life.taken == BACKUPS and life.removed > BACKUPS // 4
