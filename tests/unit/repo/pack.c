@@ -126,6 +126,51 @@ Test(pack, tiny_frames_close_a_pack_before_its_directory_is_full)
 	repo_world_release(&w);
 }
 
+static unsigned commits; /* one pack at a time */
+
+static enum err refuse_the_first(struct upload *upload, struct error *why)
+{
+	if (++commits > 1)
+		return fault_commit(upload, why);
+	fault_abandon(upload);
+	return error_set(why, ERR_DENIED, "injected: the first commit");
+}
+
+/* It is committed by another thread, beside the frames of the next one. */
+Test(pack, that_a_full_pack_was_refused_is_told_by_a_later_call)
+{
+	struct repo_world w;
+	struct store_ops ops;
+	struct manifest *m;
+	struct pack_writer *packs;
+	struct frame_ref ref;
+	uint8_t byte = 7;
+	struct error why;
+	enum err err = ERR_NONE;
+	uint32_t added = 0;
+
+	repo_world_init(&w, NULL);
+	ops = *w.fault.store.ops;
+	ops.commit = refuse_the_first;
+	w.fault.store.ops = &ops;
+	m = manifest_number(&w.cluster, 1);
+	packs = writer_of(&w, 1, m);
+	for (; !err && added < 2 * OBJECT_FRAMES_MAX; added++)
+		err = pack_add(packs, FRAME_PAGES, CODEC_STORED, bytes_of(&byte, 1), 1, &ref, &why);
+	cr_assert_eq(err, ERR_DENIED, "%s", why.text);
+	cr_assert_eq(added, 2 * OBJECT_FRAMES_MAX, "the second pack had to be full");
+	pack_writer_free(packs);
+	packs = writer_of(&w, 1, m);
+	commits = 0;
+	for (uint32_t i = 0; i < OBJECT_FRAMES_MAX + 10; i++)
+		OK(pack_add(packs, FRAME_PAGES, CODEC_STORED, bytes_of(&byte, 1), 1, &ref, &why));
+	cr_assert_eq(pack_writer_finish(packs, &why), ERR_DENIED);
+	pack_writer_free(packs);
+	cr_assert_eq(keys_below(&w, "packs/"), 0);
+	manifest_free(m);
+	repo_world_release(&w);
+}
+
 /* Frames of a section as they were cut. */
 static enum err take_frame(void *ctx, struct bytes frame, struct error *why)
 {
