@@ -268,9 +268,17 @@ static enum err run_begin_incremental(struct run *r, struct base_backup_options 
 		if (e == ERR_NONE)
 			e = run_begin_changes(r, options, &covers);
 	}
-	if (e == ERR_NONE && !covers)
-		e = error_set(r->why, ERR_PEER, "relations are cut off all the time");
-	return e;
+	if (e != ERR_NONE || covers)
+		return e;
+	(void)error_set(
+		r->why, ERR_PEER,
+		"relations were cut off before each of %d beginnings of the backup, so that "
+		"what changed in them is not known",
+		BEGINNINGS_MAX);
+	error_hint(r->why,
+		   "take it when VACUUM, TRUNCATE and DROP rest, or read everything: pgagent "
+		   "backup --type full");
+	return ERR_PEER;
 }
 
 /* Where an incremental backup can't be had everything is asked for, unless only that was wanted. */

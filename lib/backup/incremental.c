@@ -228,23 +228,15 @@ static enum err look_at_file(void *ctx, const struct backup_manifest_file *file,
 	return ERR_NONE;
 }
 
-static enum err pass_range(void *ctx, const struct backup_manifest_range *range, struct error *why)
-{
-	(void)ctx;
-	(void)range;
-	(void)why;
-	return ERR_NONE;
-}
-
 enum err incremental_covers(const struct cluster *cluster, const struct manifest *parent,
 			    const struct truncations *truncated, const struct truncations *later,
 			    bool *covers, struct error *why)
 {
 	struct covering c = {.truncated = truncated, .later = later, .covers = true};
-	const struct backup_manifest_visitor visitor = {
-		.ctx = &c, .file = look_at_file, .range = pass_range};
+	const struct backup_manifest_visitor visitor = {.ctx = &c, .file = look_at_file};
 	enum err e = walk_manifest(cluster, parent, &visitor, why);
 
-	*covers = c.covers;
+	if (e == ERR_NONE)
+		*covers = c.covers;
 	return e;
 }
