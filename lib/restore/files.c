@@ -1,8 +1,9 @@
 /* restore/files.c - writes the files of a backup in parallel.
  *
- * Work is cut into chunks of 16 to 64 MiB in the order of the file table: neighbours there are
- * neighbours in the packs, so that small files, and the shards of a large one, share the frames that one
- * worker has at hand.  A file of several chunks is made first and finished by whoever ends its last piece.
+ * Work is cut into chunks of 16 to 64 MiB in the order of the file table, and each worker has a part of
+ * that order to itself: neighbours there are neighbours in the packs, so that small files, and the shards of
+ * a large one, share the frames that one worker has at hand, and two workers seldom write to one file,
+ * which has one lock.  A file of several chunks is made first and finished by whoever ends its last piece.
  *
  * Nothing is waited for until all is written: an fsync after each small file would cost a commit of the
  * file system's journal each.  Writing out begins at once, and a second pass (files_sync.c) syncs
@@ -181,13 +182,32 @@ static enum err write_items(struct hand *hand, size_t from, size_t to, struct er
 	return e;
 }
 
+/* The next one of its own, or the last one of whoever has the most left. */
+static size_t take_chunk(struct hand *hand)
+{
+	struct job *job = hand->job;
+	struct hand *most = &job->hand[0];
+	size_t taken;
+
+	(void)pthread_mutex_lock(&job->mutex);
+	for (unsigned i = 1; i < job->hands; i++)
+		if (job->hand[i].end - job->hand[i].at > most->end - most->at)
+			most = &job->hand[i];
+	taken = hand->at < hand->end ? hand->at++ : --most->end;
+	(void)pthread_mutex_unlock(&job->mutex);
+	return taken;
+}
+
+/* One chunk; as many calls as there are chunks. */
 static enum err write_chunk(void *state, size_t index, struct error *why)
 {
 	struct hand *hand = state;
 	struct job *job = hand->job;
-	size_t at = job->chunk[index], end = job->chunk[index + 1];
+	size_t mine = take_chunk(hand);
+	size_t at = job->chunk[mine], end = job->chunk[mine + 1];
 	enum err e = ERR_NONE;
 
+	(void)index;
 	while (e == ERR_NONE && at < end) {
 		size_t from = at;
 
@@ -265,8 +285,12 @@ static enum err run_hands(struct job *job, unsigned jobs, struct error *why)
 		jobs = PIPELINE_WORKERS_MAX;
 	if (jobs > job->chunks && job->chunks > 0)
 		jobs = (unsigned)job->chunks;
+	job->hand = hand;
+	job->hands = jobs;
 	for (unsigned i = 0; e == ERR_NONE && i < jobs; i++) {
-		hand[i].job = job;
+		hand[i] = (struct hand){.job = job,
+					.at = job->chunks * i / jobs,
+					.end = job->chunks * (i + 1) / jobs};
 		state[i] = &hand[i];
 		e = fetcher_new(job->source, &hand[i].fetcher, why);
 		if (e == ERR_NONE && job->target->reuses &&

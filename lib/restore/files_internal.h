@@ -21,7 +21,9 @@ struct job {
 	size_t chunks;
 	bool *fresh;           /* by file of several items: nothing of it was there */
 	pthread_mutex_t mutex; /* guards what follows */
-	uint32_t *left;        /* items of each file not written yet */
+	struct hand *hand;     /* `hands` of them, each with the chunks that it will do */
+	unsigned hands;
+	uint32_t *left; /* items of each file not written yet */
 	struct progress progress;
 	uint64_t reported, reused;
 };
@@ -33,6 +35,7 @@ struct hand {
 	struct job *job;
 	struct fetcher *fetcher;
 	uint8_t *compare; /* COMPARE_BYTES; when what is there is reused */
+	size_t at, end;   /* chunks it has not begun; others help when they have none left */
 };
 
 /* True when the writer writes this record. */
