@@ -67,6 +67,14 @@ static void keep_failure(struct pipeline *p, enum err err, const struct error *w
 	stop_all(p);
 }
 
+/* With the lock held. */
+static void set_free(struct pipeline *p, const struct place *place)
+{
+	p->idle[p->idle_count++] = place->item;
+	p->delivered_count++;
+	(void)pthread_cond_signal(&p->delivered);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -93,6 +101,10 @@ static void *worker_main(void *arg)
 		if (err != ERR_NONE) {
 			keep_failure(p, err, &why);
 			break;
+		}
+		if (p->config.deliver == NULL) {
+			set_free(p, place);
+			continue;
 		}
 		place->done = true;
 		if (number == p->delivered_count)
@@ -126,9 +138,7 @@ static void *deliverer_main(void *arg)
 			break;
 		}
 		place->done = false;
-		p->idle[p->idle_count++] = place->item;
-		p->delivered_count++;
-		(void)pthread_cond_signal(&p->delivered);
+		set_free(p, place);
 	}
 	(void)pthread_mutex_unlock(&p->lock);
 	return NULL;
@@ -149,9 +159,12 @@ static int thread_start(pthread_t *thread, void *(*start)(void *), void *arg)
 
 static enum err threads_start(struct pipeline *p, struct error *why)
 {
-	int failed = thread_start(&p->deliverer, deliverer_main, p);
+	int failed = 0;
 
-	p->has_deliverer = failed == 0;
+	if (p->config.deliver != NULL) {
+		failed = thread_start(&p->deliverer, deliverer_main, p);
+		p->has_deliverer = failed == 0;
+	}
 	while (failed == 0 && p->threads < p->config.workers) {
 		struct worker *w = &p->worker[p->threads];
 
@@ -174,6 +187,7 @@ enum err pipeline_new(const struct pipeline_config *config, struct pipeline **ou
 
 	assert(config->workers >= 1 && config->workers <= PIPELINE_WORKERS_MAX);
 	assert(config->items >= config->workers + 2);
+	assert(config->deliver != NULL || config->workers == 1);
 	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return error_set(why, ERR_MEMORY, "cannot make a pipeline");

@@ -23,7 +23,8 @@ struct pipeline_config {
 	void **item;         /* `items` pointers made by the caller, borrowed until pipeline_free */
 	void **worker_state; /* `workers` pointers, one for each worker; borrowed */
 	enum err (*work)(void *worker_state, void *item, struct error *why);
-	enum err (*deliver)(void *ctx, void *item, struct error *why); /* one thread, in order */
+	/* One thread, in order.  NULL: with one worker, which keeps the order, and is all there is to do. */
+	enum err (*deliver)(void *ctx, void *item, struct error *why);
 	void *ctx;
 };
 

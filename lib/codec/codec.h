@@ -16,6 +16,9 @@ struct compressor;
 /* `level` as zstd's; `plain_max` bounds one input. */
 enum err compressor_new(int level, size_t plain_max, struct compressor **out,
 			struct error *why) MUST_CHECK;
+/* From now on each zstd frame ends with a checksum of its content (RFC 8878, 3.1.1: XXH64, 4 bytes), which
+ * decompressor_run holds it against. */
+enum err compressor_add_checksums(struct compressor *, struct error *why) MUST_CHECK;
 void compressor_free(struct compressor *);
 /* Bytes that `out` must have room for. */
 size_t compressor_bound(size_t plain_len);

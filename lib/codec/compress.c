@@ -28,7 +28,7 @@ static enum err set_up(ZSTD_CCtx *ctx, int level, struct error *why)
 	} wanted[] = {
 		{ZSTD_c_compressionLevel, level},
 		{ZSTD_c_contentSizeFlag, 1},
-		{ZSTD_c_checksumFlag, 0}, /* frames are sealed, which says more */
+		{ZSTD_c_checksumFlag, 0}, /* pages have tags */
 		{ZSTD_c_dictIDFlag, 0},
 		{ZSTD_c_hashLog, level == 1 ? LEVEL_1_HASH_LOG : 0}, /* 0 = the level's own */
 		{ZSTD_c_minMatch, level == 1 ? LEVEL_1_MIN_MATCH : 0},
@@ -64,6 +64,13 @@ enum err compressor_new(int level, size_t plain_max, struct compressor **out, st
 	}
 	*out = c;
 	return ERR_NONE;
+}
+
+enum err compressor_add_checksums(struct compressor *c, struct error *why)
+{
+	size_t r = ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_checksumFlag, 1);
+
+	return ZSTD_isError(r) ? codec_failed(why, ERR_IO, failure, r) : ERR_NONE;
 }
 
 void compressor_free(struct compressor *c)

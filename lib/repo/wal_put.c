@@ -224,6 +224,8 @@ static enum err threads_start(struct put *p, struct error *why)
 		e = w->room == NULL
 			    ? error_set(why, ERR_MEMORY, "%s: out of memory", p->key)
 			    : compressor_new(p->level, FRAME_PAGES_MAX, &w->compressor, why);
+		if (e == ERR_NONE) /* wal_get_to goes without the digest */
+			e = compressor_add_checksums(w->compressor, why);
 	}
 	return e == ERR_NONE ? pipeline_new(&config, &p->pipeline, why) : e;
 }

@@ -1,8 +1,7 @@
 /* repo/wal_read.c - reading files of pg_wal: frame by frame, to whoever wants them.
  *
- * The caller's thread reads and decodes, a second one computes the digest, a third delivers, so
- * that a segment takes about half of what the three cost together, and 1.5 MiB of memory whatever its
- * size.
+ * The caller's thread reads and decodes, another one computes the digest where it is wanted, and
+ * delivers, so that a segment takes about half of what it costs, and 1 MiB of memory whatever its size.
  */
 #include "base/pipeline.h"
 #include "base/text.h"
@@ -16,7 +15,7 @@ enum {
 	WAL_SMALL_MAX = 1 << 20, /* bytes of a .history or .backup */
 	/* Two frames at once: handing over wakes a thread, which is not free. */
 	PIECE_BYTES = 2 * FRAME_PAGES_MAX,
-	PIECES = 6 /* decoded and not yet delivered: 1.5 MiB */
+	PIECES = 4 /* decoded and not yet delivered: 1 MiB */
 };
 
 enum err wal_stated(struct object_reader *reader, const char *key, enum object_class class,
@@ -45,41 +44,33 @@ struct piece {
 /* One object on its way out. */
 struct flow {
 	const struct wal_sink *sink;
-	struct sha256 *sha256;
-	struct piece *piece; /* PIECES */
+	struct sha256 *sha256; /* NULL = not wanted */
+	struct piece *piece;   /* PIECES */
 	struct pipeline *pipeline;
 	struct piece *open; /* taken and not full; NULL = none */
 };
 
-static enum err flow_digest(void *state, void *item, struct error *why)
+static enum err flow_deliver(void *flow, void *item, struct error *why)
 {
-	const struct flow *f = state;
+	const struct flow *f = flow;
 	const struct piece *piece = item;
+	struct bytes plain = bytes_of(piece->data, piece->len);
+	enum err e = f->sha256 != NULL ? sha256_add(f->sha256, plain, why) : ERR_NONE;
 
-	return sha256_add(f->sha256, bytes_of(piece->data, piece->len), why);
+	return e == ERR_NONE ? f->sink->take(f->sink->ctx, plain, why) : e;
 }
 
-static enum err flow_deliver(void *ctx, void *item, struct error *why)
-{
-	const struct flow *f = ctx;
-	const struct piece *piece = item;
-
-	return f->sink->take(f->sink->ctx, bytes_of(piece->data, piece->len), why);
-}
-
-static enum err flow_start(struct flow *f, struct error *why)
+static enum err flow_start(struct flow *f, bool digest, struct error *why)
 {
 	void *item[PIECES], *state[1] = {f};
-	struct pipeline_config config = {.workers = 1, /* a digest has one order */
+	struct pipeline_config config = {.workers = 1,
 					 .items = PIECES,
 					 .item = item,
 					 .worker_state = state,
-					 .work = flow_digest,
-					 .deliver = flow_deliver,
-					 .ctx = f};
-	enum err e = sha256_new(&f->sha256, why);
+					 .work = flow_deliver};
+	enum err e = digest ? sha256_new(&f->sha256, why) : ERR_NONE;
 
-	if (e == ERR_NONE)
+	if (e == ERR_NONE && digest)
 		e = sha256_start(f->sha256, why);
 	f->piece = malloc(PIECES * sizeof(*f->piece));
 	if (e == ERR_NONE && f->piece == NULL)
@@ -149,10 +140,21 @@ static enum err flow_frames(struct flow *f, struct object_reader *reader, const 
 	return e;
 }
 
-static enum err read_to(struct object_reader *reader, const char *key, enum object_class class,
-			uint64_t max, const struct wal_sink *sink, struct error *why)
+static enum err check_digest(struct flow *f, const char *key,
+			     const uint8_t stated[CRYPTO_SHA256_BYTES], struct error *why)
 {
-	uint8_t stated[CRYPTO_SHA256_BYTES], digest[CRYPTO_SHA256_BYTES];
+	uint8_t digest[CRYPTO_SHA256_BYTES];
+	enum err e = sha256_end(f->sha256, digest, why);
+
+	if (e == ERR_NONE && !crypto_same(digest, stated, sizeof(digest)))
+		e = error_set(why, ERR_CORRUPT, "%s: its content has another SHA-256", key);
+	return e;
+}
+
+static enum err read_to(struct object_reader *reader, const char *key, enum object_class class,
+			uint64_t max, const struct wal_sink *sink, bool digest, struct error *why)
+{
+	uint8_t stated[CRYPTO_SHA256_BYTES];
 	struct flow f = {.sink = sink};
 	uint64_t bytes = 0;
 	enum err e = wal_stated(reader, key, class, stated, &bytes, why);
@@ -162,13 +164,11 @@ static enum err read_to(struct object_reader *reader, const char *key, enum obje
 	if (e == ERR_NONE)
 		e = sink->begin(sink->ctx, bytes, why);
 	if (e == ERR_NONE)
-		e = flow_start(&f, why);
+		e = flow_start(&f, digest, why);
 	if (e == ERR_NONE)
 		e = flow_frames(&f, reader, key, bytes, why);
-	if (e == ERR_NONE)
-		e = sha256_end(f.sha256, digest, why);
-	if (e == ERR_NONE && !crypto_same(digest, stated, sizeof(digest)))
-		e = error_set(why, ERR_CORRUPT, "%s: its content has another SHA-256", key);
+	if (e == ERR_NONE && digest)
+		e = check_digest(&f, key, stated, why);
 	flow_release(&f);
 	return e;
 }
@@ -207,7 +207,7 @@ enum err wal_read(struct object_reader *reader, const char *key, enum object_cla
 {
 	struct whole w = {.key = key};
 	struct wal_sink sink = {.begin = whole_begin, .take = whole_take, .ctx = &w};
-	enum err e = read_to(reader, key, class, max, &sink, why);
+	enum err e = read_to(reader, key, class, max, &sink, true, why);
 
 	if (e != ERR_NONE) {
 		free(w.data);
@@ -248,7 +248,7 @@ enum err wal_get_to(const struct cluster *cluster, const struct wal_name *name,
 
 	wal_key(cluster, name, key);
 	if (e == ERR_NONE)
-		e = read_to(reader, key, class, max_of(class), sink, why);
+		e = read_to(reader, key, class, max_of(class), sink, false, why);
 	object_reader_free(reader);
 	return e;
 }

@@ -125,6 +125,35 @@ Test(pipeline, a_failure_of_delivery_is_told_and_nothing_follows_it)
 	cr_assert_eq(run.expected, 777);
 }
 
+/* Work is all there is to do: in order, and what failed is told. */
+static enum err work_in_order(void *state, void *arg, struct error *why)
+{
+	enum err e = work(state, arg, why);
+
+	return e == ERR_NONE ? deliver(state, arg, why) : e;
+}
+
+Test(pipeline, one_worker_without_a_deliverer_keeps_the_order)
+{
+	struct run run;
+	void *pointer[3] = {&run.item[0], &run.item[1], &run.item[2]}, *state[1] = {&run};
+	struct pipeline_config config = {.workers = 1,
+					 .items = 3,
+					 .item = pointer,
+					 .worker_state = state,
+					 .work = work_in_order};
+	struct pipeline *p = NULL;
+	struct error why = {0};
+
+	run = (struct run){.fail_work = MANY + 500, .fail_deliver = UINT32_MAX};
+	cr_assert_eq(pipeline_new(&config, &p, NULL), ERR_NONE);
+	cr_assert_eq(feed(p, 0, MANY, NULL), ERR_NONE);
+	cr_assert_eq(run.expected, MANY);
+	cr_assert_eq(feed(p, MANY, MANY, &why), ERR_CORRUPT);
+	cr_assert_eq(run.expected, MANY + 500);
+	pipeline_free(p);
+}
+
 Test(pipeline, may_be_freed_unused_with_items_taken_or_under_way)
 {
 	struct run run;

@@ -240,6 +240,38 @@ Test(codec, a_frame_of_another_size_than_announced_is_refused)
 	free_pair(p);
 }
 
+/* What was changed before it was compressed, or by the compressor, nobody else would notice. */
+Test(codec, a_checksum_tells_that_the_content_is_another)
+{
+	uint8_t *plain = exactly(PLAIN_MAX), *frame, *out = exactly(PLAIN_MAX);
+	size_t len = 0;
+	enum codec codec;
+	struct pair p = make_pair(1);
+
+	fill_noise(plain, PLAIN_MAX / 2); /* literals of a block that are stored as they are */
+	memset(plain + PLAIN_MAX / 2, 0, PLAIN_MAX / 2);
+	for (int checked = 0; checked < 2; checked++) {
+		if (checked)
+			cr_assert_eq(compressor_add_checksums(p.c, &why), ERR_NONE);
+		frame = compress(p, bytes_of(plain, PLAIN_MAX), &len, &codec);
+		cr_assert_eq(codec, CODEC_ZSTD);
+		cr_assert_eq(
+			decompressor_run(p.d, codec, bytes_of(frame, len), out, PLAIN_MAX, &why),
+			ERR_NONE);
+		frame[len / 2] ^= 1;
+		if (checked)
+			refuse(p.d, CODEC_ZSTD, frame, len, PLAIN_MAX, "checksum");
+		else
+			cr_assert_eq(decompressor_run(p.d, codec, bytes_of(frame, len), out,
+						      PLAIN_MAX, &why),
+				     ERR_NONE, "the byte is no literal: %s", why.text);
+		free(frame);
+	}
+	free(out);
+	free(plain);
+	free_pair(p);
+}
+
 /* The header lies, the blocks hold more or less: nothing is written past the announced end. */
 Test(codec, a_frame_that_lies_about_its_size_is_refused)
 {

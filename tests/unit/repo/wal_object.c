@@ -256,13 +256,28 @@ Test(wal_object, a_put_that_failed_anywhere_can_be_repeated)
 	}
 }
 
+static enum err begin_nothing(void *ctx, uint64_t bytes, struct error *why)
+{
+	(void)ctx, (void)bytes, (void)why;
+	return ERR_NONE;
+}
+
+static enum err count_taken(void *ctx, struct bytes piece, struct error *why)
+{
+	(void)why;
+	*(size_t *)ctx += piece.len;
+	return ERR_NONE;
+}
+
 Test(wal_object, a_flipped_byte_anywhere_is_found)
 {
 	struct wal_name name = shelf_name(1, 0xE);
 	char key[STORE_KEY_MAX];
 	struct repo_world w;
 	uint8_t *stored;
-	size_t size;
+	size_t size, taken = 0;
+	const struct wal_sink sink = {.begin = begin_nothing, .take = count_taken, .ctx = &taken};
+	struct error why;
 
 	shelf_world(&w, NULL);
 	shelf_put_golden(&w, 1, 0xE);
@@ -271,7 +286,6 @@ Test(wal_object, a_flipped_byte_anywhere_is_found)
 	cr_assert_not_null(stored);
 	for (size_t at = 0; at < size; at += 1 + size / 500) {
 		uint8_t *out = NULL;
-		struct error why;
 		size_t len;
 		enum err e;
 
@@ -279,8 +293,14 @@ Test(wal_object, a_flipped_byte_anywhere_is_found)
 		e = wal_get(&w.cluster, &name, &out, &len, &why);
 		cr_assert(e == ERR_CORRUPT || e == ERR_WRONG_KEY || e == ERR_CONFIG,
 			  "byte %zu of %zu: %d", at, size, e);
+		e = wal_get_to(&w.cluster, &name, &sink, &why);
+		cr_assert(e == ERR_CORRUPT || e == ERR_WRONG_KEY || e == ERR_CONFIG,
+			  "byte %zu of %zu, without the digest: %d", at, size, e);
 		stored[at] ^= 0x40;
 	}
+	taken = 0;
+	OK(wal_get_to(&w.cluster, &name, &sink, &why));
+	cr_assert_eq(taken, shelf_golden(1, 0xE).len);
 	repo_world_release(&w);
 }
 
