@@ -102,6 +102,10 @@ static void say_damaged(struct agent *agent, const struct listing *l,
 	attempt_to_text(&damage->attempt, id);
 	catalog_places(l->places, damage->places, where, sizeof(where));
 	report_text(&agent->report, "%-33s  DAMAGED in %s: %s\n", id, where, damage->text);
+	report_text(
+		&agent->report,
+		"%-33s  what it hits: pgagent verify %s; to remove it: pgagent expire --backup %s\n",
+		"", id, id);
 	backup_report_unknown_json(object, &damage->attempt, damage->cluster,
 				   damage->system_identifier);
 	report_put(object, "repositories", report_json_text(where));

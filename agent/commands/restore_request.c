@@ -244,6 +244,14 @@ static unsigned processors(void)
 	return n < 1 ? 1 : n > JOBS_MAX ? JOBS_MAX : (unsigned)n;
 }
 
+/* Without --delta nothing in DIR is ever removed, its WAL neither. */
+static enum err discards_nothing(struct error *why)
+{
+	(void)error_set(why, ERR_CONFIG, "restore: --discard-wal goes with --delta only");
+	error_hint(why, "without --delta DIR has to be empty, and nothing in it is lost");
+	return ERR_CONFIG;
+}
+
 enum err restore_request_read(struct agent *agent, const struct config_cluster *config,
 			      struct restore_asked *out, struct error *why)
 {
@@ -262,6 +270,8 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	e = command_line_absolute(directory, out->directory, why);
 	if (e == ERR_NONE)
 		e = command_line_program(out->program, why);
+	if (e == ERR_NONE && option_given(o, OPTION_DISCARD_WAL) && !option_given(o, OPTION_DELTA))
+		e = discards_nothing(why);
 	if (e == ERR_NONE)
 		e = read_timeline(o, r, why);
 	if (e == ERR_NONE)

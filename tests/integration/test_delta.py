@@ -333,6 +333,7 @@ def test_wal_that_was_never_archived_is_not_thrown_away(lab, major):
     assert segment in found["wal_not_archived"]["message"]
     assert open_segment in found["wal_not_archived"]["message"]
     assert "--discard-wal" in found["wal_not_archived"]["hint"]
+    agent.run("restore", "-D", lab.place("n"), "--discard-wal", expect=2)   # there nothing is lost
     before = listing(server.data)
     done = agent.run("restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes",
                      expect=None)

@@ -184,6 +184,7 @@ def test_a_damaged_manifest_touches_no_other_backup(lab, major, part):
     assert listed[second["id"]]["restorable"] and not listed[second["id"]]["damaged"]
     if part == "summary":  # what lies behind it is not read by a list
         assert f"{damaged}  DAMAGED" in said
+        assert f"pgagent verify {damaged}" in said and f"expire --backup {damaged}" in said
         entry = listed[damaged]
         assert entry["damaged"] and entry["problem"] and entry["restorable"] is False
         assert entry["start_lsn"] is None and entry["cluster"] == "main"

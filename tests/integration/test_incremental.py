@@ -289,6 +289,43 @@ def test_pages_are_stored_again_though_the_server_does_not_send_them(lab, major)
     same_image(plain_backup(server)[0], judged_restore(lab, agent, backup, major))
 
 
+@pytest.mark.only(17, 18)
+def test_several_repositories_get_one_and_the_same_incremental(lab, major):
+    """Sealed once for all of them; the parent is the newest that each of them has."""
+    server = lab.server(major, filled=(2, 0), autovacuum="off", summarize_wal="on")
+    server.sql("VACUUM (FREEZE)")
+    home = lab.place("h")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"} for name in ("a", "b")}
+    agent = lab.agent(server, repos=repos, expire_grace="0").protect()
+
+    def change(number):
+        server.sql("UPDATE pgbench_accounts SET abalance = abalance + 1 "
+                   f"WHERE aid % 9973 = {number}")
+        server.sql("CHECKPOINT")
+
+    first = agent.backup()
+    change(1)
+    second = agent.backup()
+    assert second["type"] == "incremental" and second["parent"] == first["id"]
+    assert agent.objects(home / "a") == agent.objects(home / "b")
+    agent.run("expire", "--backup", second["id"], "--confirm", "--yes", "--force", "--repo", "b")
+    change(2)
+    expected = fingerprint(server)
+    third = agent.backup()
+    assert third["type"] == "incremental" and third["parent"] == first["id"], third
+    for repo in repos:
+        assert agent.run("verify", third["id"], "--repo", repo).code == 0
+        target = lab.place("r")
+        agent.restore(target, "--backup", third["id"], "--to-backup-end", "--action", "promote",
+                      "--repo", repo, "--start")
+        clone = lab.attach(target, server)
+        until("the clone to be promoted", lambda c=clone: c.sql("SELECT pg_is_in_recovery()") == "f")
+        same_rows(expected, fingerprint(clone))
+        amcheck(clone)
+        clone.stop()
+
+
 def pages_of(server, table):
     server.sql("CHECKPOINT")
     data = (server.data / server.sql(f"SELECT pg_relation_filepath('{table}')")).read_bytes()

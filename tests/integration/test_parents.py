@@ -36,6 +36,13 @@ def standby_of(lab, primary):
     return made.start()
 
 
+def caught_up(primary, standby):
+    # Written now, since behind the switch of a segment nothing is that could be replayed.
+    last = primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x')")
+    until("the standby to have it all", lambda: standby.sql(
+        f"SELECT pg_last_wal_replay_lsn() >= '{last}'") == "t")
+
+
 def move_agent(agent, server):
     """From now on the agent's cluster is that server."""
     agent.server = server
@@ -50,8 +57,7 @@ def test_a_promotion_between_two_backups(lab, major):
     standby = standby_of(lab, old)
     old.sql("CREATE TABLE before_the_fork AS SELECT generate_series(1, 1000) AS i")
     old.archive_all()
-    until("the standby to have it all", lambda: standby.sql(
-        f"SELECT pg_last_wal_replay_lsn() >= '{old.lsn()}'") == "t")
+    caught_up(old, standby)
     standby.pg_ctl("-w", "promote")
     old.sql("CREATE TABLE lost AS SELECT generate_series(1, 5000) AS i")
     lost, lost_rows = agent.backup(), judges.fingerprint(old)
@@ -71,6 +77,38 @@ def test_a_promotion_between_two_backups(lab, major):
     for backup, known in ((first, first_rows), (lost, lost_rows), (child, rows),
                           (grandchild, rows)):
         clone = restored_whole(lab, standby, agent, backup, known)
+        judges.amcheck(clone)
+        forget(lab, clone)
+    agent.run("verify", "--all")
+
+
+def replayed(primary, standby):
+    """All of it, with a restart point behind it: that is where a backup of the standby starts."""
+    primary.sql("CHECKPOINT")
+    primary.archive_all()
+    caught_up(primary, standby)
+    standby.sql("CHECKPOINT")
+
+
+def test_a_standby_and_its_primary_lend_each_other_pages(lab, major):
+    """Which of them is read makes no difference to what is shared; each backup is whole."""
+    primary, agent = protected(lab, major)
+    history = [(agent.backup(), judges.fingerprint(primary))]
+    standby = standby_of(lab, primary)
+    for number, read in enumerate((standby, standby, primary)):
+        primary.sql(f"UPDATE noise SET a = md5(a) WHERE id % 500 = {number}")
+        replayed(primary, standby)
+        rows = judges.fingerprint(read)
+        move_agent(agent, read)
+        backup = agent.backup()
+        parent = history[-1][0]
+        assert backup["parent"] == parent["id"], backup
+        assert backup["timeline"] == 1
+        assert backup["type"] == ("incremental" if major >= 17 else "full"), backup["why_full"]
+        assert 0 < backup["bytes_new"] < backup["bytes_cluster"] // 2
+        history.append((backup, rows))
+    for backup, rows in history:
+        clone = restored_whole(lab, primary, agent, backup, rows)
         judges.amcheck(clone)
         forget(lab, clone)
     agent.run("verify", "--all")

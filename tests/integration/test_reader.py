@@ -189,6 +189,7 @@ def test_the_reader_restores_golden_repositories(lab, name):
     folder.chmod(0o700)
     read(*head, "00000001000000000000000E", expect=200)     # nor by half a command
     read(*head[:-1], "list", "all", expect=2)
+    read(*head[:-1], "restore", "wal", lab.place("x"), expect=3)    # another command, whatever it is told
     next(repo.glob("main/*/wal/*/*/*0C")).unlink()
     read(*head, "00000001000000000000000C", dest, expect=200)
     # The last one ends in a segment that is there as slices.

@@ -401,6 +401,7 @@ def main():
     parser.add_argument("--no-wal", action="store_true")
     parser.add_argument("--tablespace", action="append", default=[], metavar="OID=DIR")
     os.umask(0o077)
+    args = None
     try:
         args = parser.parse_intermixed_args()
         run, count = commands[args.command]
@@ -414,7 +415,7 @@ def main():
     except Exception as why:
         code, text = 4, f"something that was read is not as the format says: {why!r}"
     print(f"reader.py: {text}", file=sys.stderr)
-    return 200 if "wal" in sys.argv else code
+    return 200 if (args.command == "wal" if args else "wal" in sys.argv) else code
 
 if __name__ == "__main__":
     sys.exit(main())
