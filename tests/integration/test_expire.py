@@ -38,7 +38,7 @@ def end_recoveries(agent):
 
 
 def ids(agent):
-    return sorted(b["id"] for b in agent.backups())
+    return {b["id"] for b in agent.backups()}
 
 
 def expect_whole(lab, server, agent, backup, rows, major):
@@ -62,7 +62,7 @@ def test_the_first_of_three_goes_and_the_others_stay_whole(lab, major):
     done = agent.json("expire", "--backup", first["id"], "--confirm")
     assert done["repositories"][0]["backups"][0]["state"] == "removed"
     assert done["repositories"][0]["bytes_freed"] == plan["repositories"][0]["bytes_freed"]
-    assert ids(agent) == [second["id"], third["id"]]
+    assert ids(agent) == {second["id"], third["id"]}
     agent.run("restore", "--backup", first["id"], "-D", lab.place("r"), "--to-backup-end", expect=3)
     agent.run("verify", "--all")
     for backup, expected in ((second, rows[1]), (third, rows[2])):
@@ -71,9 +71,9 @@ def test_the_first_of_three_goes_and_the_others_stay_whole(lab, major):
     # The last two: their packs, and with them those of the first, go.
     agent.run("expire", "--backup", second["id"], "--confirm")
     agent.run("expire", "--backup", third["id"], "--confirm", expect=1)
-    assert ids(agent) == [third["id"]]
+    assert ids(agent) == {third["id"]}
     agent.run("expire", "--backup", third["id"], "--confirm", "--force")
-    assert ids(agent) == [] and packs(agent) == []
+    assert ids(agent) == set() and packs(agent) == []
     agent.backup()
     agent.run("verify")
 
@@ -84,16 +84,16 @@ def test_what_is_hidden_can_be_brought_back(lab, major):
     before = packs(agent)
     hidden = agent.json("expire", "--backup", second["id"], "--confirm")
     assert hidden["repositories"][0]["backups"][0]["state"] == "hidden"
-    assert ids(agent) == [first["id"], third["id"]]
+    assert ids(agent) == {first["id"], third["id"]}
     agent.run("undelete", second["id"])
-    assert ids(agent) == [first["id"], second["id"], third["id"]]
+    assert ids(agent) == {first["id"], second["id"], third["id"]}
     assert packs(agent) == before
     agent.run("undelete", second["id"], expect=3)
     agent.run("expire", "--backup", second["id"], "--confirm")
     agent.cluster["expire_grace"] = "0"
     agent.write_config()
     agent.run("expire", "--confirm")
-    assert ids(agent) == [first["id"], third["id"]]
+    assert ids(agent) == {first["id"], third["id"]}
     agent.run("undelete", second["id"], expect=(1, 3))
     agent.run("verify", "--all")
 
@@ -142,7 +142,7 @@ def test_killed_at_each_step_the_next_run_finishes(lab, major, calls):
         agent.run("verify", "--quick")
     assert killed > 0, "nothing was killed: the calls are named wrongly"
     agent.run("expire", "--confirm")
-    assert ids(agent) == [second["id"], third["id"]]
+    assert ids(agent) == {second["id"], third["id"]}
     agent.run("verify", "--all")
     expect_whole(lab, server, agent, third, rows[2], major)
 
@@ -215,7 +215,7 @@ def test_a_damaged_manifest_touches_no_other_backup(lab, major, part):
     assert again["parent"] == second["id"]
     end_recoveries(agent)
     agent.run("expire", "--backup", damaged, "--confirm")
-    assert ids(agent) == [first["id"], second["id"], again["id"]]
+    assert ids(agent) == {first["id"], second["id"], again["id"]}
     agent.run("verify", "--all")
 
 
@@ -229,7 +229,7 @@ def test_a_damaged_manifest_stops_the_sweep_until_it_is_named(lab, major):
     assert packs(agent) == before
     agent.run("expire", "--backup", third["id"], "--confirm", expect=1)  # the last whole one
     agent.run("expire", "--backup", second["id"], "--confirm")
-    assert ids(agent) == [third["id"]]
+    assert ids(agent) == {third["id"]}
     agent.run("verify", "--all")
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_backup_waits_for_its_grace_as_any_other(lab, major):
     hidden = agent.run("expire", "--backup", second["id"], "--confirm", expect=4)
     assert "undelete" in hidden.out and packs(agent) == before
     assert "asked to go" in hidden.err and f"--backup {second['id']}" not in hidden.err
-    assert ids(agent) == [first["id"], third["id"]]
+    assert ids(agent) == {first["id"], third["id"]}
     agent.cluster["expire_grace"] = "0"
     agent.write_config()
     agent.run("expire", "--confirm")

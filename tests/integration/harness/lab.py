@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .agent import Agent
+from .gone import discard
 from .load import fill
 from .postgres import (BASE_SETTINGS, Postgres, clean_environment, initdb, once, run, template,
                        write_settings)
@@ -51,6 +52,7 @@ class Lab:
     def __init__(self, root, templates, first_port):
         self.root = Path(root)
         self.templates = templates
+        self.yard = self.root.parent / "gone"
         self.ports = itertools.count(first_port)
         self.names = itertools.count(1)
         self.servers = []
@@ -150,4 +152,4 @@ class Lab:
         for path in [self.root, *self.root.rglob("*")]:
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o700)
-        shutil.rmtree(self.root, ignore_errors=True)
+        discard(self.root, self.yard)

@@ -1,8 +1,7 @@
 """A backup restored as it was, and judged: its files by their manifest, its rows by their hashes."""
 
-import shutil
-
 from . import judges
+from .gone import discard
 from .wait import until
 
 
@@ -30,4 +29,4 @@ def forget(lab, clone, keep=False):
     clone.stop("immediate")
     lab.servers.remove(clone)
     if not keep:
-        shutil.rmtree(clone.data)
+        discard(clone.data, lab.yard)
