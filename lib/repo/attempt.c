@@ -14,13 +14,20 @@ enum {
 enum err attempt_new(const struct env *env, struct attempt *out, struct error *why)
 {
 	struct attempt made;
-	int64_t now_us = clock_now_us(env->clock);
+	int64_t now = clock_now_us(env->clock);
+	uint64_t now_us = now > 0 ? (uint64_t)now : 0;
+	uint32_t fraction = (uint32_t)(now_us % 1000000);
+	uint8_t *id = made.id + ATTEMPT_SECONDS_BYTES;
 	enum err e;
 
-	e = random_fill(env->random, made.id + ATTEMPT_SECONDS_BYTES, ATTEMPT_RANDOM_BYTES, why);
+	e = random_fill(env->random, id, ATTEMPT_RANDOM_BYTES, why);
 	if (e != ERR_NONE)
 		return e;
-	put_u64(made.id, now_us > 0 ? (uint64_t)now_us / 1000000 : 0);
+	put_u64(made.id, now_us / 1000000);
+	/* 20 bits: two backups of a small cluster may begin within one second. */
+	id[0] = (uint8_t)(fraction >> 12);
+	id[1] = (uint8_t)(fraction >> 4);
+	id[2] = (uint8_t)((fraction & 0xf) << 4 | (id[2] & 0xf));
 	*out = made;
 	return ERR_NONE;
 }

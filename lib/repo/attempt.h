@@ -1,4 +1,5 @@
-/* repo/attempt.h - the name of one run of a backup: UTC time and 64 random bits. */
+/* repo/attempt.h - the name of one run of a backup: UTC time to the microsecond, and 44 random
+ * bits. */
 #ifndef REPO_ATTEMPT_H
 #define REPO_ATTEMPT_H
 
@@ -18,7 +19,7 @@ struct attempt {
 enum err attempt_new(const struct env *, struct attempt *out, struct error *why) MUST_CHECK;
 void attempt_to_text(const struct attempt *, char out[ATTEMPT_TEXT_MAX]);
 bool attempt_from_text(const char *text, struct attempt *out);
-/* As text sorts: by time, then by the random part. */
+/* As text sorts: by time to the microsecond, then by the random part. */
 int attempt_compare(const struct attempt *, const struct attempt *);
 int64_t attempt_time_s(const struct attempt *); /* seconds since 1970 */
 

@@ -94,6 +94,36 @@ Test(attempt, new_ones_are_of_now_and_differ)
 	cr_assert_neq(attempt_compare(&a, &b), 0);
 }
 
+static int64_t given_us;
+
+static int64_t given_now(struct clock *c)
+{
+	(void)c;
+	return given_us;
+}
+
+Test(attempt, a_later_microsecond_sorts_behind)
+{
+	static const struct clock_ops ops = {.now_us = given_now};
+	struct clock clock = {.ops = &ops};
+	struct env env = env_os();
+	struct attempt earlier, later;
+	struct error why;
+	char text[ATTEMPT_TEXT_MAX];
+
+	env.clock = &clock;
+	given_us = INT64_C(1795000000999998);
+	cr_assert_eq(attempt_new(&env, &earlier, &why), ERR_NONE);
+	attempt_to_text(&earlier, text);
+	cr_assert_eq(strncmp(text + 16, "-f423e", 6), 0, "%s", text);
+	for (int i = 0; i < 20; i++) {
+		given_us++;
+		cr_assert_eq(attempt_new(&env, &later, &why), ERR_NONE);
+		cr_assert_lt(attempt_compare(&earlier, &later), 0, "step %d", i);
+		earlier = later;
+	}
+}
+
 static enum err no_random(struct random *r, void *out, size_t len, struct error *why)
 {
 	(void)r;
