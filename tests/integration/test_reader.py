@@ -151,6 +151,11 @@ def compare(data, expected, changed=()):
     return there - files
 
 
+def test_whoever_needs_the_reader_can_read_it_first():
+    lines = READER.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 420 and max(map(len, lines)) <= 132
+
+
 def test_golden_repositories_are_as_they_were_written():
     sums = {}
     for line in (GOLDEN / "SHA256SUMS").read_text(encoding="utf-8").splitlines():

@@ -403,8 +403,7 @@ def main():
     os.umask(0o077)
     args = None
     try:
-        args = parser.parse_intermixed_args()
-        run, count = commands[args.command]
+        run, count = commands[(args := parser.parse_intermixed_args()).command]
         need(len(args.operands) == count, f"{args.command} takes {count} operands; --help says more", 2)
         repo = Repository(args.repository, args.secret and secret_of(*args.secret))
         return run(repo, args, *args.operands) or 0

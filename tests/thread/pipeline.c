@@ -4,6 +4,7 @@
 #include "base/pipeline.h"
 #include "base/crc32c.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -85,14 +86,23 @@ static void check(int good, const char *what)
 	failures += !good;
 }
 
-static enum err run_once(struct run *run, uint64_t fail_work, uint64_t fail_deliver)
+/* All that is done, by one worker. */
+static enum err work_and_deliver(void *state, void *arg, struct error *why)
 {
-	struct pipeline_config config = {.workers = WORKERS,
+	struct worker *w = state;
+	enum err err = work(state, arg, why);
+
+	return err == ERR_NONE ? deliver(w->run, arg, why) : err;
+}
+
+static enum err run_once(struct run *run, bool alone, uint64_t fail_work, uint64_t fail_deliver)
+{
+	struct pipeline_config config = {.workers = alone ? 1 : WORKERS,
 					 .items = ITEMS,
 					 .item = run->item,
 					 .worker_state = run->state,
-					 .work = work,
-					 .deliver = deliver,
+					 .work = alone ? work_and_deliver : work,
+					 .deliver = alone ? NULL : deliver,
 					 .ctx = run};
 	struct pipeline *p;
 	struct error why;
@@ -136,21 +146,30 @@ int main(void)
 		if (run.item[i] == NULL)
 			return 1;
 	}
-	err = run_once(&run, NEVER, NEVER);
+	err = run_once(&run, false, NEVER, NEVER);
 	for (unsigned i = 0; i < WORKERS; i++)
 		handled += run.worker[i].handled;
 	check(err == ERR_NONE && run.delivered == ROUNDS, "everything is delivered in order");
 	check(handled == ROUNDS, "each item is worked on once");
-	check(run_once(&run, 5000, NEVER) == ERR_CORRUPT && run.delivered <= 5000,
+	check(run_once(&run, false, 5000, NEVER) == ERR_CORRUPT && run.delivered <= 5000,
 	      "a failure of work ends the run before its item is delivered");
-	check(run_once(&run, NEVER, 5000) == ERR_FULL && run.delivered == 5000,
+	check(run_once(&run, false, NEVER, 5000) == ERR_FULL && run.delivered == 5000,
 	      "a failure of delivery ends the run there");
-	err = run_once(&run, 5000, 4990);
+	err = run_once(&run, false, 5000, 4990);
 	check((err == ERR_FULL || err == ERR_CORRUPT) && run.delivered <= 4990,
 	      "of two failures one is told");
 	for (unsigned i = 0; i < 200; i++)
-		(void)run_once(&run, i % 40, NEVER); /* ends among the first items, in any state */
+		(void)run_once(&run, false, i % 40,
+			       NEVER); /* ends among the first items, in any state */
 	check(run.delivered <= 39, "a pipeline can be freed while its items are under way");
+
+	err = run_once(&run, true, NEVER, NEVER);
+	check(err == ERR_NONE && run.delivered == ROUNDS, "one worker alone keeps the order");
+	check(run_once(&run, true, 5000, NEVER) == ERR_CORRUPT && run.delivered == 5000,
+	      "and its failure ends the run there");
+	for (unsigned i = 0; i < 200; i++)
+		(void)run_once(&run, true, i % 40, NEVER);
+	check(run.delivered == 39, "and it can be freed, too");
 
 	for (unsigned i = 0; i < WORKERS; i++)
 		state[i] = &sum[i];
