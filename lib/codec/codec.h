@@ -22,7 +22,7 @@ enum err compressor_add_checksums(struct compressor *, struct error *why) MUST_C
 void compressor_free(struct compressor *);
 /* Bytes that `out` must have room for. */
 size_t compressor_bound(size_t plain_len);
-/* One zstd frame with its content size, no checksum, no dictionary.  When that is not smaller
+/* One zstd frame with its content size, no dictionary, and no checksum unless they were added.  When that is not smaller
  * than the input, the input is copied and *codec is CODEC_STORED. */
 enum err compressor_run(struct compressor *, struct bytes in, uint8_t *out, size_t out_max,
 			size_t *out_len, enum codec *codec, struct error *why) MUST_CHECK;

@@ -28,7 +28,7 @@ static enum err set_up(ZSTD_CCtx *ctx, int level, struct error *why)
 	} wanted[] = {
 		{ZSTD_c_compressionLevel, level},
 		{ZSTD_c_contentSizeFlag, 1},
-		{ZSTD_c_checksumFlag, 0}, /* pages have tags */
+		{ZSTD_c_checksumFlag, 0}, /* frames are sealed; see compressor_add_checksums */
 		{ZSTD_c_dictIDFlag, 0},
 		{ZSTD_c_hashLog, level == 1 ? LEVEL_1_HASH_LOG : 0}, /* 0 = the level's own */
 		{ZSTD_c_minMatch, level == 1 ? LEVEL_1_MIN_MATCH : 0},

@@ -79,8 +79,9 @@ struct wal_sink {
 	void *ctx;
 };
 /* As wal_get, in memory that does not grow with the file, and without the SHA-256: every frame was sealed
- * for its place in this object and carries a checksum from before it was compressed.  A recovery waits for
- * each segment; wal_get computes the digest for verify. */
+ * for its place in this object, and one that was compressed carries a checksum of what it was before (not what
+ * versions before 2026-11-26 stored).  A recovery waits for each segment; wal_get computes the digest for
+ * verify. */
 enum err wal_get_to(const struct cluster *, const struct wal_name *, const struct wal_sink *,
 		    struct error *why) MUST_CHECK;
 /* A segment joined from slices and padded with zeros to the segment size; *valid = bytes before

@@ -29,7 +29,7 @@ def discard(path, yard):
     path, yard = Path(path), Path(yard)
     yard.mkdir(exist_ok=True)
     if os.statvfs(yard).f_favail < INODES_FREE_MIN:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)     # what can't be removed the session takes along
         return
     number = sum(1 for _ in os.scandir(yard))
     away = yard / f"{os.getpid()}-{number}"
