@@ -398,6 +398,7 @@ def test_a_wrong_key_opens_nothing_and_writes_nothing(lab, major):
     assert not target.exists()
     agent.run("list", *direct, config=False, expect=4)
     agent.run("verify", *direct, config=False, expect=4)
+    server.archiver_rests()
     agent.key.write_bytes(other.key.read_bytes())
     before = agent.objects()
     agent.run("backup", "--checkpoint", "fast", expect=4)

@@ -223,6 +223,7 @@ def test_auto_reads_everything_when_summaries_are_not_to_be_had(lab, major):
     server.set(summarize_wal="off")
     refused = agent.backup()
     assert refused["type"] == "full" and "summarize_wal is off" in refused["why_full"]
+    server.archiver_rests()
     objects = agent.objects()
     forced = agent.json("backup", "--type", "incremental", expect=2)["error"]
     assert "summarize_wal is off" in forced["message"]
@@ -308,6 +309,7 @@ def test_several_repositories_get_one_and_the_same_incremental(lab, major):
     change(1)
     second = agent.backup()
     assert second["type"] == "incremental" and second["parent"] == first["id"]
+    server.archiver_rests()
     assert agent.objects(home / "a") == agent.objects(home / "b")
     agent.run("expire", "--backup", second["id"], "--confirm", "--yes", "--force", "--repo", "b")
     change(2)

@@ -243,6 +243,12 @@ class Postgres:
         until(f"{segment} to be archived", lambda: self.is_archived(segment), seconds)
         return segment
 
+    def archiver_rests(self, seconds=60):
+        """Waits until the archiver has delivered all it was given: a backup that has just returned
+        leaves it a segment and a .backup file."""
+        status = self.data / "pg_wal" / "archive_status"
+        until("the archiver to have nothing left", lambda: not any(status.glob("*.ready")), seconds)
+
     def control(self):
         """pg_controldata as a dict (any major: only Debian's tool for 15, SQL for the others)."""
         if self.major == 15:
