@@ -147,6 +147,10 @@ enum err config_select_repos(struct config *, const struct config_cluster *, con
 			     const struct config_repo **out, size_t max, size_t *count,
 			     struct error *why) MUST_CHECK;
 
+/* The configured repository that `option` ("--from") names; ERR_CONFIG when there is none. */
+enum err config_repo_named(const struct config *, const char *option, const char *name,
+			   const struct config_repo **out, struct error *why) MUST_CHECK;
+
 /* The tables. */
 enum config_kind { CONFIG_GLOBAL, CONFIG_REPO, CONFIG_CLUSTER };
 enum config_type {

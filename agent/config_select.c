@@ -109,8 +109,8 @@ static const struct config_repo *find(const struct config_repo *const *repos, si
 	return NULL;
 }
 
-static enum err no_such_repo(const struct config_repo *const *repos, size_t count, const char *name,
-			     size_t len, struct error *why)
+static enum err no_such_repo(const struct config_repo *const *repos, size_t count,
+			     const char *option, const char *name, size_t len, struct error *why)
 {
 	char names[256] = "";
 	size_t at = 0;
@@ -118,14 +118,27 @@ static enum err no_such_repo(const struct config_repo *const *repos, size_t coun
 	for (size_t i = 0; i < count && at < sizeof(names); i++)
 		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? ", " : "",
 				       repos[i]->section.name);
-	(void)error_set(why, ERR_CONFIG, "--repo: the configuration has no repository \"%.*s\"",
+	(void)error_set(why, ERR_CONFIG, "%s: the configuration has no repository \"%.*s\"", option,
 			(int)len, name);
-	if (count > 0)
+	if (strcmp(option, "--repo") != 0)
+		error_hint(why, "It has: %s.", names);
+	else if (count > 0)
 		error_hint(why, "It has: %s. A directory is given with a '/': --repo ./%.*s", names,
 			   (int)len, name);
 	else
 		error_hint(why, "A directory is given with a '/': --repo ./%.*s", (int)len, name);
 	return ERR_CONFIG;
+}
+
+enum err config_repo_named(const struct config *config, const char *option, const char *name,
+			   const struct config_repo **out, struct error *why)
+{
+	const struct config_repo *const *all = (const struct config_repo *const *)config->repos;
+	size_t len = strlen(name);
+
+	*out = find(all, config->repos_count, name, len);
+	return *out != NULL ? ERR_NONE
+			    : no_such_repo(all, config->repos_count, option, name, len, why);
 }
 
 enum err config_select_repos(struct config *config, const struct config_cluster *cluster,
@@ -158,7 +171,7 @@ enum err config_select_repos(struct config *config, const struct config_cluster 
 		const struct config_repo *found = find(all, all_count, at, len);
 
 		if (found == NULL)
-			return no_such_repo(all, all_count, at, len, why);
+			return no_such_repo(all, all_count, "--repo", at, len, why);
 		if (n < max)
 			out[n++] = found;
 		at += len;

@@ -3,6 +3,7 @@
 #include "secret_file.h"
 #include "store/posix/posix.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,6 +123,17 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	return e;
 }
 
+enum err places_add(struct agent *agent, const struct config_repo *repo, struct places *out,
+		    struct error *why)
+{
+	struct place *place = &out->place[out->count];
+
+	assert(out->count < PLACES_MAX);
+	out->count++;
+	place->config = repo;
+	return place_open(agent, place, why);
+}
+
 enum err places_open(struct agent *agent, const struct config_cluster *cluster, struct places *out,
 		     struct error *why)
 {
@@ -132,11 +144,8 @@ enum err places_open(struct agent *agent, const struct config_cluster *cluster, 
 	*out = (struct places){.count = 0};
 	e = config_select_repos(&agent->config, cluster, &agent->options, repos, PLACES_MAX, &count,
 				why);
-	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
-		out->place[i].config = repos[i];
-		out->count = i + 1;
-		e = place_open(agent, &out->place[i], why);
-	}
+	for (size_t i = 0; i < count && e == ERR_NONE; i++)
+		e = places_add(agent, repos[i], out, why);
 	if (e != ERR_NONE)
 		places_close(out);
 	return e;

@@ -41,6 +41,9 @@ enum err places_open(struct agent *, const struct config_cluster *cluster, struc
  * wanted.  The first failure when none can be opened. */
 enum err places_open_to_read(struct agent *, const struct config_cluster *cluster,
 			     struct places *out, struct error *why) MUST_CHECK;
+/* One more, at the end of `out`, which the caller closes also after a failure.  As places_open. */
+enum err places_add(struct agent *, const struct config_repo *, struct places *out,
+		    struct error *why) MUST_CHECK;
 void places_close(struct places *);
 
 #endif

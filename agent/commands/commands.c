@@ -21,6 +21,7 @@ const struct command commands[] = {
 	{&spec_archive_get, command_archive_get},
 	{&spec_restore, WHOLE_ONLY(command_restore)},
 	{&spec_verify, command_verify},
+	{&spec_copy, command_copy},
 	{&spec_expire, command_expire},
 	{&spec_undelete, command_undelete},
 	{&spec_export, WHOLE_ONLY(command_export)},

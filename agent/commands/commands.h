@@ -12,7 +12,7 @@
 struct agent;
 
 extern const struct command_spec spec_archive_get, spec_archive_push, spec_backup, spec_check,
-	spec_config, spec_expire, spec_export, spec_help, spec_init, spec_key, spec_list,
+	spec_config, spec_copy, spec_expire, spec_export, spec_help, spec_init, spec_key, spec_list,
 	spec_restore, spec_show, spec_undelete, spec_verify, spec_version;
 
 struct command {
@@ -36,6 +36,7 @@ int command_archive_push(struct agent *);
 int command_backup(struct agent *);
 int command_check(struct agent *);
 int command_config(struct agent *);
+int command_copy(struct agent *);
 int command_expire(struct agent *);
 int command_export(struct agent *);
 int command_help(struct agent *);

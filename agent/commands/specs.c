@@ -85,6 +85,24 @@ static const struct option_spec verify_options[] = {
 	KEY_OPTIONS,
 };
 
+static const struct option_spec copy_options[] = {
+	{.id = OPTION_FROM,
+	 .name = "from",
+	 .takes = TAKES_TEXT,
+	 .argument = "REPO",
+	 .help = "the repository that is read, by its name in the configuration"},
+	{.id = OPTION_TO,
+	 .name = "to",
+	 .takes = TAKES_TEXT,
+	 .argument = "REPO",
+	 .help = "the one that gets what it lacks; of the same family (pgagent init)"},
+	{.id = OPTION_MAX_RATE,
+	 .name = "max-rate",
+	 .takes = TAKES_RATE,
+	 .argument = "RATE",
+	 .help = "copy at most this much per second: 50MB"},
+};
+
 static const struct option_spec export_options[] = {
 	{.id = OPTION_TO,
 	 .name = "to",
@@ -351,6 +369,16 @@ const struct command_spec spec_export = {
 	.example = "pgagent export latest --to /srv/tars\n"
 		   "pgagent export latest --to - | tar -x -C /srv/copy",
 	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_copy = {
+	.name = "copy",
+	.arguments = "",
+	.summary = "bring into one repository what it lacks of another, byte for byte",
+	OPTIONS(copy_options),
+	.example = "pgagent copy --from local --to offsite\n"
+		   "pgagent copy --from local --to offsite --max-rate 20MB",
 	.reads_config = true,
 };
 

@@ -65,46 +65,20 @@ enum err wal_wait(const struct env *env, const struct cluster *cluster, size_t c
 	return ERR_NONE;
 }
 
-/* How far the WAL in one repository goes without a hole. */
-struct covering {
-	uint32_t segment_bytes;
-	uint64_t reach; /* LSN */
-};
-
-static enum err cover(void *ctx, const struct wal_listed *listed, struct error *why)
-{
-	struct covering *c = ctx;
-	uint64_t segno, from, to;
-
-	(void)why; /* nothing here can fail */
-	if (listed->name.kind != WAL_NAME_SEGMENT ||
-	    !wal_name_segno(&listed->name, c->segment_bytes, &segno))
-		return ERR_NONE;
-	from = segno * c->segment_bytes + (listed->slice ? listed->from : 0);
-	to = segno * c->segment_bytes + (listed->slice ? listed->to : c->segment_bytes);
-	if (from <= c->reach && to > c->reach)
-		c->reach = to;
-	return ERR_NONE;
-}
-
 enum err wal_prove(const struct cluster *cluster, size_t clusters, struct lsn start,
 		   struct lsn stop, uint32_t timeline, uint32_t segment_bytes, struct error *why)
 {
 	for (size_t i = 0; i < clusters; i++) {
-		struct covering c = {.segment_bytes = segment_bytes,
-				     .reach = start.value - start.value % segment_bytes};
 		struct wal_name name;
+		struct lsn reach;
 		char text[WAL_NAME_MAX];
-		enum err e =
-			wal_list_timeline(&cluster[i], timeline, wal_segno(start, segment_bytes),
-					  segment_bytes, cover, &c, why);
+		enum err e = wal_reaches(&cluster[i], timeline, start, segment_bytes, &reach, why);
 
 		if (e != ERR_NONE)
 			return e;
-		if (c.reach >= stop.value)
+		if (reach.value >= stop.value)
 			continue;
-		wal_segment_name(timeline, wal_segno(lsn_of(c.reach), segment_bytes), segment_bytes,
-				 &name);
+		wal_segment_name(timeline, wal_segno(reach, segment_bytes), segment_bytes, &name);
 		wal_name_to_text(&name, text);
 		(void)error_set(why, ERR_MISSING,
 				"segment %s, needed by this backup, was stored in %s and is not "

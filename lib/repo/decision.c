@@ -64,34 +64,33 @@ enum err decision_is_aborted(const struct cluster *c, const struct attempt *atte
 /* The listing of packs and the table, both ascending, walked side by side. */
 struct checking {
 	const struct cluster *cluster;
-	const struct pack_entry **pack; /* in the order of their keys */
-	size_t packs, next;
+	const struct manifest *manifest;
+	uint32_t *order; /* of the table's entries by the keys of their packs; owned */
+	uint32_t next;   /* in `order` */
+	bool *there;     /* by index in the table */
 };
 
-static enum err lost(const struct pack_entry *pack, const struct cluster *c, struct error *why)
+static const struct pack_entry *next_pack(const struct checking *c)
 {
-	char key[STORE_KEY_MAX];
-
-	pack_key(c, &pack->id, key);
-	return error_set(why, ERR_CORRUPT, "pack %s: it is not in the repository", key);
+	return c->next < c->manifest->packs ? &c->manifest->pack[c->order[c->next]] : NULL;
 }
 
 static enum err check_listed(void *ctx, const struct store_object *object, struct error *why)
 {
-	struct checking *checking = ctx;
+	struct checking *c = ctx;
+	const struct pack_entry *pack;
 
-	while (checking->next < checking->packs) {
-		const struct pack_entry *pack = checking->pack[checking->next];
+	while ((pack = next_pack(c)) != NULL) {
 		char key[STORE_KEY_MAX];
 		int order;
 
-		pack_key(checking->cluster, &pack->id, key);
+		pack_key(c->cluster, &pack->id, key);
 		order = strcmp(object->key, key);
 		if (order < 0)
 			return ERR_NONE; /* another backup's, or garbage */
+		c->there[c->order[c->next++]] = order == 0;
 		if (order > 0)
-			return lost(pack, checking->cluster, why);
-		checking->next++;
+			continue;
 		if (object->size != pack->size)
 			return error_set(why, ERR_CORRUPT,
 					 "pack %s: it has %llu bytes, %llu were written", key,
@@ -102,53 +101,71 @@ static enum err check_listed(void *ctx, const struct store_object *object, struc
 	return ERR_NONE;
 }
 
-static int by_key(const void *a, const void *b)
+static int by_key(const void *a, const void *b, void *table)
 {
-	const struct pack_entry *x = *(const struct pack_entry *const *)a;
-	const struct pack_entry *y = *(const struct pack_entry *const *)b;
+	const struct pack_entry *pack = table;
+	const struct pack_entry *x = &pack[*(const uint32_t *)a], *y = &pack[*(const uint32_t *)b];
 	int order = attempt_compare(&x->id.attempt, &y->id.attempt);
 
-	if (order)
-		return order;
-	return (x->id.seq > y->id.seq) - (x->id.seq < y->id.seq);
+	return order != 0 ? order : (x->id.seq > y->id.seq) - (x->id.seq < y->id.seq);
 }
 
 /* One listing for each attempt that the table names: backups of others are not walked through. */
-static enum err check_attempts(struct checking *checking, struct error *why)
+static enum err check_attempts(struct checking *c, struct error *why)
 {
-	while (checking->next < checking->packs) {
-		const struct cluster *c = checking->cluster;
-		const struct pack_entry *first = checking->pack[checking->next];
+	const struct pack_entry *first, *next;
+
+	while ((first = next_pack(c)) != NULL) {
 		char prefix[STORE_KEY_MAX];
 		enum err err;
 
-		pack_key(c, &first->id, prefix);
+		pack_key(c->cluster, &first->id, prefix);
 		*(strrchr(prefix, '/') + 1) = '\0';
-		err = store_list(c->repository->store, prefix, check_listed, checking, why);
+		err = store_list(c->cluster->repository->store, prefix, check_listed, c, why);
 		if (err)
 			return err;
-		if (checking->next < checking->packs &&
-		    attempt_compare(&checking->pack[checking->next]->id.attempt,
-				    &first->id.attempt) == 0)
-			return lost(checking->pack[checking->next], c, why);
+		while ((next = next_pack(c)) != NULL &&
+		       attempt_compare(&next->id.attempt, &first->id.attempt) == 0)
+			c->there[c->order[c->next++]] = false;
 	}
 	return ERR_NONE;
 }
 
-enum err decision_check_packs(const struct cluster *c, const struct manifest *m, struct error *why)
+enum err decision_find_packs(const struct cluster *c, const struct manifest *m, bool *there,
+			     struct error *why)
 {
-	struct checking checking = {.cluster = c, .packs = m->packs};
+	struct checking checking = {.cluster = c, .manifest = m, .there = there};
 	enum err err;
 
 	if (m->packs == 0)
 		return ERR_NONE;
-	checking.pack = malloc(m->packs * sizeof(const struct pack_entry *));
-	if (!checking.pack)
+	checking.order = malloc(m->packs * sizeof(*checking.order));
+	if (!checking.order)
 		return error_set(why, ERR_MEMORY, "checking %u packs: no memory", m->packs);
 	for (uint32_t i = 0; i < m->packs; i++)
-		checking.pack[i] = &m->pack[i];
-	qsort(checking.pack, m->packs, sizeof(const struct pack_entry *), by_key);
+		checking.order[i] = i;
+	qsort_r(checking.order, m->packs, sizeof(*checking.order), by_key, m->pack);
 	err = check_attempts(&checking, why);
-	free(checking.pack);
+	free(checking.order);
+	return err;
+}
+
+enum err decision_check_packs(const struct cluster *c, const struct manifest *m, struct error *why)
+{
+	bool *there = calloc((size_t)m->packs + 1, sizeof(*there));
+	enum err err;
+
+	if (!there)
+		return error_set(why, ERR_MEMORY, "checking %u packs: no memory", m->packs);
+	err = decision_find_packs(c, m, there, why);
+	for (uint32_t i = 0; !err && i < m->packs; i++) {
+		char key[STORE_KEY_MAX];
+
+		if (there[i])
+			continue;
+		pack_key(c, &m->pack[i].id, key);
+		err = error_set(why, ERR_CORRUPT, "pack %s: it is not in the repository", key);
+	}
+	free(there);
 	return err;
 }

@@ -12,8 +12,9 @@ struct pin {
 	char holder[64];  /* the attempt, or "restore-…" */
 	const char *kind; /* "backup", "restore", ... */
 	bool has_backup;
-	struct attempt backup; /* being read; of a running backup: its parent */
-	struct lsn start;      /* of a backup; 0 = not known yet */
+	/* Being read; of a running backup its parent, of "copy-to" what it is about to commit. */
+	struct attempt backup;
+	struct lsn start; /* of a backup; 0 = not known yet */
 	uint32_t timeline;
 	uint32_t n; /* the next heartbeat's number; kept by pin_put */
 };
@@ -27,6 +28,11 @@ enum err pin_drop(const struct cluster *, const char *holder, struct error *why)
 /* W4: lists every pack in the manifest's table and compares sizes.  ERR_CORRUPT names the pack. */
 enum err decision_check_packs(const struct cluster *, const struct manifest *,
 			      struct error *why) MUST_CHECK;
+
+/* Of the manifest's table, by index: `there` (room for m->packs) says which packs are listed.  ERR_CORRUPT
+ * names one of another size. */
+enum err decision_find_packs(const struct cluster *, const struct manifest *, bool *there,
+			     struct error *why) MUST_CHECK;
 
 /* Decides an attempt as aborted: create-if-absent at the same key.  ERR_EXISTS: it was decided. */
 enum err decision_abort(const struct cluster *, const struct attempt *, const char *reason,

@@ -153,6 +153,23 @@ void keeper_stop(struct keeper *k, bool drop)
 	keeper_free(k);
 }
 
+void keeper_rest(struct keeper *k)
+{
+	struct error why;
+	size_t failed;
+
+	if (k == NULL)
+		return;
+	(void)pthread_mutex_lock(&k->mutex);
+	for (size_t i = 0; i < k->clusters; i++)
+		k->pin[i].has_backup = false;
+	(void)pthread_mutex_unlock(&k->mutex);
+	if (keeper_beat(k, &failed, &why) != ERR_NONE)
+		observer_event(k->env->observer, LEVEL_WARNING,
+			       "the pin that is left behind still names a backup: %s", why.text);
+	keeper_stop(k, false);
+}
+
 void keeper_leave(struct keeper *k)
 {
 	struct error why;

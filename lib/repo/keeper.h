@@ -23,6 +23,9 @@ enum err keeper_set_start(struct keeper *, struct lsn, uint32_t timeline,
 enum err keeper_set_backup(struct keeper *, const struct attempt *, struct error *why) MUST_CHECK;
 /* Stops the heartbeats; W7, best effort, when `drop`.  NULL is fine. */
 void keeper_stop(struct keeper *, bool drop);
+/* Stops the heartbeats; the pins stay, name no backup any more, and end after a day of silence.  NULL is
+ * fine. */
+void keeper_rest(struct keeper *);
 /* Stops the heartbeats and leaves the pins to the recovery of what was restored: other processes keep
  * them up, and a day of silence ends them.  NULL is fine. */
 void keeper_leave(struct keeper *);

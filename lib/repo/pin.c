@@ -3,6 +3,7 @@
  */
 #include "repo/decision_internal.h"
 #include "repo/lines.h"
+#include "repo/pins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,13 @@ bool pin_listed_key(const struct cluster *c, const char *folder, const char *nam
 	return true;
 }
 
+static const char *name_of_backup(const char *kind)
+{
+	if (strcmp(kind, "backup") == 0)
+		return "parent";
+	return strcmp(kind, PIN_COPY_TO) == 0 ? "attempt" : "backup";
+}
+
 static void put_body(const struct cluster *c, const struct pin *pin, struct writer *out)
 {
 	const struct env *env = c->repository->env;
@@ -41,7 +49,7 @@ static void put_body(const struct cluster *c, const struct pin *pin, struct writ
 		char backup[ATTEMPT_TEXT_MAX];
 
 		attempt_to_text(&pin->backup, backup);
-		lines_put(out, strcmp(pin->kind, "backup") == 0 ? "parent" : "backup", backup);
+		lines_put(out, name_of_backup(pin->kind), backup);
 	}
 	if (pin->start.value != 0) {
 		lsn_to_text(pin->start, text);

@@ -1,5 +1,6 @@
 /* repo/pins.c - reading all pins of a cluster, and ending those whose holders are gone. */
 #include "repo/pins.h"
+#include "base/text.h"
 #include "repo/decision_internal.h"
 #include "repo/lines.h"
 
@@ -46,6 +47,17 @@ static bool take_start(struct bytes text, struct pin_seen *pin)
 	return true;
 }
 
+static enum err take_copied(struct bytes text, struct pin_seen *pin, const char *key,
+			    struct error *why)
+{
+	char attempt[ATTEMPT_TEXT_MAX];
+
+	pin->has_attempt = lines_get(text, "attempt", attempt, sizeof(attempt));
+	if (pin->has_attempt && !attempt_from_text(attempt, &pin->attempt))
+		return error_set(why, ERR_CORRUPT, "pin %s: it does not say what is copied", key);
+	return ERR_NONE;
+}
+
 static enum err decode_pin(struct bytes text, struct pin_seen *pin, struct host_identity *by,
 			   const char *key, struct error *why)
 {
@@ -63,9 +75,10 @@ static enum err decode_pin(struct bytes text, struct pin_seen *pin, struct host_
 		return error_set(why, ERR_CORRUPT,
 				 "pin %s: it does not say who holds it, or reads what", key);
 	pin->is_writer = strcmp(pin->kind, "backup") == 0;
+	pin->is_copy = strcmp(pin->kind, PIN_COPY_TO) == 0;
 	if (pin->is_writer && !attempt_from_text(pin->holder, &pin->attempt))
 		return error_set(why, ERR_CORRUPT, "pin %s: a backup's holder is its attempt", key);
-	return ERR_NONE;
+	return pin->is_copy ? take_copied(text, pin, key, why) : ERR_NONE;
 }
 
 /* ERR_MISSING: a newer heartbeat took its place, or the holder let go. */
@@ -228,14 +241,44 @@ enum err pins_read_holder(const struct cluster *c, const char *holder, struct pi
 
 /* ---- ending ---- */
 
-/* First the decision, then the pin: it protects the packs of an undecided attempt.  The holder's name
- * tells an attempt also where the pin itself can't be read any more. */
+enum err pin_holder_new(const struct env *env, const char *word, char out[PIN_HOLDER_MAX],
+			struct error *why)
+{
+	uint8_t random[8];
+	char hex[2 * sizeof(random) + 1];
+	enum err e = random_fill(env->random, random, sizeof(random), why);
+
+	if (e != ERR_NONE)
+		return e;
+	text_of_hex(bytes_of(random, sizeof(random)), hex);
+	(void)snprintf(out, PIN_HOLDER_MAX, "%s-%s", word, hex); /* words are short */
+	return ERR_NONE;
+}
+
+bool pin_holds_sweeps(const struct pin_seen *pin)
+{
+	return pin->is_copy || (pin->unreadable && strncmp(pin->holder, "copy-", 5) == 0);
+}
+
+/* The attempt that its holder may still decide as a backup.  The holder's name tells it also where the pin
+ * itself can't be read any more.  A copy whose process certainly is no more can't: nothing stands in the
+ * way of the next one. */
+static bool may_commit(const struct pin_seen *pin, struct attempt *out)
+{
+	if (pin->is_copy && pin->has_attempt && !pin->gone) {
+		*out = pin->attempt;
+		return true;
+	}
+	return attempt_from_text(pin->holder, out);
+}
+
+/* First the decision, then the pin: it protects the packs of an undecided attempt. */
 static enum err end_holder(const struct cluster *c, const struct pin_seen *pin, const char *reason,
 			   size_t *aborted, struct error *why)
 {
 	struct attempt attempt;
 
-	if (attempt_from_text(pin->holder, &attempt)) {
+	if (may_commit(pin, &attempt)) {
 		enum err e = decision_abort(c, &attempt, reason, why);
 
 		if (e != ERR_NONE && e != ERR_EXISTS)
@@ -254,8 +297,10 @@ enum err decision_abort_dead(const struct cluster *c, size_t *aborted, struct er
 	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++) {
 		const struct pin_seen *pin = &pins.pin[i];
 
-		/* A recovery is a process of its own for every segment. */
-		if (pin->gone && !pin->unreadable && strcmp(pin->kind, "recovery") != 0)
+		/* A recovery is a process of its own for every segment.  What a copy brought here
+		 * stays for a day, so that the next one need not bring it again. */
+		if (pin->gone && !pin->unreadable && !pin->is_copy &&
+		    strcmp(pin->kind, "recovery") != 0)
 			e = end_holder(c, pin, "the process that made it is gone", &count, why);
 	}
 	pins_release(&pins);

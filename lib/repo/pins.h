@@ -11,6 +11,10 @@
 
 enum { PIN_HOLDER_MAX = 64, PIN_BACKUPS_MAX = 8, PINS_MAX = 65536 };
 
+/* Kinds of the two that exclude each other: who copies into a repository, and who sweeps it. */
+#define PIN_COPY_TO "copy-to"
+#define PIN_SWEEP "sweep"
+
 struct pin_seen {
 	char holder[PIN_HOLDER_MAX];
 	char kind[16]; /* "" when unreadable */
@@ -18,6 +22,8 @@ struct pin_seen {
 	/* It can't be read, or names more than PIN_BACKUPS_MAX backups: protects everything. */
 	bool unreadable;
 	bool is_writer; /* of a backup: `attempt` is its own */
+	bool is_copy;   /* into this repository: `attempt` is what it is about to commit, if any */
+	bool has_attempt;
 	struct attempt attempt;
 	struct attempt backup[PIN_BACKUPS_MAX]; /* what it reads; of a writer: its parent */
 	size_t backups;
@@ -36,6 +42,13 @@ void pins_release(struct pins *);
 /* The newest pin of one holder.  ERR_MISSING: it has none. */
 enum err pins_read_holder(const struct cluster *, const char *holder, struct pin_seen *out,
 			  struct error *why) MUST_CHECK;
+/* "<word>-" and 16 random hex digits: who is no attempt. */
+enum err pin_holder_new(const struct env *, const char *word, char out[PIN_HOLDER_MAX],
+			struct error *why) MUST_CHECK;
+
+/* A copy into this repository is under way, or ended without a word less than a day ago: nothing is
+ * swept, as it may refer to packs and WAL that nobody else refers to (README.md, "Copying"). */
+bool pin_holds_sweeps(const struct pin_seen *);
 
 /* ---- staleness ---- */
 
@@ -61,7 +74,8 @@ int64_t sightings_silent_us(const struct sightings *, const struct cluster *,
 /* This machine's boot id, for the two above; "unknown" where the system does not say. */
 void sightings_boot_id(const struct env *, char out[64]);
 
-/* Ends what is stale: a writer's attempt is decided as aborted first, then its pins go; a reader's
+/* Ends what is stale: the attempt of a writer, or of a copy whose process may still live, is decided as
+ * aborted first, then its pins go; a reader's
  * pins go.  One that can't be read has a reader's time, and is decided like a writer's where its holder is
  * an attempt.  `sightings` must have noted `pins`.  `ended` counts.  Afterwards read the pins again. */
 enum err pins_end_stale(const struct cluster *, const struct pins *, const struct sightings *,

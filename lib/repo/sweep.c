@@ -26,6 +26,7 @@ struct sweeping {
 	struct pins pins;
 	struct key_list decisions;
 	bool again; /* a backup went between S3's listing and its reading */
+	struct sweep_turn *turn;
 };
 
 static int compare_ids(const struct pack_id *a, const struct pack_id *b)
@@ -222,7 +223,7 @@ static enum err mark_live(struct sweeping *s, struct error *why)
 /* S4.  The totals say then what was removed. */
 static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, struct error *why)
 {
-	const struct env *env = s->cluster->repository->env;
+	struct observer *observer = s->cluster->repository->env->observer;
 	struct progress progress = {.phase = "sweep", .total_items = totals->packs_removed};
 	uint64_t dead = totals->packs_removed;
 
@@ -241,15 +242,16 @@ static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, str
 
 		if (s->live[i])
 			continue;
-		if (*env->cancelled)
-			return error_set(why, ERR_CANCELLED, "sweep: stopped on request");
+		e = sweep_turn_check(s->turn, why);
+		if (e != ERR_NONE)
+			return e;
 		pack_key(s->cluster, &s->pack[i].id, key);
 		e = store_remove(s->cluster->repository->store, key, why);
 		if (e != ERR_NONE)
 			return e;
 		totals->packs_removed_bytes += s->pack[i].size;
 		progress.done_items = ++totals->packs_removed;
-		observer_progress(env->observer, &progress);
+		observer_progress(observer, &progress);
 	}
 	return ERR_NONE;
 }
@@ -270,7 +272,10 @@ static enum err look(struct sweeping *s, struct sweep_totals *totals, struct err
 	*totals = (struct sweep_totals){.packs = s->packs};
 	if (e == ERR_NONE)
 		e = pins_read(s->cluster, &s->pins, why); /* S2 */
-	if (e == ERR_NONE)
+	totals->held = e == ERR_NONE && sweep_is_held(s->cluster, &s->pins);
+	if (totals->held)
+		memset(s->live, true, s->packs * sizeof(*s->live));
+	else if (e == ERR_NONE)
 		e = mark_live(s, why); /* S3 */
 	for (size_t i = 0; e == ERR_NONE && i < s->packs; i++) {
 		totals->packs_bytes += s->pack[i].size;
@@ -284,11 +289,13 @@ enum err sweep_packs(const struct cluster *c, const struct sweep_options *option
 		     struct sweep_totals *totals, struct error *why)
 {
 	struct sweeping s = {.again = true};
-	enum err e = ERR_NONE;
+	struct sweep_turn turn = {.cluster = NULL};
+	enum err e = options->plan ? ERR_NONE : sweep_turn_take(&turn, c, why);
 
+	*totals = (struct sweep_totals){.packs = 0};
 	for (int tries = 0; e == ERR_NONE && s.again && tries < LOOKS_MAX; tries++) {
 		sweeping_release(&s);
-		s = (struct sweeping){.cluster = c, .options = options};
+		s = (struct sweeping){.cluster = c, .options = options, .turn = &turn};
 		e = look(&s, totals, why);
 	}
 	if (e == ERR_NONE && s.again) {
@@ -299,6 +306,7 @@ enum err sweep_packs(const struct cluster *c, const struct sweep_options *option
 	}
 	if (e == ERR_NONE && !options->plan)
 		e = remove_dead(&s, totals, why); /* S4 */
+	sweep_turn_end(&turn);
 	sweeping_release(&s);
 	return e;
 }

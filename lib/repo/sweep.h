@@ -5,6 +5,9 @@
  * manifests -> S4 remove, of the first listing, what is not live.  A backup that is gone when S3 comes to
  * read it sends the sweep back to S1: a child of it may have been committed behind the listing.  Anything that can't be read ends
  * the sweep before its first removal.
+ *
+ * A sweep and a copy into the same repository exclude each other: a sweep pins first too, and removes
+ * nothing when S2 shows a copy; a copy that finds the pin of a sweep waits until it is gone.
  */
 #ifndef REPO_SWEEP_H
 #define REPO_SWEEP_H
@@ -24,7 +27,12 @@ struct sweep_options {
 struct sweep_totals {
 	uint64_t packs, packs_bytes;                 /* listed */
 	uint64_t packs_removed, packs_removed_bytes; /* or would be */
+	bool held; /* a copy into this repository holds sweeps back: nothing was removed */
 };
+
+/* A sweep that takes longer ends with ERR_TRANSIENT, and the next goes on: well before its pin, which has no
+ * heartbeat, can be taken for left behind (STALE_READER_US). */
+#define SWEEP_TIME_MAX_US (INT64_C(12) * 60 * 60 * 1000 * 1000)
 
 /* ERR_CORRUPT: a manifest can't be read; nothing was removed, and the hint names the backup to
  * remove by name.  ERR_LIMIT: more than half of all packs would go, and not `force`.  ERR_TRANSIENT: another run
@@ -35,6 +43,7 @@ enum err sweep_packs(const struct cluster *, const struct sweep_options *, struc
 struct wal_sweep_totals {
 	uint64_t objects, bytes;         /* listed */
 	uint64_t removed, removed_bytes; /* as of packs */
+	bool held;
 };
 /* A segment (its slices, `.partial` and `.backup` files with it) goes when every backup on its timeline or
  * an ancestor of it starts behind it.  Nothing goes while there is no backup, while an undecided

@@ -4,6 +4,21 @@
 
 #include "repo/sweep.h"
 
+/* A sweep's turn: its pin, put before S1, dropped after S4. */
+struct sweep_turn {
+	const struct cluster *cluster; /* NULL: not taken (a plan needs none) */
+	struct pin pin;
+	int64_t began_us, began_monotonic_us;
+};
+/* After a failure a pin may be there: end it all the same. */
+enum err sweep_turn_take(struct sweep_turn *, const struct cluster *, struct error *why) MUST_CHECK;
+/* Before each removal: ERR_CANCELLED, or ERR_TRANSIENT after SWEEP_TIME_MAX_US. */
+enum err sweep_turn_check(const struct sweep_turn *, struct error *why) MUST_CHECK;
+void sweep_turn_end(struct sweep_turn *);
+
+/* S2 shows a copy into this repository (and an event says so). */
+bool sweep_is_held(const struct cluster *, const struct pins *);
+
 /* Whether a plan takes this backup as removed. */
 bool sweep_is_without(const struct sweep_options *, const struct attempt *);
 

@@ -32,6 +32,7 @@ struct sweeping {
 	struct lsn first; /* of the starts that need this timeline */
 	uint32_t newest_timeline;
 	struct history history;
+	struct sweep_turn turn;
 };
 
 static enum err grow(void **array, size_t used, size_t *capacity, size_t size, struct error *why)
@@ -87,6 +88,8 @@ static enum err add_writers(struct sweeping *s, struct error *why)
 	struct pins pins;
 	enum err e = pins_read(s->cluster, &pins, why);
 
+	if (e == ERR_NONE && sweep_is_held(s->cluster, &pins))
+		s->protect_all = s->totals->held = true;
 	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++) {
 		const struct pin_seen *pin = &pins.pin[i];
 
@@ -215,8 +218,9 @@ static enum err remove_going(struct sweeping *s, struct error *why)
 		char key[STORE_KEY_MAX];
 		enum err e;
 
-		if (*s->cluster->repository->env->cancelled)
-			return error_set(why, ERR_CANCELLED, "sweep: stopped on request");
+		e = sweep_turn_check(&s->turn, why);
+		if (e != ERR_NONE)
+			return e;
 		if (listed->slice)
 			wal_slice_key(s->cluster, &listed->name, listed->from, listed->to, key);
 		else
@@ -243,7 +247,9 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	s->cluster = c;
 	s->options = options;
 	s->totals = totals;
-	e = identity_read(c, &identity, why);
+	e = options->plan ? ERR_NONE : sweep_turn_take(&s->turn, c, why);
+	if (e == ERR_NONE)
+		e = identity_read(c, &identity, why);
 	if (e == ERR_NONE) {
 		s->segment_bytes = identity.wal_segment_bytes;
 		/* What is there first, then who may need it: a backup that begins later stores again
@@ -265,6 +271,7 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 		totals->removed = totals->removed_bytes = 0;
 	else if (!options->plan)
 		e = remove_going(s, why);
+	sweep_turn_end(&s->turn);
 	free(s->start);
 	free(s->listed);
 	free(s);

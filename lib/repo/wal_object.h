@@ -97,6 +97,11 @@ enum err wal_has_later(const struct cluster *, uint32_t timeline, uint64_t segno
 /* Whether there is any segment or slice at all, of any timeline. */
 enum err wal_any(const struct cluster *, bool *out, struct error *why) MUST_CHECK;
 
+/* How far the WAL from the segment that holds `start` on goes without a hole, whole segments and slices
+ * taken together: the LSN behind its last byte; the beginning of that segment when there is none. */
+enum err wal_reaches(const struct cluster *, uint32_t timeline, struct lsn start,
+		     uint32_t segment_bytes, struct lsn *out, struct error *why) MUST_CHECK;
+
 struct wal_listed {
 	struct wal_name name;
 	bool slice;

@@ -8,8 +8,7 @@
 
 enum { SLICES_MAX = 65536 /* of one segment */ };
 
-/* Parses the last part of a key under wal/: a name, or a segment name and ".FROM-TO". */
-static bool decode_part(const char *part, struct wal_listed *out)
+bool wal_listed_decode(const char *part, struct wal_listed *out)
 {
 	uint8_t range[8];
 	struct error ignored;
@@ -51,7 +50,7 @@ static enum err walk_object(void *ctx, const struct store_object *object, struct
 	uint64_t segno;
 
 	/* Foreign names are nobody's WAL; verify reports them. */
-	if (part == NULL || !decode_part(part + 1, &listed))
+	if (part == NULL || !wal_listed_decode(part + 1, &listed))
 		return ERR_NONE;
 	if (w->segment_bytes != 0 &&
 	    (listed.name.kind == WAL_NAME_HISTORY ||
@@ -190,6 +189,40 @@ enum err wal_any(const struct cluster *cluster, bool *out, struct error *why)
 		return e;
 	*out = found;
 	return ERR_NONE;
+}
+
+struct covering {
+	uint32_t segment_bytes;
+	uint64_t reach; /* LSN */
+};
+
+static enum err cover(void *ctx, const struct wal_listed *listed, struct error *why)
+{
+	struct covering *c = ctx;
+	uint64_t segno, from, to;
+
+	(void)why; /* nothing here can fail */
+	if (listed->name.kind != WAL_NAME_SEGMENT ||
+	    !wal_name_segno(&listed->name, c->segment_bytes, &segno))
+		return ERR_NONE;
+	from = segno * c->segment_bytes + (listed->slice ? listed->from : 0);
+	to = segno * c->segment_bytes + (listed->slice ? listed->to : c->segment_bytes);
+	if (from <= c->reach && to > c->reach)
+		c->reach = to;
+	return ERR_NONE;
+}
+
+enum err wal_reaches(const struct cluster *cluster, uint32_t timeline, struct lsn start,
+		     uint32_t segment_bytes, struct lsn *out, struct error *why)
+{
+	struct covering c = {.segment_bytes = segment_bytes,
+			     .reach = start.value - start.value % segment_bytes};
+	enum err e = wal_list_timeline(cluster, timeline, wal_segno(start, segment_bytes),
+				       segment_bytes, cover, &c, why);
+
+	if (e == ERR_NONE)
+		*out = lsn_of(c.reach);
+	return e;
 }
 
 struct slice {

@@ -1,24 +1,20 @@
 /* restore/reading.c - the pin comes first: what was seen before it may be gone. */
 #include "restore/reading.h"
-#include "base/text.h"
 #include "repo/hide.h"
+#include "repo/pins.h"
 
 #include <stdio.h>
 
 static enum err pin(struct reading *r, const struct env *env, const struct wal_archive *archive,
 		    struct error *why)
 {
-	uint8_t random[8];
-	char hex[2 * sizeof(random) + 1];
 	struct error cause;
-	enum err e = random_fill(env->random, random, sizeof(random), why);
+	enum err e = pin_holder_new(env, "restore", r->pin.holder, why);
 
 	if (e != ERR_NONE)
 		return e;
-	text_of_hex(bytes_of(random, sizeof(random)), hex);
 	r->pin.kind = "restore";
 	r->pin.has_backup = true;
-	(void)snprintf(r->pin.holder, sizeof(r->pin.holder), "restore-%s", hex);
 	if (keeper_start(env, archive->cluster, archive->count, &r->pin, &r->keeper, &cause) ==
 	    ERR_NONE)
 		return ERR_NONE;

@@ -1,0 +1,181 @@
+/* repo/copy.c - one run of a copy: its pins, and in which order what is copied.
+ *
+ * (1) the identity; (2) a pin at the source, which reads, and one at the target, which holds sweeps
+ * back; (3) pins that copies left at the target whose processes are gone are dropped; (4) no sweep of the
+ * target is under way; (5) the backups of the source are listed, and only then (6) WAL is copied, so that
+ * what these need is among it; (7) the backups; (8) the pins are dropped.
+ *
+ * Broken off anywhere the next run goes on: objects that are there are not put again.  The pin at the
+ * target lives on for a day, so that they stay there.
+ */
+#include "repo/copy_internal.h"
+#include "repo/decision_internal.h"
+#include "repo/pins.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LOOK_EVERY_US = 2 * 1000 * 1000 };
+
+enum err copy_check_family(const struct repository *from, const struct repository *to,
+			   struct error *why)
+{
+	if (memcmp(from->id, to->id, REPOSITORY_ID_BYTES) != 0)
+		return error_set(why, ERR_CONFIG,
+				 "%s was made apart from %s: a copy goes between repositories that "
+				 "share their keys",
+				 to->store->label, from->store->label);
+	if (from->encryption != to->encryption)
+		return error_set(why, ERR_CONFIG, "of %s and %s only one is encrypted",
+				 from->store->label, to->store->label);
+	return ERR_NONE;
+}
+
+/* (1) */
+static enum err copy_identity(struct copying *c, struct error *why)
+{
+	struct identity identity;
+	char key[STORE_KEY_MAX];
+	enum err e;
+
+	(void)snprintf(key, sizeof(key), "%sidentity", c->from->prefix); /* fits by its parts */
+	e = copy_record(c, key, "identity", why);
+	if (e == ERR_EXISTS || e == ERR_NONE)
+		e = identity_read(c->from, &identity, why);
+	return e == ERR_NONE ? identity_ensure(c->to, &identity, why) : e;
+}
+
+/* (2); a source that takes no pin may be all that is left of a repository. */
+static enum err pin_both(struct copying *c, struct error *why)
+{
+	struct pin reads = {.kind = "copy"}, writes = {.kind = PIN_COPY_TO};
+	struct error cause;
+	enum err e = pin_holder_new(c->env, "copy", writes.holder, why);
+
+	if (e != ERR_NONE)
+		return e;
+	memcpy(reads.holder, writes.holder, sizeof(reads.holder));
+	if (keeper_start(c->env, c->from, 1, &reads, &c->reading, &cause) != ERR_NONE) {
+		c->reading = NULL;
+		observer_event(c->env->observer, LEVEL_WARNING,
+			       "going on without a pin: nothing keeps an expire from removing what "
+			       "is copied: %s",
+			       cause.text);
+	}
+	return keeper_start(c->env, c->to, 1, &writes, &c->writing, why);
+}
+
+/* (3); they can't come back, and ours is there. */
+static enum err drop_left_behind(struct copying *c, struct error *why)
+{
+	struct pins pins;
+	enum err e = pins_read(c->to, &pins, why);
+
+	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++)
+		if (pins.pin[i].is_copy && pins.pin[i].gone)
+			e = pin_drop(c->to, pins.pin[i].holder, why);
+	pins_release(&pins);
+	return e;
+}
+
+static enum err find_sweep(struct copying *c, char holder[PIN_HOLDER_MAX], struct error *why)
+{
+	struct pins pins;
+	enum err e = pins_read(c->to, &pins, why);
+
+	holder[0] = '\0';
+	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++)
+		if (!pins.pin[i].gone && strncmp(pins.pin[i].holder, "sweep-", 6) == 0)
+			memcpy(holder, pins.pin[i].holder, PIN_HOLDER_MAX);
+	pins_release(&pins);
+	return e;
+}
+
+enum err copy_wait_for_sweeps(struct copying *c, struct error *why)
+{
+	int64_t deadline = clock_monotonic_us(c->env->clock) + COPY_SWEEP_WAIT_US;
+	char holder[PIN_HOLDER_MAX];
+
+	for (;;) {
+		enum err e = find_sweep(c, holder, why);
+
+		if (e != ERR_NONE || holder[0] == '\0')
+			return e;
+		if (*c->env->cancelled)
+			return error_set(why, ERR_CANCELLED, "copy: stopped on request");
+		if (clock_monotonic_us(c->env->clock) >= deadline)
+			break;
+		c->progress = (struct progress){.phase = "waiting for an expire of the target"};
+		observer_progress(c->env->observer, &c->progress);
+		clock_sleep_us(c->env->clock, LOOK_EVERY_US);
+	}
+	(void)error_set(why, ERR_TRANSIENT,
+			"an expire has been removing from %s for more than %" PRId64
+			" minutes (pin %s)",
+			c->to->repository->store->label, COPY_SWEEP_WAIT_US / 60 / 1000000, holder);
+	error_hint(why,
+		   "let it end, then run the copy again; if its host is gone for good, its pin "
+		   "ends after a day of runs of: pgagent expire --confirm");
+	return ERR_TRANSIENT;
+}
+
+/* (5) to (7) */
+static enum err copy_all(struct copying *c, struct error *why)
+{
+	struct copy_list list = {.count = 0};
+	enum err e = copy_list_backups(c, &list, why);
+
+	if (e == ERR_NONE)
+		e = copy_wal(c, why);
+	if (e == ERR_NONE)
+		e = copy_backups(c, &list, why);
+	free(list.backup);
+	return e;
+}
+
+static enum err run(struct copying *c, struct error *why)
+{
+	enum err e = copy_identity(c, why);
+
+	if (e == ERR_NONE)
+		e = pin_both(c, why);
+	if (e == ERR_NONE)
+		e = drop_left_behind(c, why);
+	if (e == ERR_NONE)
+		e = copy_wait_for_sweeps(c, why);
+	if (e == ERR_NONE)
+		e = copy_all(c, why);
+	keeper_stop(c->reading, true);
+	/* After a failure it stays, as after a crash, for the next run to go on. */
+	if (e == ERR_NONE)
+		keeper_stop(c->writing, true);
+	else
+		keeper_rest(c->writing);
+	return e;
+}
+
+enum err copy_cluster(const struct cluster *from, const struct cluster *to,
+		      const struct copy_options *options, struct copy_totals *totals,
+		      struct error *why)
+{
+	const struct env *env = to->repository->env;
+	struct copying c = {.env = env,
+			    .from = from,
+			    .to = to,
+			    .options = options,
+			    .totals = totals,
+			    .piece = malloc(COPY_PIECE_ROOM),
+			    .began_us = clock_monotonic_us(env->clock)};
+	enum err e = copy_check_family(from->repository, to->repository, why);
+
+	if (e == ERR_NONE && c.piece == NULL)
+		e = error_set(why, ERR_MEMORY, "no memory for a copy");
+	if (e == ERR_NONE)
+		e = object_reader_new(from->repository, &c.reader, why);
+	if (e == ERR_NONE)
+		e = run(&c, why);
+	object_reader_free(c.reader);
+	free(c.piece);
+	return e;
+}

@@ -1,0 +1,143 @@
+"""A repository gets what it lacks of another: each backup then comes back from it alone."""
+
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness import judges
+from harness.kill import kill_at
+from harness.restored import forget, restored_whole
+from harness.wait import until
+
+# What the servers' version can change is tested elsewhere: a copy is one of bytes.
+pytestmark = pytest.mark.only(15)
+
+COPY = ("copy", "--from", "local", "--to", "far")
+PUBLISH = "link,linkat"
+
+
+def family(lab, **cluster):
+    """(server, agent) with two repositories of one family, of which only the first is written to."""
+    home = lab.place("h")
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"}
+             for name in ("local", "far")}
+    home.mkdir()
+    server = lab.server(15, filled=(1, 8))
+    agent = lab.agent(server, repos=repos, **cluster).protect()
+    agent.repo, agent.far = home / "local", home / "far"
+    works_on(agent, "local")
+    return server, agent
+
+
+def backups_of(server, agent, *numbers):
+    taken, rows = [], []
+    for number in numbers:
+        server.sql(f"CREATE TABLE t{number} AS SELECT generate_series(1, {1000 + number}) AS i")
+        rows.append(judges.fingerprint(server))
+        taken.append(agent.backup())
+    server.archiver_rests()
+    return taken, rows
+
+
+def stored(agent, root):
+    """What a copy is about, by its name; who the server is `init` wrote to both."""
+    return {o: (root / o).read_bytes() for o in agent.objects(root)
+            if {"packs", "backups", "wal"} & set(o.parts) and not o.name.startswith(".")}
+
+
+def works_on(agent, repo):
+    agent.cluster["repos"] = repo
+    agent.write_config()
+
+
+def states(document):
+    return {b["id"]: b["state"] for b in document["backups"]}
+
+
+def test_each_backup_comes_back_from_the_copy_alone(lab):
+    server, agent = family(lab)
+    taken, rows = backups_of(server, agent, 1, 2)
+    first = agent.json(*COPY)
+    assert states(first) == {b["id"]: "copied" for b in taken} and first["damage"] == []
+    assert stored(agent, agent.far) == stored(agent, agent.repo)
+    assert agent.json(*COPY)["bytes"] == 0
+    more, more_rows = backups_of(server, agent, 3)
+    second = agent.json(*COPY)
+    assert states(second)[more[0]["id"]] == "copied" and 0 < second["bytes"] < first["bytes"]
+    shutil.rmtree(agent.repo)
+    works_on(agent, "far")
+    agent.run("verify", "--all")
+    for backup, known in zip(taken + more, rows + more_rows):
+        forget(lab, restored_whole(lab, server, agent, backup, known))
+
+
+def test_killed_anywhere_the_next_copy_goes_on_and_an_expire_between_takes_nothing(lab):
+    server, agent = family(lab)
+    taken, _ = backups_of(server, agent, 1, 2)
+    server.archiver_rests()
+    whole = sum(len(data) for data in stored(agent, agent.repo).values())
+    assert kill_at(lab, agent, PUBLISH, 9, *COPY)
+    before = stored(agent, agent.far)
+    assert before
+    # What is there has a day to become a backup; nobody else's sweep takes it.
+    works_on(agent, "far")
+    agent.run("expire", "--confirm")
+    assert stored(agent, agent.far) == before
+    nth = 2
+    while kill_at(lab, agent, PUBLISH, nth, *COPY):
+        nth += 5
+    document = agent.json(*COPY)
+    assert set(states(document).values()) == {"there"}
+    assert stored(agent, agent.far) == stored(agent, agent.repo)
+    assert sum(len(data) for data in before.values()) < whole
+    works_on(agent, "far")
+    agent.run("verify", "--all")
+    agent.run("expire", "--confirm")
+    assert [o for o in agent.objects(agent.far)
+            if "pins" in o.parts and not o.name.startswith(".")] == []
+    assert {b["id"] for b in agent.backups()} == {b["id"] for b in taken}
+
+
+def test_a_backup_that_is_copied_stays_at_the_source_and_damage_stays_there(lab):
+    server, agent = family(lab, expire_grace="0")
+    (first, second), _ = backups_of(server, agent, 1, 2)
+    running = agent.popen(*COPY, "--max-rate", "8MB", stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True)
+    until("a pack to arrive", lambda: [o for o in agent.objects(agent.far) if "packs" in o.parts])
+    running.send_signal(signal.SIGSTOP)
+    # The newest goes first.
+    done = agent.json("expire", "--backup", second["id"], "--confirm")
+    state = done["repositories"][0]["backups"][0]
+    assert state["state"] == "pinned" and state["pinned_by"].startswith("copy-"), state
+    agent.run(*COPY, expect=5)
+    running.kill()
+    running.communicate()
+    agent.run("expire", "--confirm")
+    assert {b["id"] for b in agent.backups()} == {first["id"]}
+    # Into an empty place: the identity too is brought, and of what is damaged nothing.
+    shutil.rmtree(agent.far / "main")
+    pack = next(agent.repo / o for o in agent.objects() if "packs" in o.parts)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    document = agent.json(*COPY, expect=4)
+    assert states(document) == {first["id"]: "damaged"}
+    assert any(pack.name in d["message"] for d in document["damage"])
+    assert not (agent.far / pack.relative_to(agent.repo)).exists()
+    works_on(agent, "far")
+    assert agent.backups() == []
+
+
+def test_only_families_are_copied_between(lab):
+    server, agent = family(lab)
+    agent.repos["other"] = {"path": lab.place("o"), "key_file": agent.home / "other.key"}
+    works_on(agent, "other")
+    agent.init()
+    for arguments, word in ((("--from", "local", "--to", "other"), "pgagent init"),
+                            (("--from", "local", "--to", "none"), "none"),
+                            (("--from", "local", "--to", "local"), "same"),
+                            (("--from", "local"), "--to")):
+        assert word in agent.run("copy", *arguments, expect=2).err
