@@ -27,6 +27,7 @@ enum err subject_config(struct agent *agent, const struct config_cluster **out, 
 static void subject_fill(const struct places *places, struct subject *s)
 {
 	s->archive.count = places->count;
+	s->archive.salvage = NULL;
 	for (size_t i = 0; i < places->count; i++)
 		cluster_init(&s->archive.cluster[i], places->place[i].repository, s->name,
 			     s->system_identifier);

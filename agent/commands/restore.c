@@ -164,6 +164,29 @@ static void say_started(struct restoring *r)
 	report_put(report->root, "log_file", report_json_text(s->log_file));
 }
 
+/* What the plan counts on is put into the archive, and the plan is made again from what the archive then
+ * has: it never follows WAL that is not durable there. */
+static enum err salvage(struct restoring *r, struct error *why)
+{
+	struct agent *agent = r->agent;
+	struct restore_salvaged salvaged = {.complete = 0};
+	enum err e;
+
+	if (r->plan.salvage.answer != WAL_SALVAGE_FOUND)
+		return ERR_NONE;
+	e = restore_salvage(&agent->env, &r->subject.archive, &r->asked.request, &r->plan,
+			    r->config != NULL ? r->config->compression_level : 1, &salvaged, why);
+	if (e != ERR_NONE)
+		return e;
+	progress_erase(&agent->progress);
+	restore_salvaged_report(&agent->report, &salvaged, r->subject.archive.count);
+	restore_plan_release(&r->plan);
+	e = plan(r, why);
+	if (e == ERR_NONE && !r->plan.reachable)
+		e = restore_plan_error(&r->plan, why);
+	return e;
+}
+
 static int carry_out(struct restoring *r)
 {
 	struct agent *agent = r->agent;
@@ -172,7 +195,7 @@ static int carry_out(struct restoring *r)
 	char source[COMMAND_LINE_MAX] = "";
 	struct error why;
 
-	if (decide_archiving(r, &why) != ERR_NONE)
+	if (decide_archiving(r, &why) != ERR_NONE || salvage(r, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	if (restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
 			&why) != ERR_NONE)

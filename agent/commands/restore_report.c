@@ -60,6 +60,38 @@ static json_t *wal_json(const struct restore_plan *plan)
 	return wal;
 }
 
+/* "000000010000000000000007 to 000000010000000000000009 (3 segments, 12 commits, the last at ...)" */
+static void salvage_text(const struct wal_salvage_found *found, char out[256])
+{
+	char first[WAL_NAME_MAX], last[WAL_NAME_MAX], moment[TIME_TEXT_MAX] = "";
+
+	wal_name_to_text(&found->first, first);
+	wal_name_to_text(&found->last, last);
+	if (found->latest_us != 0)
+		time_to_text(found->latest_us, moment);
+	(void)snprintf(out, 256, "%s%s%s (%" PRIu64 " segment%s, %" PRIu64 " commit%s%s%s)", first,
+		       found->segments > 1 ? " to " : "", found->segments > 1 ? last : "",
+		       found->segments, found->segments == 1 ? "" : "s", found->commits,
+		       found->commits == 1 ? "" : "s", *moment != '\0' ? ", the last at " : "",
+		       moment); /* fits */
+}
+
+static json_t *salvage_json(const struct wal_salvage_found *found)
+{
+	char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
+	json_t *salvage = json_object();
+
+	wal_name_to_text(&found->first, first);
+	wal_name_to_text(&found->last, last);
+	report_put(salvage, "first", report_json_text(first));
+	report_put(salvage, "last", report_json_text(last));
+	report_put(salvage, "segments", report_json_u64(found->segments));
+	report_put(salvage, "end_lsn", report_json_lsn(found->end));
+	report_put(salvage, "commits", report_json_u64(found->commits));
+	report_put(salvage, "latest_commit", report_json_time(found->latest_us));
+	return salvage;
+}
+
 void restore_plan_json(json_t *object, const struct restore_request *request,
 		       const struct restore_plan *plan)
 {
@@ -83,6 +115,9 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "note", report_json_text(*plan->note != '\0' ? plan->note : NULL));
 	report_put(object, "target", target_json(request, plan));
 	report_put(object, "wal", wal_json(plan));
+	report_put(object, "salvage",
+		   plan->salvage.answer == WAL_SALVAGE_FOUND ? salvage_json(&plan->salvage)
+							     : json_null());
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
 	report_put(object, "delta", json_boolean(plan->delta));
 	report_put(object, "bytes_present", report_json_u64(plan->bytes_present));
@@ -104,6 +139,41 @@ static const char *action_text(enum target_action action)
 		break;
 	}
 	return "pause at the target, read-only, until you decide";
+}
+
+static void salvage_plan_text(struct report *r, const struct restore_plan *plan)
+{
+	char what[256], end[LSN_TEXT_MAX];
+
+	if (plan->salvage.answer != WAL_SALVAGE_FOUND)
+		return;
+	salvage_text(&plan->salvage, what);
+	lsn_to_text(plan->salvage.end, end);
+	report_text(r,
+		    "  salvage     %s/pg_wal has WAL that was never archived, up to %s:\n"
+		    "              %s\n"
+		    "              It is saved into the archive first, and counts in this plan\n",
+		    plan->salvage_from, end, what);
+}
+
+void restore_salvaged_report(struct report *r, const struct restore_salvaged *salvaged,
+			     size_t places)
+{
+	const struct wal_salvage_found *found = &salvaged->found;
+	char what[256], end[LSN_TEXT_MAX];
+
+	if (salvaged->complete == 0)
+		return;
+	salvage_text(found, what);
+	lsn_to_text(found->end, end);
+	report_text(r, "salvaged %s, up to %s\n", what, end);
+	if (salvaged->complete < places)
+		report_warning(
+			r,
+			"the salvaged WAL is in %zu of %zu repositories only; once the other "
+			"one answers: pgagent copy",
+			salvaged->complete, places);
+	report_put(r->root, "salvaged", salvage_json(found));
 }
 
 static void target_text(struct report *r, const struct restore_request *request,
@@ -161,6 +231,7 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 		report_text(r, "  WAL         %s to %s, %" PRIu64 " segment(s), %s\n", first, last,
 			    plan->reach.segments, size);
 	}
+	salvage_plan_text(r, plan);
 	report_text(r, "  into        %s (%s)\n", request->directory,
 		    plan->side ? "a side copy that can't disturb the running systems"
 			       : "in place: the recorded data directory");

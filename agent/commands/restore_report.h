@@ -27,4 +27,7 @@ struct restore_closing {
 };
 void restore_closing_text(struct report *, const struct restore_closing *);
 
+/* What was saved into how many of the `places` repositories. */
+void restore_salvaged_report(struct report *, const struct restore_salvaged *, size_t places);
+
 #endif

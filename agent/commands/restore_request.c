@@ -245,11 +245,23 @@ static unsigned processors(void)
 }
 
 /* Without --delta nothing in DIR is ever removed, its WAL neither. */
-static enum err discards_nothing(struct error *why)
+static enum err read_wal(const struct options *o, struct restore_asked *asked, struct error *why)
 {
-	(void)error_set(why, ERR_CONFIG, "restore: --discard-wal goes with --delta only");
-	error_hint(why, "without --delta DIR has to be empty, and nothing in it is lost");
-	return ERR_CONFIG;
+	const char *salvage = option_text(o, OPTION_SALVAGE_WAL);
+	struct restore_request *r = &asked->request;
+
+	r->delta = option_given(o, OPTION_DELTA);
+	r->discard_wal = option_given(o, OPTION_DISCARD_WAL);
+	if (r->discard_wal && !r->delta && salvage == NULL) {
+		(void)error_set(why, ERR_CONFIG,
+				"restore: --discard-wal goes with --delta or --salvage-wal only");
+		error_hint(why, "without them DIR has to be empty, and nothing in it is lost");
+		return ERR_CONFIG;
+	}
+	if (salvage == NULL)
+		return ERR_NONE;
+	r->salvage_directory = asked->salvage_directory;
+	return command_line_absolute(salvage, asked->salvage_directory, why);
 }
 
 enum err restore_request_read(struct agent *agent, const struct config_cluster *config,
@@ -270,8 +282,8 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	e = command_line_absolute(directory, out->directory, why);
 	if (e == ERR_NONE)
 		e = command_line_program(out->program, why);
-	if (e == ERR_NONE && option_given(o, OPTION_DISCARD_WAL) && !option_given(o, OPTION_DELTA))
-		e = discards_nothing(why);
+	if (e == ERR_NONE)
+		e = read_wal(o, out, why);
 	if (e == ERR_NONE)
 		e = read_timeline(o, r, why);
 	if (e == ERR_NONE)
@@ -287,8 +299,6 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	r->jobs = (unsigned)option_number(o, OPTION_JOBS, processors());
 	r->port = (int)option_number(o, OPTION_PORT, 0);
 	r->start = option_given(o, OPTION_START);
-	r->delta = option_given(o, OPTION_DELTA);
-	r->discard_wal = option_given(o, OPTION_DISCARD_WAL);
 	r->search_path = getenv("PATH");
 	return e;
 }

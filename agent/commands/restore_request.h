@@ -13,6 +13,7 @@ struct restore_asked {
 	char program[PATH_MAX];
 	char archive_get[COMMAND_LINE_MAX];
 	char tablespace_dir[PATH_MAX];
+	char salvage_directory[PATH_MAX];
 	char *owned[2 * (RESTORE_SETTINGS_MAX + RESTORE_TABLESPACES_MAX)];
 	size_t owned_count;
 };

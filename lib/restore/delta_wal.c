@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* pg_wal of a data directory; negative when nothing in it can be lost. */
 static int open_wal(struct files *files, const char *path)
@@ -33,7 +34,7 @@ static int open_wal(struct files *files, const char *path)
 
 /* "000000010000000000000005 to 000000010000000000000007, 3 segments with at least 12 commits, the last one
  * at ..." */
-static void describe(const struct wal_unarchived *lost, char out[320])
+void delta_describe_wal(const struct wal_unarchived *lost, char out[320])
 {
 	char first[WAL_NAME_MAX], last[WAL_NAME_MAX], time[TIME_TEXT_MAX] = "", commits[64] = "";
 
@@ -65,13 +66,18 @@ enum err delta_check_wal(const struct env *env, const struct wal_archive *archiv
 
 	if (wal < 0)
 		return ERR_NONE;
+	/* Salvaged; what could not be was said. */
+	if (strcmp(plan->salvage_from, path) == 0) {
+		(void)env->files->ops->close(env->files, wal); /* a directory */
+		return ERR_NONE;
+	}
 	e = wal_unarchived_look(env, archive, wal, plan->backup.wal_segment_bytes, &lost, why);
 	(void)env->files->ops->close(env->files, wal); /* a directory */
 	if (e != ERR_NONE)
 		return error_add(why, "what \"%s/pg_wal\" holds", path);
 	if (lost.segments == 0)
 		return ERR_NONE;
-	describe(&lost, what);
+	delta_describe_wal(&lost, what);
 	if (request->discard_wal) {
 		observer_event(env->observer, LEVEL_WARNING,
 			       "\"%s/pg_wal\" holds WAL that was never archived, which is "
@@ -82,9 +88,10 @@ enum err delta_check_wal(const struct env *env, const struct wal_archive *archiv
 	problem_add(plan, "wal_not_archived",
 		    "\"%s/pg_wal\" holds WAL that was never archived and would be lost: %s", path,
 		    what);
-	problem_hint(plan,
-		     "copy pg_wal away, or archive what is whole in it: pgagent archive-push "
-		     "%s/pg_wal/SEGMENT, in order; to lose it: --discard-wal",
-		     path);
+	problem_hint(
+		plan,
+		"to save it, when it is of the server that is to be restored: --salvage-wal %s with "
+		"the same command; to lose it: --discard-wal",
+		path);
 	return ERR_NONE;
 }

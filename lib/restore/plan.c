@@ -1,6 +1,7 @@
 /* restore/plan.c - makes the plan: which backup, which timeline, how far, and what is in the way.
  *
  *  1  collect the backups of every repository
+ *     what a lost server has and the archive has not counts as if it were there (salvage.c)
  *  2  resolve the timeline to a number, read its history
  *  3  choose the backup (choose.c), read its manifest
  *  4  see how far the WAL reaches from it, prove its first segment
@@ -75,6 +76,8 @@ static enum err plan_backup(struct planning *p)
 	bool go_on = true;
 	enum err e = plan_collect(p);
 
+	if (e == ERR_NONE)
+		e = plan_salvage(p);
 	if (e != ERR_NONE)
 		return e;
 	if (p->count == 0 && !p->request->has_backup) {
@@ -127,7 +130,9 @@ enum err restore_plan(const struct env *env, const struct wal_archive *archive,
 		goto out;
 	}
 	*p = (struct planning){
-		.env = env, .archive = archive, .request = request, .plan = plan, .why = why};
+		.env = env, .request = request, .plan = plan, .why = why, .lost_wal = -1};
+	p->as_if = *archive;
+	p->archive = &p->as_if;
 	e = check_request(request, why);
 	if (e != ERR_NONE)
 		goto out;
@@ -152,6 +157,7 @@ enum err restore_plan(const struct env *env, const struct wal_archive *archive,
 	plan = NULL;
 out:
 	if (p != NULL) {
+		plan_salvage_release(p);
 		manifest_free(p->manifest);
 		free(p->list);
 	}

@@ -31,6 +31,7 @@ static enum err take_backup(void *ctx, const struct backup_info *info, struct er
 		p->list = more;
 		p->max = max;
 	}
+	plan_see_recorded(p, s->data_directory);
 	c = &p->list[p->count++];
 	*c = (struct candidate){.attempt = s->attempt,
 				.timeline = s->stop_timeline != 0 ? s->stop_timeline : s->timeline,

@@ -17,12 +17,28 @@ struct planning {
 	struct error first_damage; /* of the first of them */
 	struct history path;       /* of the timeline to follow */
 	struct manifest *manifest;
+	bool recorded_here; /* a backup was taken of a server in the directory asked for */
+	/* The lost server's WAL; the archive as if it were in it is what `archive` points to. */
+	struct wal_archive as_if;
+	struct wal_salvage *salvage; /* owned */
+	int lost_wal;                /* open: its pg_wal; negative = none */
+	uint32_t lost_segment_bytes;
 };
 
 /* ---- backups, plan_backup.c ---- */
 
 /* 1: the backups of every repository, or the one that is asked for. */
 enum err plan_collect(struct planning *) MUST_CHECK;
+/* ---- what the lost server has, salvage.c ---- */
+
+/* A data directory that a backup was taken of. */
+void plan_see_recorded(struct planning *, const char *data_directory);
+/* 1b: what the archive would hold once its WAL is in it; what cannot be saved is a problem. */
+enum err plan_salvage(struct planning *) MUST_CHECK;
+void plan_salvage_release(struct planning *);
+
+/* ---- backups again ---- */
+
 /* 2: the number of the timeline and its history; *known = false with a problem when it has none. */
 enum err plan_timeline(struct planning *, bool *known) MUST_CHECK;
 /* 3: the manifest of the backup to start from; *found = false with a problem. */

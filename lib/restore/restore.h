@@ -1,7 +1,7 @@
 /* restore/restore.h - plans a restore, carries it out, starts the server.
  *
- * Order: restore_plan, then (when plan.reachable) restore_run, then restore_start if wanted.
- * Planning changes nothing.  restore_run refuses before the first byte is written whatever can be
+ * Order: restore_plan, then (when plan.reachable) restore_run, then restore_start if wanted.  A plan that
+ * salvages (plan.salvage) is followed by restore_salvage and made again first.  Planning changes nothing.  restore_run refuses before the first byte is written whatever can be
  * known before; interrupted, it leaves a directory that PostgreSQL refuses to start (pg_control
  * is written last) and that a second run finishes.
  */
@@ -10,6 +10,7 @@
 
 #include "repo/decision.h"
 #include "wal/archive.h"
+#include "wal/salvage.h"
 
 enum { RESTORE_PROBLEMS_MAX = 16, RESTORE_SETTINGS_MAX = 64, RESTORE_TABLESPACES_MAX = 256 };
 
@@ -59,8 +60,11 @@ struct restore_request {
 	/* Where the server's programs may be beside the usual places, as in PATH; NULL = nowhere. */
 	const char *search_path;
 	bool delta;       /* reuse what lies in the directory; see lib/restore/README.md */
-	bool discard_wal; /* though its pg_wal holds some that was never archived */
-	bool standby;     /* leave a standby: not yet, must be false */
+	bool discard_wal; /* though a pg_wal holds some that was never archived and cannot be salvaged */
+	/* The data directory of the lost server, moved away; NULL = what lies in `directory`, when that is
+	 * the recorded one and is reused. */
+	const char *salvage_directory;
+	bool standby; /* leave a standby: not yet, must be false */
 };
 
 struct restore_problem {
@@ -96,8 +100,12 @@ struct restore_plan {
 		char from[1024], to[1024];
 	} * tablespace; /* owned */
 	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */
-	bool delta;   /* there is something that is compared and reused: */
-	uint64_t bytes_present; /* of files that lie there, whatever they hold */
+	/* WAL that only the lost server's directory has.  With WAL_SALVAGE_FOUND the plan is the one that
+	 * there will be once restore_salvage has put it into the archive. */
+	struct wal_salvage_found salvage;
+	char salvage_from[4096]; /* that directory; "" = nobody looked */
+	bool delta;              /* there is something that is compared and reused: */
+	uint64_t bytes_present;  /* of files that lie there, whatever they hold */
 };
 void restore_plan_release(struct restore_plan *);
 
@@ -107,6 +115,17 @@ void restore_plan_release(struct restore_plan *);
 enum err restore_plan(const struct env *, const struct wal_archive *,
 		      const struct restore_request *, struct restore_plan *out,
 		      struct error *why) MUST_CHECK;
+
+struct restore_salvaged {
+	struct wal_salvage_found found;
+	size_t complete; /* repositories that have all of it now; 0 = there was nothing to put */
+};
+/* Puts into the archive what the plan found, as it is found now.  Then the plan has to be made anew.  On
+ * failure nothing in the server's directory was changed, and repositories may have a part of it, which is
+ * where a second try goes on.  `level`: zstd level. */
+enum err restore_salvage(const struct env *, const struct wal_archive *,
+			 const struct restore_request *, const struct restore_plan *, int level,
+			 struct restore_salvaged *out, struct error *why) MUST_CHECK;
 
 struct restore_result {
 	uint64_t bytes_written, bytes_reused, files;

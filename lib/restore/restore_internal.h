@@ -108,11 +108,14 @@ const char *delta_refuses(const struct env *, int dir, const struct summary *,
 const char *delta_refuses_place(const struct env *, int dir, const char *target,
 				const struct restore_place *, const struct restore_plan *,
 				char text[DELTA_TEXT_MAX]);
-/* A problem of the plan when pg_wal of the data directory `path` holds WAL that no repository has; with
- * --discard-wal a warning. */
+/* A problem of the plan when pg_wal of the data directory `path` holds WAL that no repository has, and it is
+ * not the one that is salvaged; with --discard-wal a warning. */
 enum err delta_check_wal(const struct env *, const struct wal_archive *,
 			 const struct restore_request *, const char *path, struct restore_plan *,
 			 struct error *why) MUST_CHECK;
+/* "000000010000000000000005 to 000000010000000000000007, 3 segments with ..." */
+struct wal_unarchived;
+void delta_describe_wal(const struct wal_unarchived *, char out[320]);
 /* Bytes of all regular files below, as far as they can be looked at. */
 uint64_t delta_bytes_present(const struct env *, int dir);
 

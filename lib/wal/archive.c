@@ -107,8 +107,11 @@ enum err archive_read(const struct env *env, const struct wal_archive *archive,
 		      size_t *len, struct error *why)
 {
 	struct reading r = {.name = name, .segment_bytes = segment_bytes};
-	enum err e = ask_each(env, archive, name, read_one, &r, why);
+	/* What is salvaged no repository has. */
+	enum err e = salvage_read(archive->salvage, name, &r.data, &r.len, why);
 
+	if (e == ERR_MISSING)
+		e = ask_each(env, archive, name, read_one, &r, why);
 	if (e == ERR_NONE) {
 		*out = r.data;
 		*len = r.len;
@@ -261,7 +264,10 @@ enum err archive_read_sliced(const struct wal_archive *archive, const struct wal
 {
 	uint8_t *best = NULL;
 	uint32_t best_valid = 0;
+	enum err salvaged = salvage_read_slice(archive->salvage, name, &best, &best_valid, why);
 
+	if (salvaged != ERR_NONE && salvaged != ERR_MISSING)
+		return salvaged;
 	/* One that fails might have more than the others: then nothing is answered. */
 	for (size_t i = 0; i < archive->count; i++) {
 		uint8_t *segment = NULL;

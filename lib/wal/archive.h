@@ -8,10 +8,14 @@
 
 enum { WAL_REPOSITORIES_MAX = 8 };
 
+struct wal_salvage;
+
 /* Where one file of pg_wal may lie: the same cluster in several repositories, in order. */
 struct wal_archive {
 	struct cluster cluster[WAL_REPOSITORIES_MAX];
 	size_t count; /* >= 1 */
+	/* What would be in it after a wal_salvage_put (wal/salvage.h); NULL = nothing. */
+	const struct wal_salvage *salvage;
 };
 
 struct wal_push_result {

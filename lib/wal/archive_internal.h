@@ -20,6 +20,21 @@ enum err archive_read_sliced(const struct wal_archive *, const struct wal_name *
 			     uint32_t segment_bytes, uint8_t **out, uint32_t *valid,
 			     struct error *why) MUST_CHECK;
 
+/* ---- as if it were archived: what a salvage would put; each takes NULL for none ---- */
+
+/* As wal_list_timeline. */
+enum err salvage_list(const struct wal_salvage *, uint32_t timeline, uint64_t from_segno,
+		      enum err (*visit)(void *ctx, const struct wal_listed *, struct error *why),
+		      void *ctx, struct error *why) MUST_CHECK;
+/* As archive_read of a repository; ERR_MISSING: it is none of its files, or only a slice of it is. */
+enum err salvage_read(const struct wal_salvage *, const struct wal_name *name, uint8_t **out,
+		      size_t *len, struct error *why) MUST_CHECK;
+/* As archive_read_sliced. */
+enum err salvage_read_slice(const struct wal_salvage *, const struct wal_name *name, uint8_t **out,
+			    uint32_t *valid, struct error *why) MUST_CHECK;
+/* The timeline whose history file it would put; 0 = none. */
+uint32_t salvage_new_timeline(const struct wal_salvage *);
+
 enum { PRESENCE_RUNS_MAX = 1 << 20 /* gaps + 1 of one timeline in one repository: 16 MiB */ };
 
 /* Segments of one timeline, all repositories together. */

@@ -88,12 +88,15 @@ static enum err timeline_load(const struct env *env, const struct wal_archive *a
 			      struct presence_timeline *t, uint64_t from_segno, struct presence *p,
 			      struct error *why)
 {
+	struct listing salvaged = {.timeline = t, .segment_bytes = p->segment_bytes};
+	enum err e;
+
 	for (size_t i = 0; i < archive->count; i++) {
 		struct listing l = {
 			.timeline = t, .segment_bytes = p->segment_bytes, .begin = t->count};
-		enum err e = wal_list_timeline(&archive->cluster[i], t->timeline, from_segno,
-					       p->segment_bytes, see, &l, why);
 
+		e = wal_list_timeline(&archive->cluster[i], t->timeline, from_segno,
+				      p->segment_bytes, see, &l, why);
 		if (e != ERR_NONE && !is_answer_of_repository(e))
 			return e;
 		if (e == ERR_NONE)
@@ -104,8 +107,10 @@ static enum err timeline_load(const struct env *env, const struct wal_archive *a
 		if (p->failure.kind == ERR_NONE)
 			p->failure = *why;
 	}
+	salvaged.begin = t->count;
+	e = salvage_list(archive->salvage, t->timeline, from_segno, see, &salvaged, why);
 	runs_merge(t);
-	return ERR_NONE;
+	return e;
 }
 
 enum err presence_load(const struct env *env, const struct wal_archive *archive,

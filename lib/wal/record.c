@@ -1,7 +1,7 @@
 /* wal/record.c - what kind of record it is and where its main data begins. */
 #include "wal/record.h"
 
-enum { RM_XLOG = 0, RM_XACT = 1 };
+enum { RM_XLOG = 0, RM_XACT = 1, RM_STANDBY = 8 };
 
 /* From 2000-01-01, where PostgreSQL counts from, to 1970. */
 #define EPOCH_US INT64_C(946684800000000)
@@ -46,6 +46,19 @@ enum wal_record_kind wal_record_kind(const struct wal_record *record)
 	if (record->rmid == RM_XACT)
 		return xact_kind(record->info);
 	return WAL_RECORD_OTHER;
+}
+
+bool wal_record_is_commit(const struct wal_record *record)
+{
+	enum wal_record_kind kind = wal_record_kind(record);
+
+	return kind == WAL_RECORD_COMMIT || kind == WAL_RECORD_COMMIT_PREPARED;
+}
+
+bool wal_record_is_missed(const struct wal_record *record)
+{
+	return (record->rmid != RM_XLOG && record->rmid != RM_STANDBY) ||
+	       wal_record_kind(record) == WAL_RECORD_RESTORE_POINT;
 }
 
 /* One block reference behind its id; returns how much data it announces. */

@@ -39,6 +39,11 @@ enum wal_record_kind {
 };
 enum wal_record_kind wal_record_kind(const struct wal_record *);
 
+bool wal_record_is_commit(const struct wal_record *); /* prepared ones too */
+/* False for checkpoints, switches, locks of standbys and the like: what a server without users writes, and
+ * nobody would miss. */
+bool wal_record_is_missed(const struct wal_record *);
+
 /* The main data, borrowed from `seen`, cut where `seen` ends; false when the headers before it make
  * no sense or reach past `seen`. */
 bool wal_record_main(const struct wal_record *, struct bytes *out);

@@ -95,6 +95,8 @@ enum err wal_archive_latest_timeline(const struct env *env, const struct wal_arc
 
 	for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
 		e = wal_list_timelines(&archive->cluster[i], see, &t, why);
+	if (e == ERR_NONE)
+		e = see(&t, salvage_new_timeline(archive->salvage), true, why);
 	if (e != ERR_NONE)
 		goto out;
 	if (t.count > 0)

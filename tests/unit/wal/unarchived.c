@@ -182,7 +182,8 @@ Test(unarchived, slices_cover_what_they_hold)
 	world_release(&w);
 }
 
-/* The end of a long record: its commit may be anything. */
+/* The end of a long record: it may be anything where nobody has its beginning, and a record as any where the
+ * archive has it.  What never became whole is nobody's loss. */
 Test(unarchived, the_rest_of_a_record_counts)
 {
 	struct world w;
@@ -190,6 +191,11 @@ Test(unarchived, the_rest_of_a_record_counts)
 	world_init(&w);
 	lay_golden(&w, 1, 0xC);
 	shelf_put_golden(&w.repo, 1, 0xB);
+	assert_nothing(&w);
+	lay_golden(&w, 1, 0xD);
+	assert_found(&w, 2, "00000001000000000000000C", "00000001000000000000000D");
+	cr_assert_eq(unlinkat(w.scratch.dir, "00000001000000000000000D", 0), 0);
+	shelf_remove(&w.repo, 1, 0xB);
 	assert_found(&w, 1, "00000001000000000000000C", "00000001000000000000000C");
 	cr_assert_eq(w.found.commits, 0);
 	world_release(&w);
