@@ -102,6 +102,7 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		.type = backup_type(option_text(o, OPTION_TYPE)),
 		.conninfo = *config->backup_conninfo != '\0' ? config->backup_conninfo
 							     : config->conninfo,
+		.primary_conninfo = config->conninfo,
 		.label = option_text(o, OPTION_LABEL),
 		.fast_checkpoint = checkpoint != NULL && strcmp(checkpoint, "fast") == 0,
 		.keep = option_given(o, OPTION_KEEP),

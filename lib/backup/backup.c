@@ -191,25 +191,6 @@ static enum err run_pin(struct run *r)
 	return e;
 }
 
-/* Before the backup begins, so that its slot holds the WAL from before its start. */
-static enum err run_open_stream(struct run *r)
-{
-	struct streamer_config config = {.env = r->env,
-					 .conninfo = r->request->conninfo,
-					 .cluster = r->cluster,
-					 .clusters = r->clusters,
-					 .level = r->request->level};
-	enum err e = streamer_open(&config, &r->streamer, r->why);
-
-	if (e != ERR_LIMIT)
-		return e;
-	observer_event(r->env->observer, LEVEL_WARNING,
-		       "no second walsender is free (max_wal_senders): the backup waits for "
-		       "archive_command to bring its WAL: %s",
-		       r->why->text);
-	return ERR_NONE;
-}
-
 /* A begun base backup can't be taken back on its session. */
 static enum err run_reopen(struct run *r)
 {
@@ -424,23 +405,11 @@ static enum err run_receive(struct run *r)
 /* W4, W5. */
 static enum err run_prove(struct run *r)
 {
-	struct summary *s = &r->manifest->summary;
 	enum err e = ERR_NONE;
 
 	for (size_t i = 0; i < r->clusters && e == ERR_NONE; i++)
 		e = decision_check_packs(&r->cluster[i], r->manifest, r->why); /* W4 */
-	if (e != ERR_NONE)
-		return e;
-	if (r->streamer != NULL) /* W5 */
-		e = streamer_finish(r->streamer, s->stop, &r->wal_bytes, r->why);
-	else
-		e = wal_wait(r->env, r->cluster, r->clusters, s->start, s->stop, s->timeline,
-			     s->wal_segment_bytes, r->request->archive_wait_us, r->why);
-	/* The first segment was stored when the backup began: much can happen since then. */
-	if (e == ERR_NONE)
-		e = wal_prove(r->cluster, r->clusters, s->start, s->stop, s->timeline,
-			      s->wal_segment_bytes, r->why);
-	return e;
+	return e == ERR_NONE ? run_bring_wal(r) : e;                           /* W5 */
 }
 
 /* W6: the one commit point. */

@@ -21,7 +21,9 @@ enum backup_type {
 struct backup_request {
 	enum backup_type type;
 	const char *conninfo; /* of the server to read; may be a standby's */
-	const char *label;    /* NULL = "pgagent" */
+	/* Whose archiver brings the WAL that can't be streamed; NULL = `conninfo`'s. */
+	const char *primary_conninfo;
+	const char *label; /* NULL = "pgagent" */
 	bool fast_checkpoint;
 	bool keep;                 /* kept out of retention from birth */
 	uint32_t max_rate_kb;      /* 0 = unlimited */

@@ -310,7 +310,7 @@ enum err incremental_covers(const struct cluster *, const struct manifest *paren
 			    const struct truncations *truncated, const struct truncations *later,
 			    bool *covers, struct error *why) MUST_CHECK;
 
-/* ---- streamer: the WAL of the backup over a second connection ---- */
+/* ---- streamer: the WAL of the backup over a connection of its own ---- */
 
 struct streamer_config {
 	const struct env *env;
@@ -321,22 +321,35 @@ struct streamer_config {
 };
 struct streamer;
 /* Connects, makes a temporary slot where the server has one free, and so holds WAL back from now
- * on.  ERR_LIMIT: no walsender free. */
+ * on.  ERR_TRANSIENT: no walsender free. */
 enum err streamer_open(const struct streamer_config *, struct streamer **out,
 		       struct error *why) MUST_CHECK;
+/* Over a session that has nothing else to do until the streamer is freed, without a slot; good for nothing
+ * but closing afterwards. */
+enum err streamer_borrow(const struct streamer_config *, struct session *, struct streamer **out,
+			 struct error *why) MUST_CHECK;
 /* Streams from the segment of `start` in a thread of its own. */
 enum err streamer_start(struct streamer *, struct lsn start, uint32_t timeline,
 			uint32_t segment_bytes, struct error *why) MUST_CHECK;
 /* Goes on until everything below `stop` is durable in every repository: the segment that holds it
- * whole when the server finishes it in time, else a slice.  Joins the thread. */
-enum err streamer_finish(struct streamer *, struct lsn stop, uint64_t *stored_bytes,
-			 struct error *why) MUST_CHECK;
+ * whole where its rest comes (the server has switched) and comes in time, else a slice.  Joins the
+ * thread, and adds what it stored, in any case.  ERR_MISSING: the server has removed what is wanted. */
+enum err streamer_finish(struct streamer *, struct lsn stop, bool rest_comes,
+			 uint64_t *stored_bytes, struct error *why) MUST_CHECK;
 void streamer_free(struct streamer *); /* stops the thread, whatever its state */
 
+/* The first segment of [start, stop) that some repository does not have whole; *missing = false: all
+ * are there.  A slice does not count. */
+enum err wal_find_missing(const struct cluster *, size_t clusters, struct lsn start,
+			  struct lsn stop, uint32_t timeline, uint32_t segment_bytes, bool *missing,
+			  struct wal_name *out, struct error *why) MUST_CHECK;
 /* W5 without a stream: waits until the archive has every segment of [start, stop). */
 enum err wal_wait(const struct env *, const struct cluster *, size_t clusters, struct lsn start,
 		  struct lsn stop, uint32_t timeline, uint32_t segment_bytes, int64_t wait_us,
 		  struct error *why) MUST_CHECK;
+/* What the archiver of that server says of its own failure; "" = nothing. */
+enum { WAL_BLAME_MAX = 512 };
+void wal_blame(const struct env *, const char *conninfo, char out[WAL_BLAME_MAX]);
 /* The end of W5: all of it is in every repository.  ERR_MISSING names what is not. */
 enum err wal_prove(const struct cluster *, size_t clusters, struct lsn start, struct lsn stop,
 		   uint32_t timeline, uint32_t segment_bytes, struct error *why) MUST_CHECK;

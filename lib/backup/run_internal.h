@@ -40,6 +40,12 @@ struct run {
 	bool committed; /* in at least one repository */
 };
 
+/* Before the backup begins, so that its slot holds the WAL from before its start; leaves the streamer NULL
+ * where no second walsender is free. */
+enum err run_open_stream(struct run *) MUST_CHECK;
+/* W5, whoever brings the WAL. */
+enum err run_bring_wal(struct run *) MUST_CHECK;
+
 /* Everything about the backup that is known before it is committed; closes the last pack. */
 enum err run_describe(struct run *, int64_t started_us) MUST_CHECK;
 

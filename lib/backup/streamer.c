@@ -1,14 +1,17 @@
-/* backup/streamer.c - the WAL of a backup, over a second replication connection, in its own thread.
+/* backup/streamer.c - the WAL of a backup over a replication connection, in a thread of its own.
  *
  * The happy path: (1) connect, make a temporary slot, so that the server keeps its WAL; (2) once
  * the backup's start is known, stream from the beginning of that segment; (3) store every segment
  * as it becomes whole; (4) told the stop LSN, go on until the segment that holds it is whole: a
- * primary switches segments at the end of a backup, so its rest comes at once.  (5) A segment that
- * stays unfinished for SLICE_AFTER_US after the stop LSN was received (a standby, a server that
- * cannot switch) is stored as a slice, never padded under the segment's name.
+ * primary switches segments at the end of a backup, so its rest comes at once.  (5) A standby switches
+ * nothing, and its primary may write nothing for days: what has come of the last segment is stored as a
+ * slice at once, and from a primary after SLICE_AFTER_US; never padded under the segment's name.
  *
- * What fails: the stream breaks -> the backup fails, since its WAL would have a hole.  A segment
- * is in the archive already (archive_command was faster) -> same content is success.
+ * Or, after a backup that had no second connection: the same over the session that it is done with,
+ * without a slot, so that the server may have removed what is wanted.
+ *
+ * What fails: the stream breaks -> its WAL would have a hole, and the run looks for another way.  A
+ * segment is in the archive already (archive_command was faster) -> same content is success.
  */
 #include "backup/backup_internal.h"
 #include "base/text.h"
@@ -30,13 +33,16 @@ enum {
 struct streamer {
 	struct streamer_config config;
 	struct session *session;
+	bool borrowed; /* the session is somebody else's */
 	char slot[64]; /* "" = none */
 	pthread_t thread;
 	bool running;
 	int wake; /* eventfd: stop was set, or give up */
 	pthread_mutex_t mutex;
-	struct lsn stop; /* 0 = not known yet; guarded by mutex */
-	bool abandon;    /* guarded by mutex */
+	/* Guarded by mutex. */
+	struct lsn stop; /* 0 = not known yet */
+	bool rest_comes; /* of the segment that holds the stop */
+	bool abandon;
 	/* The thread's own. */
 	uint32_t timeline, segment_bytes;
 	uint8_t *segment;  /* mapping of segment_bytes */
@@ -48,46 +54,74 @@ struct streamer {
 	struct error why;
 };
 
-enum err streamer_open(const struct streamer_config *config, struct streamer **out,
-		       struct error *why)
+static enum err streamer_new(const struct streamer_config *config, struct streamer **out,
+			     struct error *why)
 {
 	struct streamer *s = calloc(1, sizeof(*s));
-	struct session_options options = {.conninfo = config->conninfo,
-					  .kind = SESSION_REPLICATION};
-	uint8_t bits[8];
-	char hex[17];
-	enum err e;
 
 	if (s == NULL)
 		return error_set(why, ERR_MEMORY, "WAL stream: out of memory");
 	s->config = *config;
-	s->wake = -1;
 	(void)pthread_mutex_init(&s->mutex, NULL); /* cannot fail on Linux */
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake < 0) {
+		streamer_free(s);
+		return error_set(why, ERR_LIMIT, "WAL stream: no descriptor free");
+	}
+	*out = s;
+	return ERR_NONE;
+}
+
+static enum err streamer_hold_wal(struct streamer *s, struct error *why)
+{
+	const struct env *env = s->config.env;
+	uint8_t bits[8];
+	char hex[17];
+	enum err e = random_fill(env->random, bits, sizeof(bits), why);
+
+	if (e != ERR_NONE)
+		return e;
+	text_of_hex(bytes_of(bits, sizeof(bits)), hex);
+	(void)snprintf(s->slot, sizeof(s->slot), "pgagent_%s", hex); /* fits */
+	e = replication_temporary_slot(s->session, s->slot, why);
+	if (e != ERR_LIMIT)
+		return e;
+	observer_event(env->observer, LEVEL_INFO,
+		       "no replication slot is free, streaming WAL without one: %s", why->text);
+	s->slot[0] = '\0';
+	return ERR_NONE;
+}
+
+enum err streamer_open(const struct streamer_config *config, struct streamer **out,
+		       struct error *why)
+{
+	struct session_options options = {.conninfo = config->conninfo,
+					  .kind = SESSION_REPLICATION};
+	struct streamer *s;
+	enum err e = streamer_new(config, &s, why);
+
+	if (e != ERR_NONE)
+		return e;
 	e = session_open(config->env, &options, &s->session, why);
 	if (e == ERR_NONE)
-		e = random_fill(config->env->random, bits, sizeof(bits), why);
-	if (e == ERR_NONE) {
-		text_of_hex(bytes_of(bits, sizeof(bits)), hex);
-		(void)snprintf(s->slot, sizeof(s->slot), "pgagent_%s", hex); /* fits */
-		e = replication_temporary_slot(s->session, s->slot, why);
-		if (e == ERR_LIMIT) {
-			observer_event(config->env->observer, LEVEL_INFO,
-				       "no replication slot is free, streaming WAL without one: %s",
-				       why->text);
-			s->slot[0] = '\0';
-			e = ERR_NONE;
-		}
-	}
-	if (e == ERR_NONE) {
-		s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (s->wake < 0)
-			e = error_set(why, ERR_LIMIT, "WAL stream: no descriptor free");
-	}
+		e = streamer_hold_wal(s, why);
 	if (e != ERR_NONE) {
 		streamer_free(s);
 		return error_add(why, "WAL stream"), e;
 	}
 	*out = s;
+	return ERR_NONE;
+}
+
+enum err streamer_borrow(const struct streamer_config *config, struct session *session,
+			 struct streamer **out, struct error *why)
+{
+	enum err e = streamer_new(config, out, why);
+
+	if (e != ERR_NONE)
+		return e;
+	(*out)->session = session;
+	(*out)->borrowed = true;
 	return ERR_NONE;
 }
 
@@ -171,10 +205,11 @@ static enum err take_payload(struct streamer *s, const struct wal_stream_message
 static enum err check_done(struct streamer *s, int64_t now, bool *done, struct error *why)
 {
 	struct lsn stop;
-	bool abandon;
+	bool abandon, rest_comes;
 
 	(void)pthread_mutex_lock(&s->mutex);
 	stop = s->stop;
+	rest_comes = s->rest_comes;
 	abandon = s->abandon;
 	(void)pthread_mutex_unlock(&s->mutex);
 	*done = false;
@@ -190,7 +225,7 @@ static enum err check_done(struct streamer *s, int64_t now, bool *done, struct e
 		return ERR_NONE;
 	if (s->stop_reached_us == 0)
 		s->stop_reached_us = now;
-	if (now - s->stop_reached_us < SLICE_AFTER_US)
+	if (rest_comes && now - s->stop_reached_us < SLICE_AFTER_US)
 		return ERR_NONE;
 	*done = true;
 	return store_segment(s, true, why);
@@ -305,26 +340,27 @@ enum err streamer_start(struct streamer *s, struct lsn start, uint32_t timeline,
 }
 
 /* Sets what the thread looks at and wakes it. */
-static void streamer_tell(struct streamer *s, struct lsn stop, bool abandon)
+static void streamer_tell(struct streamer *s, struct lsn stop, bool rest_comes, bool abandon)
 {
 	(void)pthread_mutex_lock(&s->mutex);
 	s->stop = stop;
+	s->rest_comes = rest_comes;
 	s->abandon = abandon;
 	(void)pthread_mutex_unlock(&s->mutex);
 	(void)eventfd_write(s->wake, 1); /* the thread looks every WAIT_MS anyway */
 }
 
-enum err streamer_finish(struct streamer *s, struct lsn stop, uint64_t *stored_bytes,
-			 struct error *why)
+enum err streamer_finish(struct streamer *s, struct lsn stop, bool rest_comes,
+			 uint64_t *stored_bytes, struct error *why)
 {
-	streamer_tell(s, stop, false);
+	streamer_tell(s, stop, rest_comes, false);
 	(void)pthread_join(s->thread, NULL);
 	s->running = false;
+	*stored_bytes += s->stored_bytes;
 	if (s->result != ERR_NONE) {
 		*why = s->why;
 		return error_add(why, "WAL stream"), s->result;
 	}
-	*stored_bytes = s->stored_bytes;
 	return ERR_NONE;
 }
 
@@ -333,10 +369,11 @@ void streamer_free(struct streamer *s)
 	if (s == NULL)
 		return;
 	if (s->running) {
-		streamer_tell(s, lsn_of(0), true);
+		streamer_tell(s, lsn_of(0), false, true);
 		(void)pthread_join(s->thread, NULL);
 	}
-	session_close(s->session);
+	if (!s->borrowed)
+		session_close(s->session);
 	if (s->segment != NULL)
 		(void)munmap(s->segment, s->segment_bytes); /* our own mapping */
 	if (s->wake >= 0)

@@ -1,27 +1,38 @@
-/* backup/wal_wait.c - step W5: where the backup could not stream its own WAL the archive has to bring
- * it, within the time the operator allows; and that it is there in the end, whoever brought it.
+/* backup/wal_wait.c - step W5: what the backup could not stream of its own WAL the archive has to bring,
+ * within the time the operator allows; and that it is there in the end, whoever brought it.
  */
 #include "backup/backup_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 enum { LOOK_EVERY_US = 500 * 1000 };
 
 static enum err segment_there(const struct cluster *cluster, size_t clusters,
 			      const struct wal_name *name, struct error *why)
 {
-	char key[STORE_KEY_MAX];
+	enum err e = ERR_NONE;
 
-	for (size_t i = 0; i < clusters; i++) {
-		struct store_object object;
+	for (size_t i = 0; i < clusters && e == ERR_NONE; i++)
+		e = wal_is_there(&cluster[i], name, why);
+	return e;
+}
+
+enum err wal_find_missing(const struct cluster *cluster, size_t clusters, struct lsn start,
+			  struct lsn stop, uint32_t timeline, uint32_t segment_bytes, bool *missing,
+			  struct wal_name *out, struct error *why)
+{
+	uint64_t last = (stop.value - 1) / segment_bytes;
+
+	*missing = false;
+	for (uint64_t n = wal_segno(start, segment_bytes); n <= last; n++) {
 		enum err e;
 
-		wal_key(&cluster[i], name, key);
-		e = store_stat(cluster[i].repository->store, key, &object, why);
-		if (e == ERR_NONE) /* archive-push may be about to sync it */
-			e = store_confirm(cluster[i].repository->store, key, why);
+		wal_segment_name(timeline, n, segment_bytes, out);
+		e = segment_there(cluster, clusters, out, why);
+		*missing = e == ERR_MISSING;
 		if (e != ERR_NONE)
-			return e;
+			return *missing ? ERR_NONE : e;
 	}
 	return ERR_NONE;
 }
@@ -31,22 +42,21 @@ enum err wal_wait(const struct env *env, const struct cluster *cluster, size_t c
 		  int64_t wait_us, struct error *why)
 {
 	int64_t deadline = clock_monotonic_us(env->clock) + wait_us;
-	uint64_t last = (stop.value - 1) / segment_bytes;
-	uint64_t segno = wal_segno(start, segment_bytes);
 
-	while (segno <= last) {
+	for (;;) {
 		struct wal_name name;
 		char text[WAL_NAME_MAX];
-		enum err e;
+		uint64_t segno;
+		bool missing;
+		enum err e = wal_find_missing(cluster, clusters, start, stop, timeline,
+					      segment_bytes, &missing, &name, why);
 
-		wal_segment_name(timeline, segno, segment_bytes, &name);
-		e = segment_there(cluster, clusters, &name, why);
-		if (e == ERR_NONE) {
-			segno++;
-			continue;
-		}
-		if (e != ERR_MISSING)
+		if (e != ERR_NONE || !missing)
 			return e;
+		/* What is there needs no second look: wal_prove has the last. */
+		if (wal_name_segno(&name, segment_bytes, &segno) &&
+		    segno > wal_segno(start, segment_bytes))
+			start = wal_segment_start(segno, segment_bytes);
 		if (*env->cancelled)
 			return error_set(why, ERR_CANCELLED, "backup: stopped on request");
 		if (clock_monotonic_us(env->clock) >= deadline) {
@@ -62,7 +72,39 @@ enum err wal_wait(const struct env *env, const struct cluster *cluster, size_t c
 		}
 		clock_sleep_us(env->clock, LOOK_EVERY_US);
 	}
-	return ERR_NONE;
+}
+
+void wal_blame(const struct env *env, const char *conninfo, char out[WAL_BLAME_MAX])
+{
+	static const char sql[] =
+		"SELECT pg_catalog.current_setting('archive_mode'), last_failed_wal, "
+		"last_failed_time, coalesce(last_failed_time > coalesce(last_archived_time, "
+		"'-infinity'), false) FROM pg_catalog.pg_stat_archiver";
+	struct session_options options = {.conninfo = conninfo, .kind = SESSION_SQL};
+	struct session *session = NULL;
+	struct rows *rows = NULL;
+	struct error unasked;
+	const char *mode, *failing;
+	enum err e = session_open(env, &options, &session, &unasked);
+
+	out[0] = '\0';
+	if (e == ERR_NONE)
+		e = session_query(session, sql, &rows, &unasked);
+	mode = rows_value(rows, 0, 0);
+	failing = rows_value(rows, 0, 3);
+	/* What is cut below is still text. */
+	if (e != ERR_NONE)
+		(void)snprintf(out, WAL_BLAME_MAX, "its archiver can't be asked: %.400s",
+			       unasked.text);
+	else if (mode != NULL && strcmp(mode, "off") == 0)
+		(void)snprintf(out, WAL_BLAME_MAX, "%s archives nothing: archive_mode is off",
+			       session_label(session));
+	else if (failing != NULL && *failing == 't')
+		(void)snprintf(out, WAL_BLAME_MAX, "the archiver of %s failed on %s at %s",
+			       session_label(session), rows_value(rows, 0, 1),
+			       rows_value(rows, 0, 2));
+	rows_free(rows);
+	session_close(session);
 }
 
 enum err wal_prove(const struct cluster *cluster, size_t clusters, struct lsn start,

@@ -133,3 +133,16 @@ enum err wal_check_segment(const struct cluster *cluster, const struct wal_name 
 
 	return e == ERR_NONE ? wal_checker_add(&c, content, why) : e;
 }
+
+enum err wal_is_there(const struct cluster *cluster, const struct wal_name *name, struct error *why)
+{
+	struct store *store = cluster->repository->store;
+	struct store_object object;
+	char key[STORE_KEY_MAX];
+	enum err e;
+
+	wal_key(cluster, name, key);
+	e = store_stat(store, key, &object, why);
+	/* Whoever stores it may be about to sync it. */
+	return e == ERR_NONE ? store_confirm(store, key, why) : e;
+}

@@ -89,6 +89,11 @@ enum err wal_get_to(const struct cluster *, const struct wal_name *, const struc
 enum err wal_get_sliced(const struct cluster *, const struct wal_name *, uint32_t segment_bytes,
 			uint8_t **out, uint32_t *valid, struct error *why) MUST_CHECK;
 
+/* ERR_NONE: the whole file lies under its name, durably; ERR_MISSING: it does not.  Its content is not
+ * looked at. */
+enum err wal_is_there(const struct cluster *, const struct wal_name *,
+		      struct error *why) MUST_CHECK;
+
 /* Answers whether any whole segment or slice of this timeline lies at or after `segno`; decides "proven
  * absent" together with wal_get.  The listing must have succeeded. */
 enum err wal_has_later(const struct cluster *, uint32_t timeline, uint64_t segno,

@@ -164,6 +164,18 @@ static enum err freeze_time(struct planning *p)
 	return ERR_NONE;
 }
 
+/* recovery_target = 'immediate' stops before the record behind the end, or at a commit.  Behind a primary's
+ * backup always comes the switch of the segment; behind a standby's there may be nothing, and then the server
+ * ends with FATAL.  The last record that the backup needs is there. */
+static void freeze_backup_end(struct restore_plan *plan)
+{
+	if (!plan->backup.from_standby)
+		return;
+	plan->kind = TARGET_LSN;
+	plan->target_lsn = plan->reach.last_record;
+	plan->target_inclusive = true;
+}
+
 enum err plan_freeze(struct planning *p)
 {
 	struct restore_plan *plan = p->plan;
@@ -189,6 +201,8 @@ enum err plan_freeze(struct planning *p)
 	case TARGET_TIME:
 		return freeze_time(p);
 	case TARGET_BACKUP_END:
+		freeze_backup_end(plan);
+		break;
 	case TARGET_NAME:
 	case TARGET_XID:
 		break;

@@ -3,9 +3,8 @@
 import pytest
 
 from harness import judges
-from harness.postgres import Postgres, run, write_settings
 from harness.restored import forget, restored_whole
-from harness.wait import until
+from harness.standby import caught_up, replayed, standby_of
 
 PAGE = 8192
 NOISE = 128 * PAGE
@@ -18,29 +17,6 @@ def protected(lab, major, **settings):
     if major >= 17:
         settings["summarize_wal"] = "on"
     return lab.protected(major, scale=1, autovacuum="off", **settings)
-
-
-def standby_of(lab, primary):
-    """A standby that streams from it, made of its directory while it was down."""
-    data, sockets, port = lab.place("d"), lab.place("s"), lab.port()
-    primary.stop()
-    run(["cp", "-a", primary.data, data])
-    primary.start()
-    sockets.mkdir()
-    write_settings(data / "postgresql.conf", {
-        "unix_socket_directories": sockets, "port": port, "hot_standby": "on",
-        "primary_conninfo": f"host={primary.sockets} port={primary.port} user=postgres"})
-    (data / "standby.signal").touch()
-    made = Postgres(primary.major, data, sockets, port)
-    lab.servers.append(made)
-    return made.start()
-
-
-def caught_up(primary, standby):
-    # Written now, since behind the switch of a segment nothing is that could be replayed.
-    last = primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x')")
-    until("the standby to have it all", lambda: standby.sql(
-        f"SELECT pg_last_wal_replay_lsn() >= '{last}'") == "t")
 
 
 def move_agent(agent, server):
@@ -80,14 +56,6 @@ def test_a_promotion_between_two_backups(lab, major):
         judges.amcheck(clone)
         forget(lab, clone)
     agent.run("verify", "--all")
-
-
-def replayed(primary, standby):
-    """All of it, with a restart point behind it: that is where a backup of the standby starts."""
-    primary.sql("CHECKPOINT")
-    primary.archive_all()
-    caught_up(primary, standby)
-    standby.sql("CHECKPOINT")
 
 
 def test_a_standby_and_its_primary_lend_each_other_pages(lab, major):

@@ -52,6 +52,21 @@ Test(plan, the_end_of_a_backup_stays_on_its_timeline)
 	scene_end(s);
 }
 
+Test(plan, the_end_of_a_backup_from_a_standby_is_its_last_record)
+{
+	struct scene *s = scene(TARGET_BACKUP_END);
+
+	add_backup_from_standby(s, 1, START, STOP);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_LSN);
+	cr_assert(s->plan.target_inclusive);
+	cr_assert_eq(s->plan.target_lsn.value, s->plan.reach.last_record.value);
+	cr_assert_geq(s->plan.reach.end.value, STOP);
+	cr_assert_lt(s->plan.target_lsn.value, STOP);
+	scene_end(s);
+}
+
 Test(plan, lsns_have_bounds_on_both_sides)
 {
 	struct scene *s = usual(TARGET_LSN);
@@ -172,7 +187,7 @@ Test(plan, a_time_on_an_idle_server_names_what_can_be_reached)
 	struct scene *s = scene(TARGET_TIME);
 
 	/* It begins and ends behind the last commit of timeline 1. */
-	add_backup_of(s, 1, 0xE00148, 0xE00150, LAST_COMMIT);
+	add_backup_of(s, 1, 0xE00148, 0xE00150, LAST_COMMIT, false);
 	s->request.timeline = 1;
 	at_time(s, LAST_COMMIT + 1, false);
 	assert_problem(s, "target_not_archived", "12:57:09.339274Z", true);

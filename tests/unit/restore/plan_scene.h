@@ -24,7 +24,7 @@ struct scene {
 };
 
 static inline void add_backup_of(struct scene *s, unsigned number, uint64_t start, uint64_t stop,
-				 int64_t finished_us)
+				 int64_t finished_us, bool from_standby)
 {
 	struct small_backup b;
 	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
@@ -34,14 +34,22 @@ static inline void add_backup_of(struct scene *s, unsigned number, uint64_t star
 	b.manifest->summary.stop = lsn_of(stop);
 	b.manifest->summary.wal_segment_bytes = SHELF_SEGMENT;
 	b.manifest->summary.finished_us = finished_us;
+	b.manifest->summary.from_standby = from_standby;
 	small_backup_file(&b, "global/pg_control", golden_view(control));
 	small_backup_commit(&b);
 }
 
 static inline void add_backup(struct scene *s, unsigned number, uint64_t start, uint64_t stop)
 {
-	add_backup_of(s, number, start, stop,
-		      INT64_C(1700000000000000) + number * INT64_C(1000000));
+	add_backup_of(s, number, start, stop, INT64_C(1700000000000000) + number * INT64_C(1000000),
+		      false);
+}
+
+static inline void add_backup_from_standby(struct scene *s, unsigned number, uint64_t start,
+					   uint64_t stop)
+{
+	add_backup_of(s, number, start, stop, INT64_C(1700000000000000) + number * INT64_C(1000000),
+		      true);
 }
 
 static inline struct scene *scene(enum target_kind kind)
