@@ -134,6 +134,74 @@ enum err command_line_for(const struct agent *agent, const char *verb, const str
 	return ERR_NONE;
 }
 
+static enum err add_spec(char out[COMMAND_LINE_MAX], const struct option_spec *spec,
+			 const char *value, struct error *why)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "--%s", spec->name); /* names of options are short */
+	return value == NULL ? add(out, name, false, why) : add_option(out, name, value, why);
+}
+
+/* Those of `spec` that were typed. */
+static enum err add_typed(const struct options *o, const struct option_spec *spec, size_t specs,
+			  const enum option_id *without, size_t count, char out[COMMAND_LINE_MAX],
+			  struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; i < specs && e == ERR_NONE; i++) {
+		const struct option_value *v = &o->value[spec[i].id];
+		const char *text;
+		size_t at = 0;
+		bool left_out = !v->given || v->from_environment;
+
+		for (size_t k = 0; k < count; k++)
+			left_out = left_out || spec[i].id == without[k];
+		if (left_out)
+			continue;
+		if (spec[i].takes != TAKES_LIST)
+			e = add_spec(out, &spec[i], v->text, why);
+		else
+			while (e == ERR_NONE && (text = option_next(o, spec[i].id, &at)) != NULL)
+				e = add_spec(out, &spec[i], text, why);
+	}
+	return e;
+}
+
+enum err command_line_again(const struct agent *agent, const enum option_id *without, size_t count,
+			    char out[COMMAND_LINE_MAX], struct error *why)
+{
+	const struct options *o = &agent->options;
+	char program[PATH_MAX];
+	enum err e = command_line_program(program, why);
+
+	if (e != ERR_NONE)
+		return e;
+	if (!escape_shell(program, out, COMMAND_LINE_MAX))
+		return error_set(why, ERR_LIMIT, "the program's path is too long");
+	e = add(out, o->command->name, false, why);
+	if (e == ERR_NONE)
+		e = add_typed(o, options_global, options_global_count, without, count, out, why);
+	if (e == ERR_NONE)
+		e = add_typed(o, o->command->options, o->command->options_count, without, count,
+			      out, why);
+	for (size_t i = 0; i < o->arguments_count && e == ERR_NONE; i++)
+		e = add(out, o->arguments[i], true, why);
+	return e;
+}
+
+enum err command_line_add(char out[COMMAND_LINE_MAX], enum option_id id, const char *value,
+			  const struct agent *agent, struct error *why)
+{
+	const struct command_spec *c = agent->options.command;
+
+	for (size_t i = 0; i < c->options_count; i++)
+		if (c->options[i].id == id)
+			return add_spec(out, &c->options[i], value, why);
+	return error_set(why, ERR_CONFIG, "\"%s\" has no such option", c->name);
+}
+
 enum err command_line_archive_command(const struct agent *agent, const char *cluster,
 				      char out[COMMAND_LINE_MAX], struct error *why)
 {

@@ -27,6 +27,14 @@ enum err command_line_for(const struct agent *, const char *verb, const struct p
 			  const char *cluster, char out[COMMAND_LINE_MAX],
 			  struct error *why) MUST_CHECK;
 
+/* The command as it was typed, with the program's whole path and without the options of `without`; what
+ * came from the environment is not in it, and is there for the next one, too. */
+enum err command_line_again(const struct agent *, const enum option_id *without, size_t count,
+			    char out[COMMAND_LINE_MAX], struct error *why) MUST_CHECK;
+/* Adds " --NAME VALUE" to such a line. */
+enum err command_line_add(char out[COMMAND_LINE_MAX], enum option_id, const char *value,
+			  const struct agent *, struct error *why) MUST_CHECK;
+
 /* The value of archive_command, between the quotes of postgresql.conf or ALTER SYSTEM: percent signs
  * and single quotes doubled, "%p" at the end. */
 enum err command_line_archive_command(const struct agent *, const char *cluster,

@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
+#include "commands/restore_timelines.h"
 #include "subject.h"
 
 #include <inttypes.h>
@@ -233,6 +234,7 @@ static int restore(struct restoring *r)
 	progress_erase(&agent->progress);
 	restore_plan_text(&agent->report, &r->asked.request, &r->plan);
 	restore_plan_json(agent->report.root, &r->asked.request, &r->plan);
+	restore_timelines_tell(agent, &r->asked.request, &r->plan);
 	if (r->plan.reachable || only_plan)
 		restore_verdict_text(&agent->report, &r->plan);
 	if (r->plan.reachable)

@@ -225,7 +225,8 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 	if (plan->note[0] != '\0')
 		report_text(r, "  note        %s\n", plan->note);
 	if (plan->timeline != 0)
-		report_text(r, "  timeline    %" PRIu32 "\n", plan->timeline);
+		report_text(r, "  timeline    %" PRIu32 "%s%s\n", plan->timeline,
+			    plan->timeline_reason[0] != '\0' ? ": " : "", plan->timeline_reason);
 	if (segment_text(plan, false, first) && segment_text(plan, true, last)) {
 		text_of_size(plan->wal_bytes, size);
 		report_text(r, "  WAL         %s to %s, %" PRIu64 " segment(s), %s\n", first, last,

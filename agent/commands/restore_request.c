@@ -143,16 +143,25 @@ static enum err read_target(struct agent *agent, const struct config_cluster *co
 
 static enum err read_timeline(const struct options *o, struct restore_request *r, struct error *why)
 {
+	static const char *const rule[] = {[TIMELINE_AUTO] = "auto",
+					   [TIMELINE_LATEST] = "latest",
+					   [TIMELINE_CURRENT] = "current"};
 	const char *text = option_text(o, OPTION_TIMELINE);
 	uint64_t number;
 
-	if (text == NULL || strcmp(text, "latest") == 0)
-		return ERR_NONE; /* 0 */
+	if (text == NULL)
+		return ERR_NONE; /* auto */
+	for (size_t i = 0; i < sizeof(rule) / sizeof(rule[0]); i++)
+		if (strcmp(text, rule[i]) == 0) {
+			r->timeline_rule = (enum timeline_rule)i;
+			return ERR_NONE;
+		}
 	if (text_to_u64(bytes_of_text(text), &number) && number > 0 && number <= UINT32_MAX) {
 		r->timeline = (uint32_t)number;
 		return ERR_NONE;
 	}
-	(void)error_set(why, ERR_CONFIG, "--timeline %s: neither a number nor \"latest\"", text);
+	(void)error_set(why, ERR_CONFIG,
+			"--timeline %s: neither a number nor auto, latest or current", text);
 	error_hint(why, "the timelines that can be restored: pgagent list");
 	return ERR_CONFIG;
 }

@@ -43,10 +43,8 @@ void window_say(struct report *r, const struct window *w)
 	time_to_text(w->from_us, from);
 	time_to_text(w->latest_commit_us, to);
 	report_text(r, "restorable on timeline %" PRIu32 ": from ", w->timeline);
-	if (w->from_us != 0)
-		report_text(r, "%s (%s)", from, a);
-	else
-		report_text(r, "where it begins (%s)", a);
+	report_text(r, "%s%s%s (%s)", w->entered ? "where it begins" : "",
+		    w->entered && w->from_us != 0 ? ", " : "", w->from_us != 0 ? from : "", a);
 	if (w->latest_commit_us != 0)
 		report_text(r, " to %s, its last commit (%s)\n", to, b);
 	else

@@ -1,6 +1,7 @@
 /* commands/windows.c - which moments can be restored, as far as looking (not reading) can tell. */
 #include "commands/windows.h"
 #include "pgformat/history.h"
+#include "wal/births.h"
 #include "wal/tail.h"
 
 #include <assert.h>
@@ -22,6 +23,7 @@ void window_merge(uint32_t timeline, const struct window_entry *entry, size_t co
 	*out = (struct window){.timeline = timeline,
 			       .from_us = entry[0].finished_us,
 			       .from = entry[0].stop,
+			       .entered = entry[0].entered,
 			       .to = entry[0].reach.end};
 	for (size_t i = 1; i <= count; i++) {
 		struct lsn from = last->reach.ends_in_hole ? last->reach.hole : last->reach.end;
@@ -195,10 +197,13 @@ static enum err gather(struct look *l, struct error *why)
 	if (l->has_history && l->history.count > 0) {
 		struct lsn begin = l->history.entry[l->history.count - 1].end;
 		const struct summary *s = ancestor(l, begin);
+		struct window_entry entry = {.start = begin, .stop = begin, .entered = true};
 
 		if (s != NULL)
-			e = add_entry(l, s, (struct window_entry){.start = begin, .stop = begin},
-				      why);
+			e = wal_archive_birth(l->env, l->archive, &l->history, s->wal_segment_bytes,
+					      &entry.finished_us, why);
+		if (s != NULL && e == ERR_NONE)
+			e = add_entry(l, s, entry, why);
 	}
 	for (size_t i = 0; i < l->catalog->count && e == ERR_NONE; i++) {
 		const struct summary *s = &l->catalog->entry[i].summary;

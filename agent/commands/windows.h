@@ -16,9 +16,10 @@ struct window_gap {
 struct window {
 	uint64_t system_identifier;
 	uint32_t timeline;
-	int64_t from_us;          /* end of its first backup; 0 = entered from another timeline */
-	struct lsn from;          /* first position that can be restored */
-	struct lsn to;            /* behind the last record */
+	bool entered;    /* from another timeline, whose backup it begins with */
+	int64_t from_us; /* end of its first backup; entered: when it began, 0 = not known */
+	struct lsn from; /* first position that can be restored */
+	struct lsn to;   /* behind the last record */
 	int64_t latest_commit_us; /* 0 = none was seen in the last segments */
 	struct window_gap gap[WINDOW_GAPS_MAX];
 	size_t gaps; /* those beyond the bound are left out */
@@ -26,8 +27,9 @@ struct window {
 
 /* Where restores of a timeline may begin, in order of `start`, and how far each comes. */
 struct window_entry {
-	int64_t finished_us;
+	int64_t finished_us; /* entered: when the timeline began */
 	struct lsn start, stop;
+	bool entered; /* where the path comes from another timeline; no backup ends here */
 	bool reached; /* `reach` is set; false: lies within the one before */
 	struct wal_reach reach;
 	struct lsn next; /* where WAL goes on behind the hole of `reach`; 0 = unknown */

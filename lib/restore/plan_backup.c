@@ -1,4 +1,4 @@
-/* restore/plan_backup.c - steps 1 to 3 of a plan: the backups, the timeline, the one to start from. */
+/* restore/plan_backup.c - steps 1 and 3 of a plan: the backups, and the one to start from. */
 #include "repo/hide.h"
 #include "restore/plan_internal.h"
 
@@ -35,6 +35,7 @@ static enum err take_backup(void *ctx, const struct backup_info *info, struct er
 	c = &p->list[p->count++];
 	*c = (struct candidate){.attempt = s->attempt,
 				.timeline = s->stop_timeline != 0 ? s->stop_timeline : s->timeline,
+				.segment_bytes = s->wal_segment_bytes,
 				.start = s->start,
 				.stop = s->stop,
 				.finished_us = s->finished_us};
@@ -134,73 +135,9 @@ enum err plan_collect(struct planning *p)
 	return ERR_NONE;
 }
 
-/* ---- 2: the timeline ---- */
-
-/* The newest timeline that any backup can reach.  Among the backups of one timeline the one that
- * starts first reaches all that the others reach. */
-static enum err newest_timeline(struct planning *p, uint32_t *out)
-{
-	uint32_t newest = 0;
-
-	for (size_t i = 0; i < p->count; i++) {
-		const struct candidate *c = &p->list[i];
-		bool first = true;
-		uint32_t reached = 0;
-		enum err e;
-
-		for (size_t k = 0; k < p->count; k++)
-			if (p->list[k].timeline == c->timeline &&
-			    (p->list[k].start.value < c->start.value ||
-			     (p->list[k].start.value == c->start.value && k < i)))
-				first = false;
-		if (!first)
-			continue;
-		e = wal_archive_latest_timeline(p->env, p->archive, c->start, c->timeline, &reached,
-						p->why);
-		if (e != ERR_NONE)
-			return e;
-		if (reached > newest)
-			newest = reached;
-	}
-	*out = newest;
-	return ERR_NONE;
-}
-
 void plan_unreachable(struct planning *p)
 {
 	p->plan->target_unreachable = true;
-}
-
-enum err plan_timeline(struct planning *p, bool *known)
-{
-	uint32_t timeline = p->request->timeline;
-	enum err e = ERR_NONE;
-
-	*known = true;
-	if (timeline == 0)
-		e = newest_timeline(p, &timeline);
-	/* The end of a backup lies on its own timeline, whatever came later. */
-	if (e == ERR_NONE && p->request->kind == TARGET_BACKUP_END && p->request->timeline == 0) {
-		const struct candidate *last = &p->list[0];
-
-		for (size_t i = 1; i < p->count; i++)
-			if (p->list[i].finished_us >= last->finished_us)
-				last = &p->list[i];
-		timeline = last->timeline;
-	}
-	if (e != ERR_NONE)
-		return e;
-	p->plan->timeline = timeline;
-	e = wal_archive_history(p->env, p->archive, timeline, &p->path, p->why);
-	if (e != ERR_MISSING)
-		return e;
-	*known = false;
-	problem_add(p->plan, "timeline_unknown",
-		    "timeline %" PRIu32 " is not in the archive: no history file of it", timeline);
-	problem_hint(p->plan,
-		     "pgagent list shows the timelines; --timeline latest takes the newest");
-	plan_unreachable(p);
-	return ERR_NONE;
 }
 
 /* ---- 3: the backup ---- */

@@ -16,6 +16,7 @@ struct planning {
 	size_t damaged;            /* backups that were passed over */
 	struct error first_damage; /* of the first of them */
 	struct history path;       /* of the timeline to follow */
+	bool several;              /* there are other timelines: hints have to name this one */
 	struct manifest *manifest;
 	bool recorded_here; /* a backup was taken of a server in the directory asked for */
 	/* The lost server's WAL; the archive as if it were in it is what `archive` points to. */
@@ -39,8 +40,6 @@ void plan_salvage_release(struct planning *);
 
 /* ---- backups again ---- */
 
-/* 2: the number of the timeline and its history; *known = false with a problem when it has none. */
-enum err plan_timeline(struct planning *, bool *known) MUST_CHECK;
 /* 3: the manifest of the backup to start from; *found = false with a problem. */
 enum err plan_choose(struct planning *, bool *found) MUST_CHECK;
 /* That every pack of it is there. */
@@ -49,6 +48,15 @@ enum err plan_check_packs(struct planning *) MUST_CHECK;
 void plan_describe(const struct planning *, char out[128]);
 /* The problem added last says that the target can't be reached. */
 void plan_unreachable(struct planning *);
+
+/* ---- the timeline, plan_timeline.c ---- */
+
+/* 2: the number of the timeline and its history; *known = false with a problem when the target does not
+ * say which, or it has none. */
+enum err plan_timeline(struct planning *, bool *known) MUST_CHECK;
+/* "--to-latest", with the timeline where there are several. */
+enum { PLAN_LATEST_MAX = 48 };
+const char *plan_latest_option(const struct planning *, char out[PLAN_LATEST_MAX]);
 
 /* ---- the WAL and the target in it, plan_reach.c ---- */
 

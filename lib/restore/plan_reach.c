@@ -77,7 +77,7 @@ enum err plan_reach(struct planning *p, bool *reaches)
 
 static void problem_too_late(struct planning *p)
 {
-	char target[128], end[LSN_TEXT_MAX], last[LSN_TEXT_MAX];
+	char target[128], end[LSN_TEXT_MAX], last[LSN_TEXT_MAX], option[PLAN_LATEST_MAX];
 
 	plan_describe(p, target);
 	lsn_to_text(p->plan->reach.end, end);
@@ -86,7 +86,8 @@ static void problem_too_late(struct planning *p)
 		    "%s is behind what the archive holds of timeline %" PRIu32 ": it ends at %s%s",
 		    target, p->plan->timeline, end,
 		    p->plan->reach.ends_in_hole ? ", where a segment is missing" : "");
-	problem_hint(p->plan, "the latest that can be reached: --to-latest (%s)", last);
+	problem_hint(p->plan, "the latest that can be reached: %s (%s)",
+		     plan_latest_option(p, option), last);
 	plan_unreachable(p);
 }
 
@@ -96,6 +97,7 @@ static void problem_after_last(struct planning *p, const struct wal_tail *tail)
 {
 	const struct restore_plan *plan = p->plan;
 	char target[128], last[TIME_TEXT_MAX], end[LSN_TEXT_MAX], id[ATTEMPT_TEXT_MAX];
+	char latest[PLAN_LATEST_MAX];
 	const char *newer = plan->reach.ends_in_hole
 				    ? "what lies behind needs the missing segment"
 				    : "newer WAL may not be archived yet: SELECT pg_switch_wal() "
@@ -113,11 +115,11 @@ static void problem_after_last(struct planning *p, const struct wal_tail *tail)
 	if (tail->latest_us >= plan->backup.finished_us)
 		problem_hint(p->plan,
 			     "the latest that can be reached: --to-time '%s', or all of it: "
-			     "--to-latest; %s",
-			     last, newer);
+			     "%s; %s",
+			     last, plan_latest_option(p, latest), newer);
 	else
-		problem_hint(p->plan, "what can be reached: --to-latest, or --to-backup-end; %s",
-			     newer);
+		problem_hint(p->plan, "what can be reached: %s, or --to-backup-end; %s",
+			     plan_latest_option(p, latest), newer);
 	plan_unreachable(p);
 }
 

@@ -12,7 +12,12 @@
 #include "wal/archive.h"
 #include "wal/salvage.h"
 
-enum { RESTORE_PROBLEMS_MAX = 16, RESTORE_SETTINGS_MAX = 64, RESTORE_TABLESPACES_MAX = 256 };
+enum {
+	RESTORE_PROBLEMS_MAX = 16,
+	RESTORE_SETTINGS_MAX = 64,
+	RESTORE_TABLESPACES_MAX = 256,
+	RESTORE_TIMELINES_MAX = 64 /* that are looked at, the newest ones */
+};
 
 enum target_kind {
 	TARGET_LATEST,
@@ -21,6 +26,13 @@ enum target_kind {
 	TARGET_LSN,
 	TARGET_XID,
 	TARGET_NAME
+};
+
+/* Which timeline to follow; lib/restore/README.md says what the target decides. */
+enum timeline_rule {
+	TIMELINE_AUTO,   /* the one that was being written at the target */
+	TIMELINE_LATEST, /* the newest that a backup leads to */
+	TIMELINE_CURRENT /* that of the newest backup before the target */
 };
 
 enum target_action { ACTION_DEFAULT, ACTION_PAUSE, ACTION_PROMOTE, ACTION_SHUTDOWN };
@@ -34,7 +46,8 @@ struct restore_request {
 	uint32_t xid;          /* TARGET_XID */
 	const char *name;      /* TARGET_NAME */
 	bool exclusive;
-	uint32_t timeline; /* a number; 0 = latest */
+	uint32_t timeline; /* a number; 0 = by the rule */
+	enum timeline_rule timeline_rule;
 	bool has_backup;
 	struct attempt backup; /* start from this one */
 	enum target_action action;
@@ -88,7 +101,16 @@ struct restore_plan {
 	enum target_action action; /* resolved */
 	struct lsn target_lsn;     /* resolved, of latest and LSN targets; else 0 */
 	bool target_inclusive;
-	uint32_t timeline; /* the number written */
+	uint32_t timeline;         /* the number written */
+	char timeline_reason[192]; /* why this one, or "" */
+	/* Where there is more than one state at the target: each timeline that leads to one, the one
+	 * that is followed first.  None is, and timeline is 0, when the target alone does not say which. */
+	size_t candidates;
+	struct restore_candidate {
+		uint32_t timeline, parent; /* parent 0 = none */
+		struct lsn born;           /* where it left the parent */
+		int64_t born_us;           /* when; 0 = not known */
+	} candidate[RESTORE_TIMELINES_MAX];
 	struct wal_reach reach;
 	uint64_t wal_bytes, bytes_to_write, bytes_free;
 	double estimated_seconds; /* negative = not known */

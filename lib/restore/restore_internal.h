@@ -24,6 +24,7 @@
 struct candidate {
 	struct attempt attempt;
 	uint32_t timeline;
+	uint32_t segment_bytes;
 	struct lsn start, stop;
 	int64_t finished_us;
 	bool has_next_xid;

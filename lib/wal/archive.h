@@ -65,11 +65,12 @@ enum err wal_archive_reach(const struct env *, const struct wal_archive *, struc
 			   uint32_t start_timeline, uint32_t timeline, uint32_t segment_bytes,
 			   struct lsn until, struct wal_reach *out, struct error *why) MUST_CHECK;
 
-/* The newest timeline in the archive whose history contains (start_timeline, start); at least
- * start_timeline itself. */
-enum err wal_archive_latest_timeline(const struct env *, const struct wal_archive *,
-				     struct lsn start, uint32_t start_timeline, uint32_t *out,
-				     struct error *why) MUST_CHECK;
+/* Every timeline that has a history file (`is_history`) or WAL of its own, in no order, and the same maybe
+ * more than once. */
+typedef enum err wal_timeline_visit(void *ctx, uint32_t timeline, bool is_history,
+				    struct error *why);
+enum err wal_archive_timelines(const struct wal_archive *, wal_timeline_visit *, void *ctx,
+			       struct error *why) MUST_CHECK;
 
 /* History of a timeline from the archive; timeline 1 has none and succeeds. */
 struct history;

@@ -139,6 +139,34 @@ bool wal_record_time(const struct wal_record *record, int64_t *unix_us)
 	return wal_record_main(record, &main) && main_time(main, unix_us);
 }
 
+bool wal_record_birth(const struct wal_record *record, int64_t *from_us, int64_t *to_us)
+{
+	enum { SHUTDOWN = 0x00, END_OF_RECOVERY = 0x90, CHECKPOINT_TIME_OFFSET = 64 };
+	enum { SECOND_US = 1000000 };
+	uint8_t operation = record->info & 0xF0;
+	struct bytes main;
+	uint64_t seconds;
+
+	if (record->rmid != RM_XLOG || (operation != SHUTDOWN && operation != END_OF_RECOVERY) ||
+	    !wal_record_main(record, &main))
+		return false;
+	if (operation == END_OF_RECOVERY) {
+		if (!main_time(main, from_us))
+			return false;
+		*to_us = *from_us;
+		return true;
+	}
+	if (main.len < CHECKPOINT_TIME_OFFSET + 8)
+		return false;
+	/* Of 1970, unlike all other times. */
+	seconds = get_u64(main.data + CHECKPOINT_TIME_OFFSET);
+	if (seconds >= INT64_MAX / SECOND_US)
+		return false;
+	*from_us = (int64_t)seconds * SECOND_US;
+	*to_us = *from_us + SECOND_US - 1;
+	return true;
+}
+
 bool wal_record_restore_point(const struct wal_record *record,
 			      char name[WAL_RESTORE_POINT_NAME_MAX], int64_t *unix_us)
 {

@@ -52,6 +52,11 @@ bool wal_record_main(const struct wal_record *, struct bytes *out);
  * False for all but the four kinds of commit and abort, and when it was not seen. */
 bool wal_record_time(const struct wal_record *, int64_t *unix_us);
 
+/* Between which times the server that wrote it ended its recovery: both the same for an end-of-recovery
+ * record, the first and the last microsecond of a second for a checkpoint of the shutdown kind, which
+ * takes its place where a server was promoted by its own target.  False for all others. */
+bool wal_record_birth(const struct wal_record *, int64_t *from_us, int64_t *to_us);
+
 /* False for all but restore points. */
 bool wal_record_restore_point(const struct wal_record *, char name[WAL_RESTORE_POINT_NAME_MAX],
 			      int64_t *unix_us);

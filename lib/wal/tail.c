@@ -12,6 +12,7 @@ struct tail {
 	uint8_t *segment; /* owned: what the walk looks at */
 	/* Of the segment being walked. */
 	int64_t commit_us, latest_us;
+	struct lsn last;
 	bool any;
 };
 
@@ -54,6 +55,7 @@ static enum err see_record(void *ctx, const struct wal_record *record, struct er
 		t->commit_us = us;
 	if (!t->any || us > t->latest_us)
 		t->latest_us = us;
+	t->last = record->lsn;
 	t->any = true;
 	return ERR_NONE;
 }
@@ -109,6 +111,8 @@ enum err wal_archive_tail(const struct env *env, const struct wal_archive *archi
 			tail.latest_us = t.latest_us;
 		if (tail.commit_us == 0)
 			tail.commit_us = t.commit_us;
+		if (!any && t.any)
+			tail.last = t.last;
 		any = any || t.any;
 		seen += s->segment_bytes;
 		until = start;

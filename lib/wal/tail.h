@@ -22,6 +22,7 @@ struct wal_tail_search {
 struct wal_tail {
 	int64_t commit_us; /* of the last commit; 0 = none was seen */
 	int64_t latest_us; /* the latest that any commit or abort seen has; 0 = none was seen */
+	struct lsn last;   /* where the last of these records begins; 0 = none was seen */
 	bool whole;        /* everything from `from` on was looked at */
 };
 

@@ -340,25 +340,6 @@ Test(reach, needs_no_history_where_the_timeline_does_not_change)
 	world_release(&w);
 }
 
-Test(reach, latest_timeline_is_the_newest_that_leads_through_the_start)
-{
-	uint32_t latest = 0;
-	struct error why;
-	struct world w;
-
-	world_init(&w);
-	shelf_put_text(&w.repo[0], "00000003.history", "1\t0/A00000\tbefore\n");
-	shelf_put_text(&w.repo[0], "00000004.history", "no history\n");
-	OK(wal_archive_latest_timeline(&w.env, &w.archive, lsn_of(START), 1, &latest, &why));
-	cr_assert_eq(latest, 2);
-	cr_assert_eq(w.heard.events, 1);
-	cr_assert_not_null(strstr(w.heard.text, "timeline 4"), "%s", w.heard.text);
-	/* At the switch the parent is left already. */
-	OK(wal_archive_latest_timeline(&w.env, &w.archive, lsn_of(FORK), 1, &latest, &why));
-	cr_assert_eq(latest, 1);
-	world_release(&w);
-}
-
 Test(reach, history_of_the_first_timeline_is_empty)
 {
 	struct history history;

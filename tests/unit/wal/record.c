@@ -111,6 +111,35 @@ Test(record, restore_point_needs_a_whole_name)
 	cr_assert_not(wal_record_restore_point(&r, name, &us));
 }
 
+Test(record, birth_is_an_end_of_recovery_or_the_second_of_a_checkpoint)
+{
+	enum { CHECKPOINT_BYTES = 88 };
+	uint8_t body[2 + CHECKPOINT_BYTES] = {255, 16};
+	uint8_t space[200];
+	struct wal_record r = record_of(space, 0, 0x90, body, 2 + 16);
+	int64_t from, to;
+
+	put_u64(space + WAL_RECORD_HEADER_BYTES + 2, 5);
+	cr_assert(wal_record_birth(&r, &from, &to));
+	cr_assert_eq(from, INT64_C(946684800000005), "2000-01-01");
+	cr_assert_eq(to, from);
+	r.rmid = 1;
+	cr_assert_not(wal_record_birth(&r, &from, &to));
+	body[1] = CHECKPOINT_BYTES;
+	put_u64(body + 2 + 64, 1700000000);
+	r = record_of(space, 0, 0x00, body, sizeof(body));
+	cr_assert(wal_record_birth(&r, &from, &to));
+	cr_assert_eq(from, INT64_C(1700000000000000));
+	cr_assert_eq(to, INT64_C(1700000000999999));
+	r.info = 0x10; /* an online one */
+	cr_assert_not(wal_record_birth(&r, &from, &to));
+	put_u64(body + 2 + 64, UINT64_MAX);
+	r = record_of(space, 0, 0x00, body, sizeof(body));
+	cr_assert_not(wal_record_birth(&r, &from, &to), "no such second");
+	r.seen.len -= 20;
+	cr_assert_not(wal_record_birth(&r, &from, &to), "cut before the time");
+}
+
 Test(record, hostile_bytes_do_no_harm)
 {
 	unsigned state = 1;
@@ -135,6 +164,7 @@ Test(record, hostile_bytes_do_no_harm)
 			cr_assert(main.data >= space && main.data + main.len <= space + len);
 		(void)wal_record_time(&r, &us); /* only that it returns */
 		(void)wal_record_restore_point(&r, name, &us);
+		(void)wal_record_birth(&r, &us, &us);
 		free(space);
 	}
 }
