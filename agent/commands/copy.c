@@ -144,7 +144,7 @@ static enum err begin(struct copy_run *r, const struct config_repo *repo[2], str
 	char name[2 * CONFIG_NAME_MAX + 16];
 	enum err e;
 
-	(void)snprintf(name, sizeof(name), "copy-%s-%s", r->config->section.name,
+	(void)snprintf(name, sizeof(name), "copy-%s@%s", r->config->section.name,
 		       repo[TO]->section.name); /* fits by its parts */
 	e = lock_take(lock, &r->agent->env, r->agent->config.global.state_directory, name, why);
 	if (e == ERR_NONE)

@@ -75,6 +75,11 @@ void expire_say_sweep(struct expire_part *part)
 		    packs, part->wal.removed, part->wal.objects, wal,
 		    x->confirm || part->count == part->due_now ? ""
 							       : ", when all of these are gone");
+	if (part->packs.held || part->wal.held)
+		report_text(
+			r,
+			"  a copy into this repository is under way, or broke off less than a day "
+			"ago: packs and WAL stay until it is over\n");
 	(void)snprintf(system, sizeof(system), "%" PRIu64, part->cluster.system_identifier);
 	report_put(object, "repository", report_json_text(place_name(part->place)));
 	report_put(object, "system_identifier", report_json_text(system));
@@ -85,6 +90,7 @@ void expire_say_sweep(struct expire_part *part)
 		   report_json_u64(part->packs.packs_removed_bytes + part->wal.removed_bytes));
 	report_put(object, "wal_files", report_json_u64(part->wal.objects));
 	report_put(object, "wal_files_removed", report_json_u64(part->wal.removed));
+	report_put(object, "held_by_copy", json_boolean(part->packs.held || part->wal.held));
 	(void)json_array_append_new(x->repositories, object); /* as above */
 }
 

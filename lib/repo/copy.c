@@ -18,6 +18,31 @@
 
 enum { LOOK_EVERY_US = 2 * 1000 * 1000 };
 
+/* What the source has sealed last, the target's slots open too: a copy is worth its keys. */
+static enum err check_keys(const struct repository *from, const struct repository *to,
+			   struct error *why)
+{
+	uint32_t epoch = keyring_epoch(from->keyring);
+	uint8_t one[CRYPTO_KEY_BYTES], other[CRYPTO_KEY_BYTES];
+	enum err e = keyring_class_key(from->keyring, KEY_CLASS_DATA, epoch, one, why);
+	bool same = false;
+
+	if (e != ERR_NONE)
+		return e;
+	e = keyring_class_key(to->keyring, KEY_CLASS_DATA, epoch, other, why);
+	if (e == ERR_NONE)
+		same = crypto_same(one, other, sizeof(one)) &&
+		       crypto_same(from->clear_key, to->clear_key, CRYPTO_KEY_BYTES);
+	explicit_bzero(one, sizeof(one));
+	explicit_bzero(other, sizeof(other));
+	if (e != ERR_NONE && e != ERR_WRONG_KEY)
+		return e;
+	return same ? ERR_NONE
+		    : error_set(why, ERR_CONFIG,
+				"the keys of %s do not open what %s seals now (epoch %" PRIu32 ")",
+				to->store->label, from->store->label, epoch);
+}
+
 enum err copy_check_family(const struct repository *from, const struct repository *to,
 			   struct error *why)
 {
@@ -29,7 +54,7 @@ enum err copy_check_family(const struct repository *from, const struct repositor
 	if (from->encryption != to->encryption)
 		return error_set(why, ERR_CONFIG, "of %s and %s only one is encrypted",
 				 from->store->label, to->store->label);
-	return ERR_NONE;
+	return check_keys(from, to, why);
 }
 
 /* (1) */

@@ -249,12 +249,17 @@ static enum err settle(struct copying *c, const struct attempt *attempt, uint64_
 		return ERR_NONE;
 	}
 	/* What a backup lacks is damage only while the backup is to stay. */
-	now = read_source(c, attempt, &m, &look);
+	if (now == ERR_NONE)
+		now = read_source(c, attempt, &m, &look);
 	manifest_free(m);
-	if (now == ERR_MISSING)
+	if (now == ERR_MISSING) {
 		tell(c, attempt, COPY_GONE, bytes, text_of(COPY_GONE));
-	else
+	} else if (now == ERR_NONE || now == ERR_CORRUPT || now == ERR_WRONG_KEY) {
 		tell_damage(c, attempt, bytes, why->text);
+	} else {
+		*why = look;
+		return now;
+	}
 	return ERR_NONE;
 }
 

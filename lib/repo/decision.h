@@ -24,6 +24,9 @@ struct pin {
 enum err pin_put(const struct cluster *, struct pin *, struct error *why) MUST_CHECK;
 /* W7: removes every pin of the holder, best effort: the first failure is returned. */
 enum err pin_drop(const struct cluster *, const char *holder, struct error *why) MUST_CHECK;
+/* The same for those up to heartbeat `n`: a holder that was taken for dead and is not keeps its newer one. */
+enum err pin_drop_until(const struct cluster *, const char *holder, uint32_t n,
+			struct error *why) MUST_CHECK;
 
 /* W4: lists every pack in the manifest's table and compares sizes.  ERR_CORRUPT names the pack. */
 enum err decision_check_packs(const struct cluster *, const struct manifest *,

@@ -98,7 +98,7 @@ enum err pin_put(const struct cluster *c, struct pin *pin, struct error *why)
 	return ERR_NONE;
 }
 
-enum err pin_drop(const struct cluster *c, const char *holder, struct error *why)
+enum err pin_drop_until(const struct cluster *c, const char *holder, uint32_t n, struct error *why)
 {
 	char folder[FOLDER_MAX], key[STORE_KEY_MAX];
 	struct key_list pins;
@@ -109,7 +109,8 @@ enum err pin_drop(const struct cluster *c, const char *holder, struct error *why
 	err = key_list_read(c, folder, &pins, why);
 	/* From the oldest on, so that a holder never looks as if it had gone back. */
 	for (size_t i = 0; !err && i < pins.count; i++) {
-		if (!pin_listed_key(c, folder, pins.key[i], key))
+		if (!pin_listed_key(c, folder, pins.key[i], key) ||
+		    strtoul(pins.key[i], NULL, 10) > n)
 			continue;
 		if (store_remove(c->repository->store, key, &reason) != ERR_NONE && !first.kind)
 			first = reason;
@@ -120,4 +121,9 @@ enum err pin_drop(const struct cluster *c, const char *holder, struct error *why
 	if (why)
 		*why = first;
 	return first.kind;
+}
+
+enum err pin_drop(const struct cluster *c, const char *holder, struct error *why)
+{
+	return pin_drop_until(c, holder, UINT32_MAX, why);
 }

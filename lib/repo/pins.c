@@ -285,7 +285,8 @@ static enum err end_holder(const struct cluster *c, const struct pin_seen *pin, 
 			return e;
 		*aborted += e == ERR_NONE;
 	}
-	return pin_drop(c, pin->holder, why);
+	/* Only what was seen: a copy that wakes up now may name the next backup already. */
+	return pin_drop_until(c, pin->holder, pin->n, why);
 }
 
 enum err decision_abort_dead(const struct cluster *c, size_t *aborted, struct error *why)

@@ -83,7 +83,8 @@ def test_killed_anywhere_the_next_copy_goes_on_and_an_expire_between_takes_nothi
     assert before
     # What is there has a day to become a backup; nobody else's sweep takes it.
     works_on(agent, "far")
-    agent.run("expire", "--confirm")
+    held = agent.json("expire", "--confirm")
+    assert held["repositories"][0]["held_by_copy"] is True
     assert stored(agent, agent.far) == before
     nth = 2
     while kill_at(lab, agent, PUBLISH, nth, *COPY):

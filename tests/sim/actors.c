@@ -105,7 +105,7 @@ static void summary_of(const struct actor *a, int number, int parent, struct sum
 	s->server_version = 150020;
 	s->timeline = s->stop_timeline = 1;
 	s->start = wal_lsn(a->world->truth.begins[number]);
-	s->stop = wal_lsn(a->world->truth.begins[number] + SIM_SEGMENTS - 1);
+	s->stop = wal_stop(a->world, a->world->truth.begins[number]);
 	s->started_us = s->finished_us = clock_now_us(a->env.clock);
 	s->wal_segment_bytes = 16 << 20;
 	s->block_bytes = PAGE;
@@ -323,6 +323,8 @@ static enum err maintain(struct actor *a, struct sightings *seen, char act, stru
 	switch (act) {
 	case 't':
 		return end_stale(a, seen, 16 * MINUTE_US, why);
+	case 'd':
+		return end_stale(a, seen, 25 * HOUR_US, why);
 	case 'a':
 		return advance_all(a, sim_below(&a->random, 2) * HOUR_US, why);
 	case 'f':
@@ -343,7 +345,11 @@ static enum err maintain(struct actor *a, struct sightings *seen, char act, stru
 void maintenance_run(struct actor *a)
 {
 	const struct scenario *s = a->world->scenario;
-	const char *acts = s->wal ? "ttaeeeeewwwwwwss" : "tttafeeeeessssss";
+	/* Who sweeps is not taken for dead while it does: its pin has no heartbeat. */
+	const char *acts = s->copies > 0 && s->maintenance == 1 ? "ddtaeobbsssswww"
+			   : s->copies > 0                      ? "ttaeobbsssswww"
+			   : s->wal                             ? "ttaeeeeewwwwwwss"
+								: "tttafeeeeessssss";
 	struct sightings *seen = new_sightings();
 	struct error why;
 	enum err e = ERR_NONE;

@@ -144,6 +144,8 @@ static bool is_unseen(const struct actor *a, const char *key)
 	if (is_in(key, "/tombs/") &&
 	    (lies(a, LIE_NO_TOMBS) || (lies(a, LIE_GONE_IS_MARKER) && a->phase == PHASE_SWEEP)))
 		return true;
+	if (lies(a, LIE_NO_SWEEPS) && is_in(key, "/pins/sweep-"))
+		return true;
 	if (is_in(key, "/pins/") && ((lies(a, LIE_PINS_IN_EXPIRE) && a->phase == PHASE_EXPIRE) ||
 				     (lies(a, LIE_PINS_IN_SWEEP) && a->phase == PHASE_SWEEP)))
 		return true;

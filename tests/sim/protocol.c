@@ -25,6 +25,10 @@ enum { SEEDS = 100, VARIANT_SEEDS_MAX = 20000 };
 #define WAL_OF_TWO                                                                                 \
 	.writers = 2, .maintenance = 1, .steady = true, .fresh = true, .wal = true, .script = "obww"
 
+#define ONE_COPY .copies = 1, .maintenance = 1, .steady = true
+/* What is copied begins before all that is left here. */
+#define WAL_OF_A_COPY ONE_COPY, .writers = 1, .fresh = true, .wal = true, .script = "obww"
+
 static const struct scenario scenarios[] = {
 	{.name = "everybody", ALL},
 	{.name = "one maintenance run", ONE_MAINTENANCE},
@@ -35,6 +39,23 @@ static const struct scenario scenarios[] = {
 	{.name = "one writer, two removals", ONE_WRITER_TWO},
 	{.name = "WAL of everybody", WAL},
 	{.name = "WAL of two writers", WAL_OF_TWO},
+	{.name = "a copy",
+	 .writers = 1,
+	 .copies = 1,
+	 .maintenance = 1,
+	 .operations = 4,
+	 .person = true},
+	{.name = "a copy beside two", .writers = 1, .copies = 1, .maintenance = 2, .operations = 3},
+	{.name = "two copies", .copies = 2, .maintenance = 1, .operations = 5},
+	{.name = "a copy after two removals", ONE_COPY, .script = "obs"},
+	{.name = "a silent copy", ONE_COPY, .script = "obds"},
+	{.name = "WAL of a copy and a writer", WAL_OF_A_COPY},
+	{.name = "WAL of a copy",
+	 .writers = 1,
+	 .copies = 1,
+	 .maintenance = 1,
+	 .operations = 4,
+	 .wal = true},
 	/* As the model of the protocol has them. */
 	{.name = "manifests read before pins",
 	 ONE_MAINTENANCE,
@@ -96,6 +117,35 @@ static const struct scenario scenarios[] = {
 	{.name = "WAL is swept with manifests read before pins",
 	 WAL_OF_TWO,
 	 .lies = {[ROLE_MAINTENANCE] = LIE_OLD_MANIFESTS},
+	 .broken = true},
+	{.name = "a copy takes no pin",
+	 ONE_COPY,
+	 .script = "obs",
+	 .lies = {[ROLE_COPY] = LIE_PINS_SWALLOWED},
+	 .broken = true},
+	{.name = "a sweep takes no pin",
+	 ONE_COPY,
+	 .script = "obs",
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_SWALLOWED},
+	 .broken = true},
+	{.name = "a sweep does not look for a copy",
+	 ONE_COPY,
+	 .script = "obs",
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_IN_SWEEP},
+	 .broken = true},
+	{.name = "a copy does not look for a sweep",
+	 ONE_COPY,
+	 .script = "obs",
+	 .lies = {[ROLE_COPY] = LIE_NO_SWEEPS},
+	 .broken = true},
+	{.name = "a silent copy is ended without abort marker",
+	 ONE_COPY,
+	 .script = "obds",
+	 .lies = {[ROLE_MAINTENANCE] = LIE_NO_ABORT},
+	 .broken = true},
+	{.name = "WAL is swept without a look at a copy",
+	 WAL_OF_A_COPY,
+	 .lies = {[ROLE_MAINTENANCE] = LIE_PINS_IN_SWEEP},
 	 .broken = true},
 };
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };

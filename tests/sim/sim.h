@@ -24,6 +24,8 @@ enum {
 	SIM_ACTORS_MAX = 8,
 	SIM_ATTEMPTS = 4, /* A, B: there from the start, B a child of A; two that writers make */
 	SIM_WRITERS = 2,
+	SIM_COPIED =
+		3, /* instead of a writer's: a child of B in another repository, to be copied here */
 	SIM_SEGMENTS = 2, /* of WAL, that each backup needs */
 	SIM_GENERATIONS_MAX = 64
 };
@@ -58,6 +60,7 @@ enum lie {
 	LIE_TOMB_WITHDRAWN = 1 << 9,   /* where a pin is met */
 	LIE_TOMB_GOES_EARLY = 1 << 10, /* together with the manifest */
 	LIE_GONE_IS_MARKER = 1 << 12,  /* a backup that went looks like an abort marker */
+	LIE_NO_SWEEPS = 1 << 13,       /* pins of sweeps are never seen */
 	LIE_COMMIT_TWICE = 1 << 11     /* its duplicate arrives later; no lie, networks do that */
 };
 
@@ -71,7 +74,14 @@ struct actor {
 	struct world *world;
 	unsigned index;
 	char name[16];
-	enum role { ROLE_WRITER, ROLE_MAINTENANCE, ROLE_RESTORE, ROLE_PERSON, ROLE_NETWORK } role;
+	enum role {
+		ROLE_WRITER,
+		ROLE_MAINTENANCE,
+		ROLE_RESTORE,
+		ROLE_PERSON,
+		ROLE_NETWORK,
+		ROLE_COPY
+	} role;
 	void (*run)(struct actor *);
 	unsigned lies; /* enum lie */
 	enum phase phase;
@@ -95,14 +105,15 @@ struct actor {
 struct scenario {
 	const char *name;
 	unsigned writers, maintenance, operations; /* of each maintenance process, at most */
+	unsigned copies;                           /* of SIM_COPIED, beside at most one writer */
 	bool restore, person;
 	bool wal;    /* backups store theirs, and maintenance sweeps it */
 	bool steady; /* nobody crashes */
 	bool fresh;  /* writers take no parent */
 	/* Of maintenance; NULL = drawn: e expire one, b expire the backup B, o the older one, A;
-	 * s sweep, w sweep WAL, t end what is stale, a advance all, f forget. */
+	 * s sweep, w sweep WAL, t end what is stale, d end what is silent for a day, a advance all, f forget. */
 	const char *script;
-	unsigned lies[5]; /* by role */
+	unsigned lies[6]; /* by role */
 	bool broken;      /* a violation has to be found */
 };
 
@@ -141,6 +152,11 @@ struct world {
 
 	unsigned writing; /* segment of WAL that the server has not finished */
 
+	struct store *
+		source; /* another repository of the family, as the set-up left this one; NULL = none */
+	struct repository *source_repository;
+	struct cluster source_cluster;
+
 	uint8_t *ghost; /* ROLE_NETWORK: the duplicate of a commit; owned */
 	size_t ghost_len;
 	char ghost_key[STORE_KEY_MAX + 1];
@@ -156,6 +172,11 @@ void world_violate(struct world *, const char *format, ...) __attribute__((forma
 int world_attempt(const struct world *, const char *name);
 
 /* ---- its parts ---- */
+
+/* source.c: makes the backup SIM_COPIED, and takes it to `source` alone. */
+void source_init(struct world *);
+void source_release(struct world *);
+void copy_run(struct actor *);
 
 /* baton.c: waits until it is this process's turn again.  `weighty`: others see what comes now, or it sees
  * what they do, so that it is a better place for a turn than most. */
@@ -179,6 +200,8 @@ struct lsn wal_lsn(unsigned segment);
 /* BASE_BACKUP has begun: the pin says where. */
 enum err wal_begin(struct actor *, int number, struct pin *, struct error *why);
 enum err wal_store(struct actor *, int number, struct error *why); /* W5 */
+/* Where a backup that begins in that segment ends; in the simulation its own beginning is all that W5 asks for. */
+struct lsn wal_stop(const struct world *, unsigned first);
 /* Looks for what a restore of that backup replays. */
 enum err wal_fetch(struct actor *, int number, struct error *why);
 enum err wal_sweep(struct actor *, struct error *why);

@@ -17,6 +17,11 @@ struct lsn wal_lsn(unsigned segment)
 	return (struct lsn){(uint64_t)segment * SEGMENT + RECORD_AT};
 }
 
+struct lsn wal_stop(const struct world *w, unsigned first)
+{
+	return w->scenario->wal ? wal_lsn(first) : (struct lsn){(uint64_t)first * SEGMENT};
+}
+
 void wal_init(struct world *w)
 {
 	const struct identity identity = {.server_version = 150020,

@@ -105,6 +105,8 @@ static void world_init(struct world *w, const struct scenario *scenario, uint64_
 	wal_init(w);
 	must(writer_backup(&w->observer, 0, -1, &why), &why);
 	must(writer_backup(&w->observer, 1, 0, &why), &why);
+	if (scenario->copies > 0)
+		source_init(w);
 }
 
 static void add_actors(struct world *w)
@@ -119,6 +121,8 @@ static void add_actors(struct world *w)
 		add_actor(w, ROLE_RESTORE, "restore", restore_run);
 	if (s->person)
 		add_actor(w, ROLE_PERSON, "person", person_run);
+	for (unsigned i = 0; i < s->copies; i++)
+		add_actor(w, ROLE_COPY, "copy", copy_run);
 	if ((s->lies[ROLE_WRITER] & LIE_COMMIT_TWICE) != 0)
 		add_actor(w, ROLE_NETWORK, "network", network_run);
 }
@@ -140,6 +144,7 @@ void world_release(struct world *w)
 {
 	for (unsigned i = 0; i < w->actors; i++)
 		actor_close(&w->actor[i]);
+	source_release(w);
 	actor_close(&w->observer);
 	store_close(w->memory);
 	free(w->ghost);

@@ -103,6 +103,33 @@ Test(pins, a_reader_is_stale_after_a_day)
 	repo_world_release(&w);
 }
 
+Test(pins, a_holder_that_wakes_up_while_it_is_ended_keeps_its_new_pin)
+{
+	struct sightings *seen;
+	struct repo_world w;
+	struct pins pins;
+	struct pin copy;
+	struct error why;
+	size_t ended;
+
+	repo_world_init(&w, NULL);
+	OK(sightings_new("boot-1", &seen, &why));
+	copy = put_pin(&w, PIN_COPY_TO, "copy-0123456789abcdef");
+	OK(pins_read(&w.cluster, &pins, &why));
+	OK(sightings_note(seen, &w.cluster, &pins, 1, &why));
+	copy.backup = attempt_number(2);
+	OK(pin_put(&w.cluster, &copy, &why));
+	OK(pins_end_stale(&w.cluster, &pins, seen, STALE_READER_US + 1, &ended, &why));
+	pins_release(&pins);
+	/* The backup it named is given up; the one that it names now is protected. */
+	cr_assert_eq(keys_below(&w, "backups/"), 1);
+	OK(pins_read(&w.cluster, &pins, &why));
+	cr_assert(pins.count == 1 && pins.pin[0].n == 1);
+	pins_release(&pins);
+	sightings_free(seen);
+	repo_world_release(&w);
+}
+
 Test(pins, a_writer_whose_pin_cannot_be_read_is_decided_before_the_pin_goes)
 {
 	struct attempt second = attempt_number(2);
