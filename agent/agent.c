@@ -45,6 +45,12 @@ int agent_fail(struct agent *agent, const struct error *why)
 		agent->options.command != NULL ? agent->options.command->exits : EXITS_USUAL;
 
 	report_error(&agent->report, why);
+	/* Neither good nor bad: who could not look does not know. */
+	if (option_given(&agent->options, OPTION_NAGIOS)) {
+		report_text(&agent->report, "PGAGENT UNKNOWN - %.*s\n",
+			    (int)strcspn(why->text, "|\n"), why->text);
+		return EXIT_NAGIOS_UNKNOWN;
+	}
 	return report_exit_code(rule, why->kind, *agent->env.cancelled);
 }
 

@@ -18,11 +18,12 @@
 
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_FAILED = 1,      /* nothing is half done that a second try would not mend */
-	EXIT_USAGE = 2,       /* usage or configuration */
-	EXIT_UNREACHABLE = 3, /* the target can't be reached, nothing matches */
-	EXIT_DAMAGED = 4,     /* data is damaged or can't be decrypted */
-	EXIT_LOCKED = 5,      /* another pgagent holds the lock */
+	EXIT_FAILED = 1,         /* nothing is half done that a second try would not mend */
+	EXIT_USAGE = 2,          /* usage or configuration */
+	EXIT_UNREACHABLE = 3,    /* the target can't be reached, nothing matches */
+	EXIT_NAGIOS_UNKNOWN = 3, /* --nagios: could not look */
+	EXIT_DAMAGED = 4,        /* data is damaged or can't be decrypted */
+	EXIT_LOCKED = 5,         /* another pgagent holds the lock */
 	EXIT_INTERRUPTED = 130,
 	EXIT_STOP_RECOVERY = 200 /* archive-get: everything but delivered and proven absent */
 };

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "commands/backup_report.h"
 #include "commands/commands.h"
+#include "commands/leftovers.h"
 #include "lock.h"
 #include "places.h"
 #include "subject.h"
@@ -92,6 +93,32 @@ static enum backup_type backup_type(const char *text)
 	return BACKUP_AUTO;
 }
 
+/* Recovery settings do not outlive recovery: whoever is backed up with them hands them on. */
+static void warn_of_leftovers(struct agent *agent, const struct config_cluster *config)
+{
+	struct session_options options = {.conninfo = config->conninfo, .kind = SESSION_SQL};
+	struct session *session = NULL;
+	struct leftovers found = {.count = 0};
+	struct error why;
+	enum err e = session_open(&agent->env, &options, &session, &why);
+
+	if (e == ERR_NONE)
+		e = leftovers_find(session, &found, &why);
+	session_close(session);
+	/* A warning is one line. */
+	for (char *at = found.lines; *at != '\0'; at++)
+		*at = *at == '\n' ? ' ' : *at;
+	if (e != ERR_NONE)
+		log_event(&agent->log, LEVEL_DEBUG, "leftovers of a recovery not looked for: %s",
+			  why.text);
+	else if (found.count > 0)
+		report_warning(
+			&agent->report,
+			"an earlier recovery has left %s in the server, and the backup takes "
+			"them along; in psql: %s",
+			found.names, found.lines);
+}
+
 static int backup(struct agent *agent, const struct config_cluster *config,
 		  const struct places *places)
 {
@@ -131,6 +158,7 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		  request.fast_checkpoint ? ""
 					  : " with the server's next checkpoint, which can take "
 					    "minutes (--checkpoint fast does not wait)");
+	warn_of_leftovers(agent, config);
 	if (backup_run(&agent->env, &request, &result, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	progress_erase(&agent->progress);

@@ -2,6 +2,7 @@
 #include "commands/check.h"
 #include "commands/commands.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,15 +25,17 @@ void check_say(struct check *c, enum check_severity severity, const char *code, 
 	       const char *format, ...)
 {
 	struct report *r = &c->agent->report;
-	json_t *link = json_object();
 	char text[ERROR_TEXT_MAX];
 	va_list args;
 
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args); /* cut text is still text */
 	va_end(args);
-	if (severity == CHECK_ERROR && c->count[CHECK_ERROR] == 0)
+	if (severity == CHECK_ERROR && c->count[severity] == 0)
 		(void)snprintf(c->first_error, sizeof(c->first_error), "%s: %.400s", code,
+			       text); /* cut is fine */
+	if (severity == CHECK_WARNING && c->count[severity] == 0)
+		(void)snprintf(c->first_warning, sizeof(c->first_warning), "%s: %.400s", code,
 			       text); /* cut is fine */
 	c->count[severity]++;
 	if (!c->quiet) {
@@ -40,11 +43,26 @@ void check_say(struct check *c, enum check_severity severity, const char *code, 
 		if (hint != NULL)
 			say_hint(r, hint);
 	}
-	report_put(link, "code", report_json_text(code));
-	report_put(link, "severity", report_json_text(severity_word[severity]));
-	report_put(link, "message", report_json_text(text));
-	report_put(link, "hint", report_json_text(hint));
-	(void)json_array_append_new(c->links, link); /* without memory the dump fails */
+	c->link = json_object();
+	report_put(c->link, "code", report_json_text(code));
+	report_put(c->link, "severity", report_json_text(severity_word[severity]));
+	report_put(c->link, "message", report_json_text(text));
+	report_put(c->link, "hint", report_json_text(hint));
+	(void)json_array_append_new(c->links, c->link); /* without memory the dump fails */
+}
+
+void check_figure(struct check *c, const char *name, uint64_t value, const char *what,
+		  const char *unit)
+{
+	const char *code = json_string_value(json_object_get(c->link, "code"));
+	size_t used = strlen(c->perfdata);
+
+	report_put(c->link, name, report_json_u64(value));
+	if (what == NULL || code == NULL)
+		return;
+	(void)snprintf(c->perfdata + used, sizeof(c->perfdata) - used, " %s%s%s=%" PRIu64 "%s",
+		       code, *what != '\0' ? "_" : "", what, value,
+		       unit); /* cut: eight repositories fit */
 }
 
 void check_fail(struct check *c, const char *code, const struct error *why)
@@ -87,17 +105,17 @@ static int nagios(struct check *c)
 						 : NAGIOS_OK;
 	static const char *const word[] = {"OK", "WARNING", "CRITICAL"};
 
+	char *text = code == NAGIOS_CRITICAL ? c->first_error : c->first_warning;
+
 	/* A '|' would begin the performance data, and a second line would be lost. */
-	for (char *at = c->first_error; *at != '\0'; at++)
+	for (char *at = text; *at != '\0'; at++)
 		if (*at == '|' || *at == '\n')
 			*at = ' ';
 	report_text(&c->agent->report,
-		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu\n", word[code],
-		    code == NAGIOS_CRITICAL  ? c->first_error
-		    : code == NAGIOS_WARNING ? "warnings: pgagent check tells which"
-					     : "no link is broken",
-		    c->count[CHECK_ERROR], c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN],
-		    c->count[CHECK_OK]);
+		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu%s\n", word[code],
+		    code == NAGIOS_OK ? "no link is broken" : text, c->count[CHECK_ERROR],
+		    c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN], c->count[CHECK_OK],
+		    c->perfdata);
 	return code;
 }
 
@@ -135,7 +153,10 @@ int command_check(struct agent *agent)
 	check_configuration(&c);
 	check_server(&c);
 	check_repositories(&c);
-	/* A round trip would need a forced segment switch, which is not for a mere look. */
+	check_spool(&c);
+	check_round_trip(&c);
+	session_close(c.sql);
+	session_close(c.replication);
 	check_say(&c, CHECK_UNPROVEN, "restore", NULL,
 		  "that a backup restores and starts: pgagent restore -D DIR --start proves it");
 	report_put(agent->report.root, "links", c.links);

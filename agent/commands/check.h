@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "places.h"
+#include "postgres/session.h"
 
 enum check_severity {
 	CHECK_OK,
@@ -15,14 +16,20 @@ enum check_severity {
 struct check {
 	struct agent *agent;
 	const struct config_cluster *config;
-	struct places places; /* opened as far as they could be */
+	struct places places;              /* opened as far as they could be */
+	struct session *sql, *replication; /* to the server; NULL = refused */
+	bool in_recovery;                  /* it is a standby, as far as it could be asked */
+	bool archives;                     /* its settings lead to archive-push */
 	json_t *links;
-	size_t count[4];       /* by severity */
-	bool wrong_key;        /* exit 4 */
-	bool only_config;      /* every error so far is a wrong configuration: exit 2 */
-	bool quiet;            /* --nagios */
-	char first_error[512]; /* for --nagios */
-	bool has_system;       /* the server was reached and said who it is */
+	json_t *link;           /* the last one, for check_figure */
+	char perfdata[1024];    /* for --nagios: " name=1B ..." */
+	size_t count[4];        /* by severity */
+	bool wrong_key;         /* exit 4 */
+	bool only_config;       /* every error so far is a wrong configuration: exit 2 */
+	bool repository_failed; /* one can't be written, or its key does not open it */
+	bool quiet;             /* --nagios */
+	char first_error[512], first_warning[512]; /* for --nagios */
+	bool has_system;                           /* the server was reached and said who it is */
 	uint64_t system_identifier;
 };
 
@@ -33,11 +40,52 @@ void check_say(struct check *, enum check_severity, const char *code, const char
 /* A failure as an error link. */
 void check_fail(struct check *, const char *code, const struct error *);
 
-/* The server: connections, rights, settings, clock, archiver. */
+/* A figure of the last link: a field of its JSON, and perfdata `code`_`what` with its unit ("B", "s", "")
+ * where `what` is not NULL; "" leaves it at `code`. */
+void check_figure(struct check *, const char *name, uint64_t value, const char *what,
+		  const char *unit);
+
+/* The server: connections, rights, settings, clock.  Its sessions stay open for what follows. */
 void check_server(struct check *);
+/* The value of one setting; false, and said, when it can't be had. */
+enum { CHECK_SETTING_MAX = 8192 };
+bool check_ask(struct check *, const char *setting, char out[CHECK_SETTING_MAX]);
+/* One setting that is wrong, with the ALTER SYSTEM line and what makes the server read it. */
+void check_say_setting(struct check *, enum check_severity, const char *name, const char *wanted,
+		       bool restart, const char *why, const char *value);
+/* One row of an SQL question, or NULL, and said under `code`; free it. */
+struct rows *check_query(struct check *, const char *code, const char *sql);
+/* The parts of check_server that need an ordinary connection: what the role may, who archives, the slot,
+ * what an earlier recovery has left, collations. */
+void check_role(struct check *);
+void check_archiving(struct check *);
+void check_slot(struct check *);
+void check_leftovers(struct check *);
+void check_collations(struct check *);
 
 /* Each repository: store, write-read-remove, keys, space, who the server is. */
 void check_repositories(struct check *);
+/* Room for one more backup in this repository; in the spool. */
+void check_space(struct check *, const struct place *);
+void check_spool(struct check *);
+
+/* A segment from the server through archive_command into every repository and back; with --nagios, or
+ * without the rights for it, only what the server says it has archived.  After both of the above. */
+void check_round_trip(struct check *);
+/* Whether the records in a segment contain the text; a header in between does not hide it. */
+bool check_segment_holds(struct bytes segment, const char *text);
+
+/* What the server says about its archiver. */
+struct archiver {
+	uint64_t archived, failed; /* counts */
+	char last[WAL_NAME_MAX], last_at[64];
+	char failed_last[WAL_NAME_MAX], failed_at[64];
+	bool failing;        /* nothing was archived since the last failure */
+	bool failing_now;    /* and that was after the configuration was read the last time */
+	bool last_is_recent; /* so was what was archived last */
+};
+/* False when its statistics can't be read. */
+bool check_archiver_ask(struct check *, struct archiver *);
 
 /* True for a command line that archives with this program, whatever its path. */
 bool check_is_own_archive_command(const char *command);

@@ -1,20 +1,18 @@
 /* commands/check_repository.c - each repository's links: store, keys, space, whose it is. */
-#include "base/text.h"
 #include "commands/check.h"
 #include "repo/decision.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { SLOTS_MIN = 2 };
-#define FREE_MIN (UINT64_C(1) << 30)
 
 /* "repository NAME (PATH): ", in front of what failed. */
 static void fail(struct check *c, const struct place *place, const char *code, struct error *why)
 {
 	(void)error_add(why, "repository %s (%s)", place_name(place), place->config->path);
+	c->repository_failed = true;
 	check_fail(c, code, why);
 }
 
@@ -35,8 +33,7 @@ static void check_slots(struct check *c, const struct place *place)
 		fail(c, place, "key_slots", &why);
 	else if (slots < SLOTS_MIN)
 		check_say(
-			c, CHECK_WARNING, "key_slots",
-			"a repository that pgagent init makes has a recovery code as a second one",
+			c, CHECK_WARNING, "key_slots", "pgagent key add",
 			"repository %s has %zu key slot(s): when that key is lost, so is all that "
 			"is stored",
 			place_name(place), slots);
@@ -85,32 +82,6 @@ static void check_key(struct check *c, struct place *place)
 	check_slots(c, place);
 }
 
-static void check_space(struct check *c, const struct place *place)
-{
-	struct files *files = c->agent->env.files;
-	char text[TEXT_SIZE_MAX];
-	uint64_t space;
-	int fd = files->ops->open(files, AT_FDCWD, place->config->path,
-				  O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	int status = fd < 0 ? fd : files->ops->free_bytes(files, fd, &space);
-
-	if (fd >= 0)
-		(void)files->ops->close(files, fd); /* only read */
-	if (status < 0) {
-		check_say(c, CHECK_UNPROVEN, "free_space", NULL, "repository %s: %s",
-			  place_name(place), strerrordesc_np(-status));
-		return;
-	}
-	text_of_size(space, text);
-	if (space < FREE_MIN)
-		check_say(c, CHECK_WARNING, "free_space",
-			  "make room before the archive stops: a full repository fills pg_wal next",
-			  "repository %s (%s): %s", place_name(place), place->config->path, text);
-	else
-		check_say(c, CHECK_OK, "free_space", NULL, "repository %s: %s", place_name(place),
-			  text);
-}
-
 struct others {
 	const char *name;
 	uint64_t own;
@@ -150,8 +121,10 @@ static void check_identity(struct check *c, const struct place *place)
 		check_say(c, CHECK_OK, "system_identifier", NULL, "repository %s %s",
 			  place_name(place),
 			  o.has_own ? "knows this server" : "gets to know it by the first backup");
-	if (o.has_other && !o.has_own)
+	if (o.has_other && !o.has_own) {
 		c->only_config = false;
+		c->repository_failed = true;
+	}
 }
 
 static void check_place(struct check *c, struct place *place)

@@ -23,7 +23,7 @@ static const struct option_spec init_options[] = {
 static const struct option_spec check_options[] = {
 	{.id = OPTION_NAGIOS,
 	 .name = "nagios",
-	 .help = "one line with perfdata; exit 0, 1, 2 or 3"},
+	 .help = "one line with perfdata; exit 0, 1, 2 or 3; switches no segment"},
 };
 
 static const struct option_spec backup_options[] = {
@@ -277,7 +277,7 @@ const struct command_spec spec_init = {
 const struct command_spec spec_check = {
 	.name = "check",
 	.arguments = "",
-	.summary = "try every link of the chain; say what is wrong and what mends it",
+	.summary = "try every link of the chain (switches a WAL segment); say what mends it",
 	OPTIONS(check_options),
 	.example = "pgagent check",
 	.reads_config = true,

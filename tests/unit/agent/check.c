@@ -35,3 +35,19 @@ Test(check, has_no_first_word_of_nothing_or_of_too_much)
 	cr_expect_not(check_first_word("12345678", word, sizeof(word)));
 	cr_expect(check_first_word("1234567", word, sizeof(word)));
 }
+
+/* Two pages: a long header of 40 bytes, a short one of 24. */
+Test(check, finds_a_name_in_a_segment_across_the_header_of_a_page)
+{
+	static uint8_t segment[2 * WAL_PAGE_BYTES];
+	const char name[] = "pgagent check 0123456789abcdef";
+	struct bytes all = bytes_of(segment, sizeof(segment));
+
+	cr_expect_not(check_segment_holds(all, name));
+	memcpy(segment + WAL_PAGE_BYTES - 10, name, 10);
+	memcpy(segment + WAL_PAGE_BYTES + 24, name + 10, sizeof(name) - 11);
+	cr_expect(check_segment_holds(all, name));
+	cr_expect_not(check_segment_holds(bytes_of(segment, WAL_PAGE_BYTES), name));
+	segment[WAL_PAGE_BYTES + 24] ^= 1;
+	cr_expect_not(check_segment_holds(all, name));
+}

@@ -1,0 +1,177 @@
+"""`pgagent check` against real servers: each broken link is named, and what it prints mends it."""
+
+import pytest
+
+from harness.standby import standby_of
+from harness.wait import until
+
+# What differs between servers is asked by name; the oldest and the newest say the same.
+pytestmark = pytest.mark.only(15, 18)
+
+GRANTS = "GRANT pg_read_all_settings, pg_monitor TO backup;" \
+         "GRANT EXECUTE ON FUNCTION pg_switch_wal(), pg_create_restore_point(text) TO backup"
+
+
+def least_role(server, agent, grants=GRANTS):
+    """A role that may do what the README says, and is the agent's from now on."""
+    server.sql(f"CREATE ROLE backup LOGIN REPLICATION; {grants}")
+    use(agent, server, "backup")
+
+
+def use(agent, server, role="postgres"):
+    agent.cluster["conninfo"] = server.conninfo.replace("user=postgres", f"user={role}")
+    agent.write_config()
+
+
+def links(agent, expect=0):
+    return {link["code"]: link for link in agent.json("check", expect=expect)["links"]}
+
+
+def typed(server, link):
+    """Types the lines of the hint, as a person would."""
+    for line in link["hint"].splitlines():
+        server.sql(line)
+
+
+def segment(server):
+    return server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+
+
+def nagios(agent, expect):
+    done = agent.run("check", "--nagios", expect=expect)
+    assert done.out.count("\n") == 1, done
+    return done.out
+
+
+def test_a_segment_goes_through_the_archive_and_back(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    least_role(server, agent)
+    agent.backup()
+    before = segment(server)
+    found = links(agent)
+    assert {link["severity"] for code, link in found.items() if code != "restore"} == {"ok"}, found
+    assert before in found["archiving"]["message"] and found["archiving"]["arrived_ms"] >= 0
+    assert agent.has_segment(before)
+    assert found["free_space"]["bytes_free"] > found["free_space"]["bytes_last_backup"] > 0
+    assert segment(server) > before
+    # Every minute it must not cost a segment, so it only looks.
+    server.sql("SELECT pg_logical_emit_message(true, 'test', 'x')")
+    before = segment(server)
+    line = nagios(agent, 0)
+    assert line.startswith("PGAGENT OK - ") and "free_space_local=" in line, line
+    assert segment(server) == before
+
+
+def test_each_finding_is_mended_by_the_lines_printed_with_it(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    least_role(server, agent, "ALTER ROLE backup CREATEDB; GRANT pg_write_all_data TO backup")
+    found = links(agent)
+    assert found["role"]["severity"] == "warning"
+    typed(server, found["role"])
+    assert "pg_read_all_settings" in links(agent)["role"]["hint"]
+    typed(server, links(agent)["role"])
+
+    found = links(agent)
+    assert found["role"]["severity"] == "ok"
+    assert found["archiving"]["severity"] == "unproven" and "GRANT" in found["archiving"]["hint"]
+    typed(server, found["archiving"])
+    server.sql("SELECT pg_create_physical_replication_slot('pgagent', true)")
+    server.sql("ALTER SYSTEM SET recovery_target_time = '2026-01-01 00:00:00+00'")
+    server.sql("ALTER SYSTEM SET restore_command = 'pgagent archive-get --pin restore-1 %f %p'")
+    server.restart()
+
+    found = links(agent)
+    assert found["archiving"]["severity"] == "ok"
+    assert [found[code]["severity"] for code in ("slot", "recovery_settings")] == ["warning"] * 2
+    assert "ALTER SYSTEM RESET recovery_target_time" in agent.run(
+        "backup", "--checkpoint", "fast").err
+    typed(server, found["slot"])
+    typed(server, found["recovery_settings"])
+    until("the settings to be read", lambda: not {"slot", "recovery_settings"} & set(links(agent)))
+
+    server.set(archive_command="")
+    found = links(agent, expect=1)
+    assert found["archive_command"]["severity"] == "error"
+    assert found["archiving"]["severity"] == "unproven"
+    typed(server, found["archive_command"])
+    until("the line to be read", lambda: server.sql("SHOW archive_command") != "")
+    assert links(agent)["archiving"]["severity"] == "ok"
+
+
+@pytest.mark.only(15)
+def test_wal_that_does_not_arrive_is_an_error_in_the_archivers_words(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    failing = f"exec /bin/false {agent.archive_command()}".replace('"', "")
+    server.set(archive_command=failing)
+    found = links(agent, expect=1)
+    assert "failed on 0000" in found["archiving"]["message"], found["archiving"]
+    assert "archive-push" in found["archiving"]["hint"]
+    # It leads to another repository: the server is content, and this one gets nothing.
+    other = lab.agent(server)
+    other.init()
+    server.set(archive_command=other.archive_command())
+    server.archiver_rests()
+    found = links(agent, expect=1)
+    assert "does not have it" in found["archiving"]["message"], found["archiving"]
+    assert nagios(agent, 2).startswith("PGAGENT CRITICAL - archiving: ")
+    server.set(archive_command=agent.archive_command())
+    assert links(agent)["archiving"]["severity"] == "ok"
+
+
+@pytest.mark.only(15)
+def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    assert nagios(agent, 1).startswith("PGAGENT WARNING - role: ")
+    with open(agent.config, "a", encoding="utf-8") as config:
+        config.write("nonsense = 1\n")
+    assert nagios(agent, 3).startswith("PGAGENT UNKNOWN - ")
+    agent.write_config()
+    server.stop()
+    assert nagios(agent, 2).startswith("PGAGENT CRITICAL - connection: ")
+
+
+@pytest.mark.only(15)
+def test_a_standby_archives_nothing_and_may_be_the_one_that_is_read(lab, major):
+    primary, agent = lab.protected(major, scale=1)
+    standby = standby_of(lab, primary)
+    agent.cluster["backup_conninfo"] = standby.conninfo
+    agent.write_config()
+    found = links(agent)
+    assert found["backup_connection"]["severity"] == "ok"
+    assert found["archiving"]["severity"] == "ok"
+    use(agent, standby)
+    found = links(agent)
+    assert found["archiving"]["severity"] == found["archive_mode"]["severity"] == "unproven"
+    agent.cluster["backup_conninfo"] = lab.server(major, fresh=True).conninfo
+    use(agent, primary)
+    assert links(agent, expect=1)["backup_connection"]["severity"] == "error"
+
+
+@pytest.mark.only(15)
+def test_old_indexes_single_keys_and_a_lost_spool_are_told(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    server.sql("CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'")
+    server.sql("UPDATE pg_database SET datcollversion = '1' WHERE datname = 'sorted'")
+    (agent.repo / "keys" / "recovery").unlink()
+    (agent.home / "spool").rmdir()
+    found = links(agent)
+    assert "REFRESH COLLATION VERSION" in found["collations"]["hint"]
+    assert "pgagent key add" in found["key_slots"]["hint"]
+    assert "install -d" in found["spool"]["hint"]
+    assert {found[code]["severity"] for code in ("collations", "key_slots", "spool")} == {"warning"}
+
+
+@pytest.mark.only(15)
+def test_a_repository_without_room_for_one_more_backup_is_an_error(lab, major, small_fs):
+    server = lab.server(major, filled=(1, 0))
+    agent = lab.agent(server, repos={"local": {"path": small_fs / "repo",
+                                               "key_file": lab.root / "small.key"}})
+    agent.protect()
+    agent.backup()
+    filler = small_fs / "filler"
+    free = links(agent)["free_space"]
+    assert free["severity"] == "warning" and free["bytes_last_backup"] > 1 << 20
+    filler.write_bytes(bytes(free["bytes_free"] - free["bytes_last_backup"] // 2))
+    assert links(agent, expect=1)["free_space"]["severity"] == "error"
+    filler.unlink()
+    links(agent)
