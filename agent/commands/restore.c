@@ -2,6 +2,7 @@
 #include "agent.h"
 #include "base/text.h"
 #include "commands/catalog.h"
+#include "commands/collations.h"
 #include "commands/command_line.h"
 #include "commands/commands.h"
 #include "commands/restore_report.h"
@@ -223,6 +224,42 @@ static int carry_out(struct restoring *r)
 	return EXIT_DONE;
 }
 
+/* Indexes on text follow the library that sorted them: another one is no reason not to restore, and must
+ * not be found out by wrong answers. */
+static void say_collations(struct restoring *r)
+{
+	struct report *report = &r->agent->report;
+	struct collations collations = {.count = 0};
+	const char *here = collations_libc_here();
+	struct manifest *manifest = NULL;
+	struct error why;
+	enum err e = ERR_MISSING;
+
+	for (size_t i = 0; i < r->subject.archive.count && e != ERR_NONE; i++) {
+		const struct cluster *cluster = &r->subject.archive.cluster[i];
+
+		manifest_free(manifest);
+		manifest = NULL;
+		collations_release(&collations);
+		e = manifest_read(cluster, &r->plan.backup.attempt, &manifest, &why);
+		if (e == ERR_NONE)
+			e = collations_read(cluster, manifest, &collations, &why);
+	}
+	if (e != ERR_NONE) {
+		log_event(&r->agent->log, LEVEL_DEBUG, "by what text was sorted is not known: %s",
+			  why.text);
+	} else if (collations_differ(&collations, here)) {
+		report_text(
+			report,
+			"  collation   text was sorted by libc %s, this machine has %s: REINDEX "
+			"what has text in it\n",
+			collations.libc, here[0] != '\0' ? here : "another");
+	}
+	report_put(report->root, "collations", collations_json(&collations));
+	manifest_free(manifest);
+	collations_release(&collations);
+}
+
 static int restore(struct restoring *r)
 {
 	struct agent *agent = r->agent;
@@ -234,6 +271,8 @@ static int restore(struct restoring *r)
 	progress_erase(&agent->progress);
 	restore_plan_text(&agent->report, &r->asked.request, &r->plan);
 	restore_plan_json(agent->report.root, &r->asked.request, &r->plan);
+	if (r->plan.backup.timeline != 0)
+		say_collations(r);
 	restore_timelines_tell(agent, &r->asked.request, &r->plan);
 	if (r->plan.reachable || only_plan)
 		restore_verdict_text(&agent->report, &r->plan);

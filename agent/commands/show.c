@@ -4,6 +4,7 @@
 #include "commands/backup_report.h"
 #include "commands/backup_use.h"
 #include "commands/catalog.h"
+#include "commands/collations.h"
 #include "commands/commands.h"
 #include "commands/show_history.h"
 #include "subject.h"
@@ -127,9 +128,9 @@ static void put_backup(json_t *root, const struct manifest *manifest, const stru
 	report_put(root, "bad_files", bad);
 }
 
-/* The whole manifest from the first repository that has it. */
-static enum err read_manifest(const struct places *places, const struct catalog_entry *entry,
-			      struct manifest **out, struct error *why)
+/* The whole manifest, and what text was sorted by, from the first repository that has both. */
+static enum err read_backup(const struct places *places, const struct catalog_entry *entry,
+			    struct manifest **out, struct collations *collations, struct error *why)
 {
 	enum err e = ERR_MISSING;
 
@@ -138,9 +139,14 @@ static enum err read_manifest(const struct places *places, const struct catalog_
 
 		if ((entry->places & (1u << i)) == 0)
 			continue;
+		manifest_free(*out);
+		*out = NULL;
+		collations_release(collations);
 		cluster_init(&cluster, places->place[i].repository, entry->summary.cluster,
 			     entry->summary.system_identifier);
 		e = manifest_read(&cluster, &entry->summary.attempt, out, why);
+		if (e == ERR_NONE)
+			e = collations_read(&cluster, *out, collations, why);
 	}
 	return e;
 }
@@ -153,6 +159,7 @@ static enum err show(struct agent *agent, const struct places *places,
 	struct catalog catalog;
 	const struct catalog_entry *entry;
 	struct manifest *manifest = NULL;
+	struct collations collations = {.count = 0};
 	struct backup_use use;
 	char where[256];
 	enum err e = catalog_read(places, name, &catalog, why);
@@ -167,15 +174,18 @@ static enum err show(struct agent *agent, const struct places *places,
 		goto out;
 	}
 	if (e == ERR_NONE)
-		e = read_manifest(places, entry, &manifest, why);
+		e = read_backup(places, entry, &manifest, &collations, why);
 	if (e == ERR_NONE)
 		e = backup_use_of(manifest, &use, why);
 	if (e == ERR_NONE) {
 		catalog_places(places, entry->places, where, sizeof(where));
 		say_backup(agent, manifest, &use, entry, where);
+		collations_say(&agent->report, &collations);
 		put_backup(agent->report.root, manifest, &use, entry, where);
+		report_put(agent->report.root, "collations", collations_json(&collations));
 	}
 out:
+	collations_release(&collations);
 	manifest_free(manifest);
 	catalog_release(&catalog);
 	return e;

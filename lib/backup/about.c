@@ -24,9 +24,8 @@ static const char settings_sql[] =
 	"'archive_mode', 'archive_command', 'server_version', 'server_encoding', "
 	"'lc_collate', 'lc_ctype', 'shared_preload_libraries') ORDER BY name";
 
-/* A question the server does not answer costs what it would have told, not the backup. */
-static enum err not_kept(const struct env *env, const char *what, enum err e,
-			 const struct error *why)
+enum err about_not_kept(const struct env *env, const char *what, enum err e,
+			const struct error *why)
 {
 	if (e == ERR_CANCELLED || e == ERR_MEMORY)
 		return e;
@@ -53,7 +52,7 @@ static enum err collect_settings(const struct env *env, struct session *session,
 	enum err e = session_query(session, settings_sql, &rows, why);
 
 	if (e != ERR_NONE)
-		return not_kept(env, "settings", e, why);
+		return about_not_kept(env, "settings", e, why);
 	writer_init(&line, FRAME_SECTION_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
 		const char *name = rows_value(rows, i, 0);
@@ -113,7 +112,7 @@ static enum err collect_tablespaces(const struct env *env, struct session *sessi
 			      &rows, why);
 
 	if (e != ERR_NONE)
-		return not_kept(env, "names of tablespaces", e, why);
+		return about_not_kept(env, "names of tablespaces", e, why);
 	writer_init(&line, RELATION_LINE_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
 		writer_reset(&line);
@@ -171,7 +170,7 @@ static enum err collect_relations(const struct env *env, struct session *session
 	enum err e = session_query(session, relations_sql, &rows, why);
 
 	if (e != ERR_NONE)
-		return not_kept(env, database, e, why);
+		return about_not_kept(env, database, e, why);
 	writer_init(&line, FRAME_SECTION_MAX);
 	writer_init(&value, RELATION_LINE_MAX);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows); i++) {
@@ -236,7 +235,7 @@ static enum err collect_databases(const struct env *env, const char *conninfo,
 			      &rows, why);
 
 	if (e != ERR_NONE)
-		return not_kept(env, "names of databases", e, why);
+		return about_not_kept(env, "names of databases", e, why);
 	for (int i = 0; e == ERR_NONE && i < rows_count(rows) && i < DATABASES_MAX; i++) {
 		const char *database = rows_value(rows, i, 0);
 		struct session *there = NULL;
@@ -289,6 +288,8 @@ enum err about_collect(const struct env *env, const char *conninfo, struct pack_
 		e = collect_file(env, session, packs, "conf", summary->config_file, why);
 	if (e == ERR_NONE)
 		e = collect_tablespaces(env, session, packs, why);
+	if (e == ERR_NONE)
+		e = about_collations(env, session, packs, why);
 	if (e == ERR_NONE)
 		e = collect_databases(env, conninfo, session, packs, summary, why);
 	session_close(session);

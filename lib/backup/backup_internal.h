@@ -360,5 +360,11 @@ enum err wal_prove(const struct cluster *, size_t clusters, struct lsn start, st
  * sections and the summary's paths. */
 enum err about_collect(const struct env *, const char *conninfo, struct pack_writer *,
 		       struct summary *, struct error *why) MUST_CHECK;
+/* A question the server does not answer costs what it would have told, not the backup: an event, and
+ * ERR_NONE unless the run has to end. */
+enum err about_not_kept(const struct env *, const char *what, enum err, const struct error *why);
+/* The section of collations and of the libraries that have them. */
+enum err about_collations(const struct env *, struct session *, struct pack_writer *,
+			  struct error *why) MUST_CHECK;
 
 #endif

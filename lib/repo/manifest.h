@@ -69,6 +69,7 @@ struct pack_entry {
 #define SECTION_SETTINGS "settings"
 #define SECTION_RELATIONS "relations"
 #define SECTION_TABLESPACES "tablespaces"
+#define SECTION_COLLATIONS "collations"
 #define SECTION_AGENT_CONFIG "agent-config"
 
 struct section {

@@ -147,6 +147,23 @@ def test_a_standby_archives_nothing_and_may_be_the_one_that_is_read(lab, major):
     assert links(agent, expect=1)["backup_connection"]["severity"] == "error"
 
 
+@pytest.mark.only(15, 16, 17, 18)
+def test_a_backup_knows_by_what_text_was_sorted(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    server.sql("CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'")
+    document = agent.json("show", agent.backup()["id"])
+    known = document["collations"]
+    by_name = {one["database"]: one for one in known["databases"]}
+    assert by_name["postgres"]["provider"] == "libc" and by_name["postgres"]["locale"] == "C"
+    assert by_name["postgres"]["version"] is None
+    assert by_name["sorted"]["provider"] == "icu"
+    assert by_name["sorted"]["locale"].startswith("en")
+    assert by_name["sorted"]["version"] == known["icu"] is not None
+    assert "sorted: en" in agent.run("show", document["id"]).out
+    plan = agent.restore(lab.place("r"), "--to-backup-end", "--plan")
+    assert plan["collations"] == known
+
+
 @pytest.mark.only(15)
 def test_old_indexes_single_keys_and_a_lost_spool_are_told(lab, major):
     server, agent = lab.protected(major, scale=1)
