@@ -56,7 +56,11 @@ static void say(struct report *r, const struct restore_candidate *c, const char 
 	}
 	if (c->born_us != 0) {
 		time_to_text(c->born_us, time);
-		report_text(r, " and began at %s", time);
+		report_text(r, ", began %s", time);
+	}
+	if (c->latest_us != 0) {
+		time_to_text(c->latest_us, time);
+		report_text(r, ", last transaction %s", time);
 	}
 	report_text(r, "%s%s\n", what != NULL ? "; " : "", what != NULL ? what : "");
 	if (*command != '\0')
@@ -70,6 +74,7 @@ static json_t *as_json(const struct restore_candidate *c, const char *command)
 	report_put(object, "timeline", json_integer(c->timeline));
 	report_put(object, "born_at", report_json_time(c->born_us));
 	report_put(object, "born_lsn", c->parent != 0 ? report_json_lsn(c->born) : json_null());
+	report_put(object, "latest_commit", report_json_time(c->latest_us));
 	report_put(object, "parent", c->parent != 0 ? json_integer(c->parent) : json_null());
 	report_put(object, "command", report_json_text(*command != '\0' ? command : NULL));
 	return object;

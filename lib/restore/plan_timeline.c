@@ -1,248 +1,13 @@
-/* restore/plan_timeline.c - step 2 of a plan: the timeline to follow.
+/* restore/plan_timeline.c - step 2 of a plan: the timeline to follow, and what is said about others.
  *
- * Makes the table that timeline.c chooses from: the histories in the archive, and, where there is more
- * than one timeline, the first and the last WAL of each.  A number that is asked for reads nothing of that.
+ * A number that is asked for reads nothing but its history.
  */
-#include "repo/wal_object.h"
 #include "restore/plan_internal.h"
-#include "restore/timeline.h"
-#include "wal/births.h"
+#include "restore/timeline_table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-/* How far back the last transaction of a timeline is looked for. */
-enum { END_SEGMENTS = 4, END_SEGMENT_BYTES = 16 << 20 };
-enum { LISTED_MAX = 65536 /* timelines in the archive */ };
-
-struct listed {
-	uint32_t timeline;
-	bool has_wal;
-};
-
-struct gathering {
-	struct planning *p;
-	uint32_t segment_bytes;
-	struct listed *listed; /* owned */
-	size_t count, max;
-	struct history *path;                           /* owned, one for each row */
-	struct timeline_row row[RESTORE_TIMELINES_MAX]; /* newest first */
-	size_t rows;
-};
-
-/* ---- which there are ---- */
-
-static enum err list_one(struct gathering *g, uint32_t timeline, bool has_wal, struct error *why)
-{
-	for (size_t i = 0; i < g->count; i++)
-		if (g->listed[i].timeline == timeline) {
-			g->listed[i].has_wal = g->listed[i].has_wal || has_wal;
-			return ERR_NONE;
-		}
-	if (g->count == g->max) {
-		size_t max = g->max == 0 ? 32 : g->max * 2;
-		struct listed *more;
-
-		if (max > LISTED_MAX)
-			return error_set(why, ERR_LIMIT, "listing timelines: more than %d",
-					 LISTED_MAX);
-		more = realloc(g->listed, max * sizeof(*more));
-		if (more == NULL)
-			return error_set(why, ERR_MEMORY, "listing timelines: out of memory");
-		g->listed = more;
-		g->max = max;
-	}
-	g->listed[g->count++] = (struct listed){.timeline = timeline, .has_wal = has_wal};
-	return ERR_NONE;
-}
-
-static enum err see(void *ctx, uint32_t timeline, bool is_history, struct error *why)
-{
-	return list_one(ctx, timeline, !is_history, why);
-}
-
-static int newest_first(const void *a, const void *b)
-{
-	const struct listed *x = a, *y = b;
-
-	return x->timeline > y->timeline ? -1 : x->timeline < y->timeline;
-}
-
-static enum err list_all(struct gathering *g)
-{
-	const struct planning *p = g->p;
-	enum err e = ERR_NONE;
-
-	for (size_t i = 0; e == ERR_NONE && i < p->count; i++)
-		e = list_one(g, p->list[i].timeline, false, p->why);
-	if (e == ERR_NONE)
-		e = wal_archive_timelines(p->archive, see, g, p->why);
-	if (e == ERR_NONE && g->count > 0)
-		qsort(g->listed, g->count, sizeof(*g->listed), newest_first);
-	return e;
-}
-
-/* ---- the rows ---- */
-
-static bool is_usable(const struct planning *p, const struct history *path)
-{
-	const struct restore_request *r = p->request;
-	struct choice choice = {.kind = r->kind,
-				.lsn = r->lsn,
-				.time_us = r->time_us,
-				.xid = r->xid,
-				.backup = r->has_backup ? &r->backup : NULL,
-				.path = path};
-	size_t found, earliest;
-
-	return choose_backup(p->list, p->count, &choice, &found, &earliest) == CHOICE_FOUND;
-}
-
-/* The row and its path.  A history that cannot be read as one leads nowhere; it is said, and another
- * timeline may do. */
-static enum err add_row(struct gathering *g, const struct listed *listed)
-{
-	struct planning *p = g->p;
-	struct history *path = &g->path[g->rows];
-	struct timeline_row *r = &g->row[g->rows];
-	enum err e = wal_archive_history(p->env, p->archive, listed->timeline, path, p->why);
-
-	if (e == ERR_CORRUPT || e == ERR_LIMIT) {
-		observer_event(p->env->observer, LEVEL_WARNING,
-			       "timeline %" PRIu32 " passed over: %s", listed->timeline,
-			       p->why->text);
-		return ERR_NONE;
-	}
-	if (e == ERR_MISSING)
-		*path = (struct history){.timeline = listed->timeline};
-	else if (e != ERR_NONE)
-		return e;
-	*r = (struct timeline_row){.timeline = listed->timeline,
-				   .born_us = TIMELINE_ALWAYS,
-				   .path = path,
-				   .usable = is_usable(p, path),
-				   .has_wal = listed->has_wal,
-				   .latest_us = TIMELINE_NONE_SEEN,
-				   .copied_us = TIMELINE_NONE_SEEN};
-	if (path->count > 0) {
-		r->parent = path->entry[path->count - 1].timeline;
-		r->born = path->entry[path->count - 1].end;
-		r->born_us = TIMELINE_UNBORN;
-	}
-	g->rows++;
-	return ERR_NONE;
-}
-
-static enum err make_rows(struct gathering *g)
-{
-	enum err e = list_all(g);
-	bool any_wal = false;
-
-	if (e == ERR_NONE) {
-		g->path = calloc(RESTORE_TIMELINES_MAX, sizeof(*g->path));
-		if (g->path == NULL)
-			e = error_set(g->p->why, ERR_MEMORY, "list of timelines: out of memory");
-	}
-	for (size_t i = 0; e == ERR_NONE && i < g->count; i++) {
-		/* Those of which nothing is left, behind others that have something. */
-		if (any_wal && !g->listed[i].has_wal)
-			continue;
-		any_wal = any_wal || g->listed[i].has_wal;
-		if (g->rows == RESTORE_TIMELINES_MAX) {
-			observer_event(g->p->env->observer, LEVEL_WARNING,
-				       "only the newest %d timelines are looked at; an older one "
-				       "needs --timeline N",
-				       RESTORE_TIMELINES_MAX);
-			break;
-		}
-		e = add_row(g, &g->listed[i]);
-	}
-	return e;
-}
-
-/* ---- what their WAL tells ---- */
-
-/* Where its first WAL is gone, a backup on it shows that it had begun. */
-static void born_before_backups(const struct planning *p, struct timeline_row *r)
-{
-	for (size_t i = 0; i < p->count; i++)
-		if (p->list[i].timeline == r->timeline && p->list[i].finished_us < r->born_us)
-			r->born_us = p->list[i].finished_us;
-}
-
-static enum err read_birth(struct gathering *g, struct timeline_row *r)
-{
-	struct planning *p = g->p;
-	int64_t at_us = 0;
-	enum err e;
-
-	if (r->parent == 0)
-		return ERR_NONE;
-	e = wal_archive_birth(p->env, p->archive, r->path, g->segment_bytes, &at_us, p->why);
-	if (e == ERR_NONE && at_us != 0)
-		r->born_us = at_us;
-	else if (e == ERR_NONE)
-		born_before_backups(p, r);
-	return e;
-}
-
-static enum err read_end(struct gathering *g, struct timeline_row *r)
-{
-	struct planning *p = g->p;
-	struct wal_own_end end;
-	enum err e = wal_archive_own_end(p->env, p->archive, r->path, g->segment_bytes,
-					 (uint64_t)END_SEGMENTS * END_SEGMENT_BYTES, &end, p->why);
-
-	if (e != ERR_NONE)
-		return e;
-	r->last_record = end.last_record;
-	if (end.last_record.value == 0 || (end.tail.last.value == 0 && end.tail.whole))
-		return ERR_NONE;
-	r->last_commit = end.tail.last.value != 0 ? end.tail.last : end.last_record;
-	r->latest_us = end.tail.last.value != 0 ? end.tail.latest_us : TIMELINE_NOT_KNOWN;
-	return ERR_NONE;
-}
-
-static enum err read_copied(struct gathering *g, struct timeline_row *r)
-{
-	struct planning *p = g->p;
-	struct wal_tail_search search = {.path = r->path,
-					 .segment_bytes = g->segment_bytes,
-					 .end = r->born,
-					 .after_us = INT64_MIN};
-	struct lsn parent_born, end;
-	struct wal_tail tail;
-	enum err e;
-
-	if (r->parent == 0)
-		return ERR_NONE;
-	e = wal_archive_tail(p->env, p->archive, &search, &tail, p->why);
-	if (e == ERR_NONE && history_has(r->path, r->parent, &parent_born, &end) &&
-	    tail.last.value != 0 && tail.last.value >= parent_born.value) {
-		r->copied_us = tail.latest_us;
-		r->copied_last = tail.last;
-	}
-	return e;
-}
-
-static enum err read_wal(struct gathering *g)
-{
-	enum err e = ERR_NONE;
-
-	for (size_t i = 0; e == ERR_NONE && i < g->rows; i++) {
-		struct timeline_row *r = &g->row[i];
-
-		if (!r->usable || !r->has_wal)
-			continue;
-		e = read_birth(g, r);
-		if (e == ERR_NONE)
-			e = read_end(g, r);
-		if (e == ERR_NONE && g->p->request->kind == TARGET_TIME)
-			e = read_copied(g, r);
-	}
-	return e;
-}
 
 /* ---- telling ---- */
 
@@ -252,32 +17,32 @@ static bool has_time(const struct timeline_row *r)
 }
 
 /* The first that was born behind the target time; NULL when there is none. */
-static const struct timeline_row *next_born(const struct gathering *g)
+static const struct timeline_row *next_born(const struct timeline_table *t, int64_t time_us)
 {
 	const struct timeline_row *next = NULL;
 
-	for (size_t i = 0; i < g->rows; i++)
-		if (has_time(&g->row[i]) && g->row[i].born_us > g->p->request->time_us &&
-		    (next == NULL || g->row[i].born_us < next->born_us))
-			next = &g->row[i];
+	for (size_t i = 0; i < t->rows; i++)
+		if (has_time(&t->row[i]) && t->row[i].born_us > time_us &&
+		    (next == NULL || t->row[i].born_us < next->born_us))
+			next = &t->row[i];
 	return next;
 }
 
-static void give_reason(struct gathering *g, const struct timeline_answer *a)
+static void give_reason(struct planning *p, const struct timeline_table *t,
+			const struct timeline_answer *a)
 {
-	struct restore_plan *plan = g->p->plan;
-	const struct timeline_row *written = &g->row[a->written], *next = NULL;
-	enum target_kind kind = g->p->request->kind;
+	struct restore_plan *plan = p->plan;
+	const struct timeline_row *written = &t->row[a->written], *next = NULL;
+	enum target_kind kind = p->request->kind;
 	char time[TIME_TEXT_MAX];
 
 	if (kind == TARGET_TIME)
-		next = next_born(g);
+		next = next_born(t, p->request->time_us);
 	if (kind != TARGET_TIME && kind != TARGET_LSN)
 		(void)snprintf(plan->timeline_reason, sizeof(plan->timeline_reason), "the newest");
 	else if (a->followed != a->written)
 		(void)snprintf(plan->timeline_reason, sizeof(plan->timeline_reason),
-			       "%s was written on %" PRIu32
-			       ", which this one holds up to where it left it",
+			       "%s was written on %" PRIu32 ", whose end only this one has",
 			       kind == TARGET_LSN ? "that position" : "that moment",
 			       written->timeline);
 	else if (kind == TARGET_LSN)
@@ -295,13 +60,48 @@ static void give_reason(struct gathering *g, const struct timeline_answer *a)
 	}
 }
 
+static bool has_latest(const struct timeline_row *r)
+{
+	return r->latest_us != TIMELINE_NONE_SEEN && r->latest_us != TIMELINE_NOT_KNOWN;
+}
+
 static void add_candidate(struct restore_plan *plan, const struct timeline_row *r)
 {
 	plan->candidate[plan->candidates++] =
 		(struct restore_candidate){.timeline = r->timeline,
 					   .parent = r->parent,
 					   .born = r->born,
-					   .born_us = has_time(r) ? r->born_us : 0};
+					   .born_us = has_time(r) ? r->born_us : 0,
+					   .latest_us = has_latest(r) ? r->latest_us : 0};
+}
+
+/* What a person may not expect goes to the log, too, where the plan is not read. */
+static void warn(const struct planning *p, const struct timeline_table *t,
+		 const struct timeline_answer *a)
+{
+	const struct timeline_row *followed = &t->row[a->followed];
+	/* Of the one that is followed; its birth is a sign of life, too. */
+	int64_t seen_us =
+		followed->latest_us > followed->born_us ? followed->latest_us : followed->born_us;
+	enum target_kind kind = p->request->kind;
+	char time[TIME_TEXT_MAX];
+
+	for (size_t i = 0; i < a->others; i++) {
+		const struct timeline_row *r = &t->row[a->other[i]];
+
+		if (kind == TARGET_TIME)
+			observer_event(p->env->observer, LEVEL_WARNING,
+				       "timeline %" PRIu32 " was being written at that time, too; "
+				       "%" PRIu32 " is followed, the plan has the command for both",
+				       r->timeline, followed->timeline);
+		if (kind == TARGET_TIME || !has_latest(r) || r->latest_us <= seen_us)
+			continue;
+		time_to_text(r->latest_us, time);
+		observer_event(p->env->observer, LEVEL_WARNING,
+			       "timeline %" PRIu32 " is the newest, but %" PRIu32
+			       " was written later, until %s: the plan has the command for both",
+			       followed->timeline, r->timeline, time);
+	}
 }
 
 static void problem_ambiguous(struct planning *p)
@@ -327,57 +127,50 @@ static void problem_ambiguous(struct planning *p)
 
 /* ---- choosing ---- */
 
-static enum err choose_from(struct gathering *g, uint32_t *timeline, bool *known)
+/* Told, too. */
+static void take_answer(struct planning *p, const struct timeline_table *t,
+			const struct timeline_answer *a, uint32_t *timeline)
 {
-	struct planning *p = g->p;
-	const struct restore_request *r = p->request;
-	struct timeline_question asked = {
-		.kind = r->kind, .time_us = r->time_us, .lsn = r->lsn, .exclusive = r->exclusive};
-	struct timeline_answer a;
-	enum err e = make_rows(g);
-
-	if (e != ERR_NONE)
-		return e;
-	/* A history that nobody can read may be all there is. */
-	if (g->rows == 0) {
-		*timeline = p->list[p->count - 1].timeline;
-		return ERR_NONE;
-	}
-	if (r->timeline_rule == TIMELINE_LATEST)
-		asked.kind = TARGET_LATEST;
-	else if (g->rows > 1)
-		e = read_wal(g);
-	if (e != ERR_NONE)
-		return e;
-	timeline_choose(g->row, g->rows, &asked, &a);
-	p->several = g->rows > 1;
-	if (!a.ambiguous && a.others > 0)
-		add_candidate(p->plan, &g->row[a.followed]);
-	for (size_t i = 0; i < a.others; i++)
-		add_candidate(p->plan, &g->row[a.other[i]]);
-	*known = !a.ambiguous;
-	if (a.ambiguous) {
+	if (!a->ambiguous && a->others > 0)
+		add_candidate(p->plan, &t->row[a->followed]);
+	for (size_t i = 0; i < a->others; i++)
+		add_candidate(p->plan, &t->row[a->other[i]]);
+	if (a->ambiguous) {
 		problem_ambiguous(p);
-		return ERR_NONE;
+		return;
 	}
-	*timeline = g->row[a.followed].timeline;
-	if (p->several && r->timeline_rule == TIMELINE_AUTO)
-		give_reason(g, &a);
-	return ERR_NONE;
+	*timeline = t->row[a->followed].timeline;
+	if (p->several && p->request->timeline_rule == TIMELINE_AUTO)
+		give_reason(p, t, a);
+	warn(p, t, a);
 }
 
 static enum err choose_by_rule(struct planning *p, uint32_t *timeline, bool *known)
 {
-	struct gathering *g = calloc(1, sizeof(*g));
+	const struct restore_request *r = p->request;
+	bool latest = r->timeline_rule == TIMELINE_LATEST;
+	struct timeline_question asked = {.kind = latest ? TARGET_LATEST : r->kind,
+					  .time_us = r->time_us,
+					  .lsn = r->lsn,
+					  .exclusive = r->exclusive};
+	struct timeline_table *t = calloc(1, sizeof(*t));
+	struct timeline_answer a = {.ambiguous = false};
 	enum err e;
 
-	if (g == NULL)
+	if (t == NULL)
 		return error_set(p->why, ERR_MEMORY, "list of timelines: out of memory");
-	*g = (struct gathering){.p = p, .segment_bytes = p->list[p->count - 1].segment_bytes};
-	e = choose_from(g, timeline, known);
-	free(g->listed);
-	free(g->path);
-	free(g);
+	e = timeline_table_make(p, !latest, t);
+	p->several = t->rows > 1;
+	/* A history that nobody can read may be all there is. */
+	if (e == ERR_NONE && t->rows == 0) {
+		*timeline = p->list[p->count - 1].timeline;
+	} else if (e == ERR_NONE) {
+		timeline_choose(t->row, t->rows, &asked, &a);
+		take_answer(p, t, &a, timeline);
+	}
+	*known = !a.ambiguous;
+	timeline_table_release(t);
+	free(t);
 	return e;
 }
 
@@ -406,12 +199,11 @@ enum err plan_timeline(struct planning *p, bool *known)
 	enum err e = ERR_NONE;
 
 	*known = true;
-	if (timeline != 0)
-		p->several = true; /* nobody looked */
-	else if (r->timeline_rule == TIMELINE_CURRENT || r->kind == TARGET_BACKUP_END)
-		/* The end of a backup lies on its own timeline, whatever came later. */
+	p->several = true; /* as far as anybody looked */
+	/* The end of a backup lies on its own timeline, whatever came later. */
+	if (timeline == 0 && (r->timeline_rule == TIMELINE_CURRENT || r->kind == TARGET_BACKUP_END))
 		timeline = timeline_of_backups(p);
-	else
+	else if (timeline == 0)
 		e = choose_by_rule(p, &timeline, known);
 	if (e != ERR_NONE || !*known)
 		return e;

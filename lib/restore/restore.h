@@ -110,6 +110,7 @@ struct restore_plan {
 		uint32_t timeline, parent; /* parent 0 = none */
 		struct lsn born;           /* where it left the parent */
 		int64_t born_us;           /* when; 0 = not known */
+		int64_t latest_us;         /* its latest commit or abort; 0 = none was seen */
 	} candidate[RESTORE_TIMELINES_MAX];
 	struct wal_reach reach;
 	uint64_t wal_bytes, bytes_to_write, bytes_free;

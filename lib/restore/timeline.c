@@ -1,8 +1,8 @@
 /* restore/timeline.c - the rules of timeline.h.
  *
  *  time          the youngest timeline that was born by then and has a later transaction, or else the
- *                youngest that was born; where its own WAL shows no later transaction, a child that was
- *                born later and holds all of it is followed instead
+ *                one of those born that was seen last; where its own WAL shows no later transaction, a child that
+ *                holds all of it is followed instead
  *  LSN           the timeline that wrote that position; several: ambiguous
  *  all others    the newest
  */
@@ -96,15 +96,45 @@ static bool is_written(const struct table *t, size_t i)
 	return is_born(t, i) && latest_of(t, i) >= t->asked->time_us;
 }
 
-static size_t youngest(const struct table *t, bool (*wanted)(const struct table *, size_t))
+static bool is_younger(const struct timeline_row *a, const struct timeline_row *b)
+{
+	return a->born_us != b->born_us ? a->born_us > b->born_us : a->timeline > b->timeline;
+}
+
+static size_t youngest_written(const struct table *t)
 {
 	size_t best = none;
 
 	for (size_t i = 0; i < t->rows; i++)
-		if (wanted(t, i) && (best == none || t->row[i].born_us > t->row[best].born_us ||
-				     (t->row[i].born_us == t->row[best].born_us &&
-				      t->row[i].timeline > t->row[best].timeline)))
+		if (is_written(t, i) && (best == none || is_younger(&t->row[i], &t->row[best])))
 			best = i;
+	return best;
+}
+
+/* When anything is known to have happened on row `i`. */
+static int64_t last_sign(const struct table *t, size_t i)
+{
+	int64_t latest = latest_of(t, i);
+
+	return latest > t->row[i].born_us ? latest : t->row[i].born_us;
+}
+
+/* A copy that was promoted for a minute is younger than the server that lived on. */
+static size_t last_seen(const struct table *t)
+{
+	size_t best = none;
+
+	for (size_t i = 0; i < t->rows; i++) {
+		int64_t sign, best_sign;
+
+		if (!is_born(t, i))
+			continue;
+		sign = last_sign(t, i);
+		best_sign = best != none ? last_sign(t, best) : TIMELINE_ALWAYS;
+		if (best == none || sign > best_sign ||
+		    (sign == best_sign && is_younger(&t->row[i], &t->row[best])))
+			best = i;
+	}
 	return best;
 }
 
@@ -121,7 +151,6 @@ static size_t follow_time(const struct table *t, size_t i)
 			const struct timeline_row *c = &t->row[k];
 
 			if (c->parent == r->timeline && c->usable && c->has_wal &&
-			    c->born_us > t->asked->time_us &&
 			    c->born.value > r->last_commit.value &&
 			    (best == NULL || c->born.value > best->born.value ||
 			     (c->born.value == best->born.value && c->timeline > best->timeline)))
@@ -136,10 +165,10 @@ static size_t follow_time(const struct table *t, size_t i)
 
 static void choose_for_time(const struct table *t, struct timeline_answer *a)
 {
-	size_t written = youngest(t, is_written);
+	size_t written = youngest_written(t);
 
 	if (written == none)
-		written = youngest(t, is_born);
+		written = last_seen(t);
 	if (written == none)
 		written = newest_of_all(t);
 	a->written = written;

@@ -4,8 +4,11 @@ One server per major writes a row per moment; every restore must show exactly th
 moment's definition in PostgreSQL's manual promises.
 """
 
+import calendar
+import re
 import shutil
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -145,6 +148,28 @@ def test_the_zone_that_was_written_is_the_zone_that_counts(scene, zone):
     assert local not in moment.time
     plan = scene.agent.restore(scene.lab.place("r"), "--to-time", local + zone, "--plan")
     assert plan["target"]["time"] == moment.time.replace(" ", "T")
+
+
+@pytest.mark.only(15)
+def test_an_hour_that_exists_twice_is_asked_about_and_each_answer_is_a_moment(scene):
+    """In a zone whose clocks went back by an hour ten minutes after the commit."""
+    moment = scene.moments[3]
+    utc = datetime.fromisoformat(moment.time.rstrip("Z"))
+    east = 12 - utc.hour    # so that it is noon there, far from any other day
+    wall = utc + timedelta(hours=east + 1)
+    back = wall + timedelta(minutes=10)
+    leap = back.month > 2 and calendar.isleap(back.year)    # Jn counts no 29th of February
+    zone = {"TZ": f"STD{-east}DST{-east - 1},J1/0,J{back.timetuple().tm_yday - leap}/{back:%H:%M:%S}"}
+    target = scene.lab.place("r")
+    done = scene.agent.run("restore", "-D", target, "--to-time", f"{wall:%F %T.%f}", "--plan",
+                           expect=2, env=zone)
+    first, second = re.findall(r"--to-time '([^']+)'", done.err)
+    assert "exists twice" in done.err and not target.exists()
+    plan = scene.agent.restore(target, "--to-time", first, "--plan", env=zone)
+    assert plan["target"]["time"] == moment.time.replace(" ", "T")
+    later = scene.agent.run("restore", "-D", target, "--to-time", second, "--plan", expect=3)
+    assert "later than now" in later.out, "an hour after the commit"
+    assert seen(scene, "--to-time", first)[0] == upto(4)
 
 
 def test_lsn_before_the_backup_is_refused_with_what_can_be_reached(scene):

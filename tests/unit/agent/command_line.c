@@ -79,3 +79,40 @@ Test(command_line, a_configuration_that_is_gone_is_named)
 	cr_expect_eq(command_line_source(&agent, NULL, "main", line, &why), ERR_CONFIG);
 	cr_expect(strstr(why.text, "/nonexistent/pgagent.conf") != NULL, "%s", why.text);
 }
+
+Test(command_line, what_was_typed_comes_again_without_what_is_left_out)
+{
+	static const struct option_spec own[] = {
+		{.id = OPTION_PGDATA, .letter = 'D', .name = "pgdata", .takes = TAKES_TEXT},
+		{.id = OPTION_SET, .name = "set", .takes = TAKES_LIST},
+		{.id = OPTION_TIMELINE, .name = "timeline", .takes = TAKES_TEXT},
+		{.id = OPTION_TO_LSN, .name = "to-lsn", .takes = TAKES_TEXT},
+		{.id = OPTION_START, .name = "start"},
+	};
+	static const struct command_spec restore = {
+		.name = "restore", .options = own, .options_count = 5};
+	const enum option_id without[] = {OPTION_TIMELINE};
+	char expected[2 * PATH_MAX];
+
+	agent.options.command = &restore;
+	give(OPTION_CLUSTER, "main");
+	give(OPTION_PGDATA, "it's");
+	give(OPTION_TIMELINE, "latest");
+	give(OPTION_SET, "b=2");
+	give(OPTION_TO_LSN, "0/1");
+	give(OPTION_START, NULL);
+	agent.options.value[OPTION_TO_LSN].from_environment = true;
+	agent.options.listed[0].id = agent.options.listed[1].id = OPTION_SET;
+	agent.options.listed[0].text = "a=1 2";
+	agent.options.listed[1].text = "b=2";
+	agent.options.listed_count = 2;
+	cr_assert_eq(command_line_again(&agent, without, 1, line, &why), ERR_NONE, "%s", why.text);
+	cr_assert_eq(command_line_add(line, OPTION_TIMELINE, "7", &agent, &why), ERR_NONE);
+	cr_assert_eq(command_line_program(path, &why), ERR_NONE);
+	(void)snprintf(expected, sizeof(expected),
+		       "%s restore --cluster main --pgdata 'it'\\''s' --set 'a=1 2' --set b=2 "
+		       "--start --timeline 7",
+		       path);
+	cr_expect_str_eq(line, expected);
+	cr_expect_eq(command_line_add(line, OPTION_LABEL, "x", &agent, &why), ERR_CONFIG);
+}

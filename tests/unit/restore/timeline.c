@@ -139,6 +139,20 @@ Test(timeline, a_child_that_left_before_the_end_does_not_stand_for_it)
 	cr_expect_eq(at_time(1210), 2);
 }
 
+Test(timeline, what_only_a_child_brought_counts_for_the_parent)
+{
+	begin();
+	(void)add(0, 0, TIMELINE_ALWAYS, 400, 1100);
+	(void)add(1, 420, 1150, 430, 1160); /* a copy, promoted for a while */
+	add(1, 500, 1230, 800, 1500)->copied_us = 1200;
+	row[2].copied_last = lsn_of(450);
+	cr_expect_eq(at_time(1180), 3);
+	cr_expect_eq(row[answer.written].timeline, 1);
+	cr_expect_eq(answer.others, 0);
+	cr_expect_eq(at_time(1155), 2);
+	cr_expect(answer.others == 1 && is_other(3), "by the way that leads there");
+}
+
 Test(timeline, two_promoted_from_one_are_both_there)
 {
 	begin();
@@ -165,6 +179,20 @@ Test(timeline, a_parent_that_goes_on_is_another_state)
 	row[0].last_commit = lsn_of(499);
 	cr_expect_eq(at_time(1300), 2);
 	cr_expect_eq(answer.others, 0);
+}
+
+Test(timeline, behind_all_transactions_it_is_the_one_that_was_seen_last)
+{
+	begin();
+	(void)add(0, 0, TIMELINE_ALWAYS, 900, 1200);
+	(void)add(1, 500, 1100, 600, 1101); /* a copy, promoted for a minute */
+	cr_expect_eq(at_time(1100), 2);
+	cr_expect(is_other(1));
+	cr_expect_eq(at_time(1210), 1);
+	second_guess();
+	row[1].last_commit = lsn_of(0);
+	row[1].latest_us = TIMELINE_NONE_SEEN;
+	cr_expect_eq(at_time(1240), 2, "its birth is a sign, too");
 }
 
 Test(timeline, a_fork_of_a_fork_is_told_by_its_birth)

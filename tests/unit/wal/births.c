@@ -1,6 +1,8 @@
 /* Facts about the beginning and the end of timelines, with WAL that PostgreSQL 15 wrote. */
 #include "wal_shelf.h"
 
+#include "base/crc32c.h"
+
 #include "pgformat/history.h"
 #include "wal/births.h"
 
@@ -66,6 +68,23 @@ Test(births, a_second_is_bounded_by_the_first_commit_in_it)
 
 	world_init(&w);
 	cr_assert_eq(birth(&w), AT(694859));
+	repo_world_release(&w.repo);
+}
+
+Test(births, a_first_commit_in_a_later_second_says_nothing)
+{
+	enum { TIME_OFFSET = 24 + 2 + 64 /* of the checkpoint's main data */ };
+	struct golden g = shelf_golden(2, 0xF);
+	uint8_t *record = g.data + (FORK - 0xF00000);
+	struct world w;
+
+	world_init(&w);
+	put_u64(record + TIME_OFFSET, get_u64(record + TIME_OFFSET) - 10);
+	put_u32(record + 20, crc32c_more(crc32c(bytes_of(record + 24, get_u32(record) - 24)),
+					 bytes_of(record, 20)));
+	shelf_remove(&w.repo, 2, 0xF);
+	shelf_put(&w.repo, 2, 0xF, g);
+	cr_assert_eq(birth(&w), AT(999999) - 10 * INT64_C(1000000));
 	repo_world_release(&w.repo);
 }
 
@@ -161,6 +180,24 @@ Test(births, what_was_copied_from_the_parent_is_not_its_own)
 	end = own_end(&w);
 	cr_assert(end.has_wal);
 	cr_assert_eq(end.last_record.value, 0);
+	cr_assert_eq(end.tail.last.value, 0);
+	cr_assert(end.tail.whole);
+	repo_world_release(&w.repo);
+}
+
+Test(births, transactions_of_the_parent_in_the_same_segment_are_not_its_own)
+{
+	struct world w;
+	struct wal_own_end end;
+
+	world_init(&w);
+	/* A timeline 3 that left 2 behind the commit; then a switch. */
+	w.path = (struct history){
+		.timeline = 3, .count = 2, .entry = {{1, {FORK}}, {2, {0x1000090}}}};
+	shelf_put_text(&w.repo, "00000003.history", "1\t0/F000A0\tx\n2\t0/1000090\tx\n");
+	shelf_put(&w.repo, 3, 0x10, shelf_golden(2, 0x10));
+	end = own_end(&w);
+	cr_assert_eq(end.last_record.value, 0x1000090);
 	cr_assert_eq(end.tail.last.value, 0);
 	cr_assert(end.tail.whole);
 	repo_world_release(&w.repo);

@@ -101,6 +101,7 @@ Test(tail, the_search_goes_on_until_it_sees_a_later_time_or_has_seen_all)
 	cr_assert(w.tail.whole);
 	cr_assert_eq(w.tail.latest_us, AT(838227));
 	cr_assert_eq(w.tail.commit_us, AT(838227), "the last one in the order of the WAL");
+	cr_assert_eq(w.tail.last.value, 0x1000068);
 	repo_world_release(&w.repo);
 }
 
