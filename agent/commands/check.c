@@ -72,6 +72,15 @@ void check_fail(struct check *c, const char *code, const struct error *why)
 	check_say(c, CHECK_ERROR, code, why->hint[0] != '\0' ? why->hint : NULL, "%s", why->text);
 }
 
+void check_duration(struct check *c, const char *name, int64_t us)
+{
+	size_t used = strlen(c->perfdata);
+
+	report_put(c->link, name, json_real((double)us / 1e6));
+	(void)snprintf(c->perfdata + used, sizeof(c->perfdata) - used, " %s=%.3fs", name,
+		       (double)us / 1e6); /* cut: eight repositories fit */
+}
+
 static void check_configuration(struct check *c)
 {
 	const struct config *config = &c->agent->config;

@@ -44,6 +44,8 @@ void check_fail(struct check *, const char *code, const struct error *);
  * where `what` is not NULL; "" leaves it at `code`. */
 void check_figure(struct check *, const char *name, uint64_t value, const char *what,
 		  const char *unit);
+/* The same of a duration, in seconds. */
+void check_duration(struct check *, const char *name, int64_t us);
 
 /* The server: connections, rights, settings, clock.  Its sessions stay open for what follows. */
 void check_server(struct check *);

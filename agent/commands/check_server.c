@@ -30,8 +30,10 @@ static void open_sql(struct check *c)
 	if (session_open(&c->agent->env, &options, &c->sql, &second) == ERR_NONE)
 		return;
 	c->sql = NULL;
-	check_say(c, CHECK_UNPROVEN, "sql_connection", why.hint[0] != '\0' ? why.hint : NULL,
-		  "%s; settings are asked over replication, the clock can't be asked", why.text);
+	check_say(
+		c, CHECK_UNPROVEN, "sql_connection", why.hint[0] != '\0' ? why.hint : NULL,
+		"%s; settings are asked over replication, but the role, what it may do, the archiver, slot, collations and clock can't be",
+		why.text);
 }
 
 static void open_replication(struct check *c)
@@ -101,7 +103,7 @@ void check_say_setting(struct check *c, enum check_severity severity, const char
 {
 	char hint[256];
 
-	(void)snprintf(hint, sizeof(hint), "ALTER SYSTEM SET %s = '%s';  %s", name, wanted,
+	(void)snprintf(hint, sizeof(hint), "ALTER SYSTEM SET %s = '%s';\n%s", name, wanted,
 		       restart ? "then restart the server" : "SELECT pg_reload_conf();"); /* fits */
 	check_say(c, severity, name, hint, "%s is %s: %s", name, value, why);
 	c->only_config = c->only_config && severity != CHECK_ERROR;
@@ -170,6 +172,7 @@ static void check_clock(struct check *c)
 			  text);
 	else
 		check_say(c, CHECK_OK, "clock", NULL, "differs by %s", text);
+	check_duration(c, "clock_skew_seconds", skew);
 }
 
 /* The standby that backups are read from: there, the same system, and able to give one. */

@@ -276,7 +276,7 @@ static void go(struct trip *t)
 			"segment %s with restore point \"%s\" was in every repository after %s, and "
 			"was read back",
 			t->text, t->point, took);
-	check_figure(c, "arrived_ms", (uint64_t)arrived_us / 1000, NULL, "");
+	check_duration(c, "archiving_seconds", arrived_us);
 }
 
 /* The repositories that archive-push has to reach before the server forgets a segment. */

@@ -4,6 +4,7 @@ import pytest
 
 from harness.standby import standby_of
 from harness.wait import until
+from harness.walsender import Walsender
 
 # What differs between servers is asked by name; the oldest and the newest say the same.
 pytestmark = pytest.mark.only(15, 18)
@@ -50,7 +51,7 @@ def test_a_segment_goes_through_the_archive_and_back(lab, major):
     before = segment(server)
     found = links(agent)
     assert {link["severity"] for code, link in found.items() if code != "restore"} == {"ok"}, found
-    assert before in found["archiving"]["message"] and found["archiving"]["arrived_ms"] >= 0
+    assert before in found["archiving"]["message"] and found["archiving"]["archiving_seconds"] > 0
     assert agent.has_segment(before)
     assert found["free_space"]["bytes_free"] > found["free_space"]["bytes_last_backup"] > 0
     assert segment(server) > before
@@ -89,6 +90,8 @@ def test_each_finding_is_mended_by_the_lines_printed_with_it(lab, major):
     typed(server, found["recovery_settings"])
     until("the settings to be read", lambda: not {"slot", "recovery_settings"} & set(links(agent)))
 
+    server.set(archive_command="/bin/true")
+    assert "throws WAL away" in links(agent, expect=1)["archive_command"]["message"]
     server.set(archive_command="")
     found = links(agent, expect=1)
     assert found["archive_command"]["severity"] == "error"
@@ -128,6 +131,48 @@ def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
     agent.write_config()
     server.stop()
     assert nagios(agent, 2).startswith("PGAGENT CRITICAL - connection: ")
+
+
+@pytest.mark.only(15)
+def test_a_slot_is_used_and_has_a_bound_or_is_told(lab, major):
+    """wal_streaming: a foreign archive_command is nobody's business, and the slot is everybody's."""
+    server, agent = lab.protected(major, scale=1, archive_command="cp %p /nonexistent/%f")
+    server.set(archive_command="cp %p /nonexistent/%f")
+    agent.cluster["wal_streaming"] = "on"
+    agent.write_config()
+    found = links(agent)
+    assert found["archive_command"]["severity"] == "ok"
+    assert "there is no slot" in found["slot"]["message"]
+    server.sql("SELECT pg_create_physical_replication_slot('pgagent', true)")
+    assert "nobody streams" in links(agent)["slot"]["message"]
+    with Walsender(server) as receiver:
+        receiver.command("START_REPLICATION SLOT pgagent PHYSICAL 0/1000000")
+        receiver.until(b"W")
+        found = links(agent)
+        assert found["max_slot_wal_keep_size"]["severity"] == "warning"
+        typed(server, found["max_slot_wal_keep_size"])
+        until("the bound to be read", lambda: links(agent).get("slot", {}).get("severity") == "ok")
+
+
+@pytest.mark.only(15)
+def test_recovery_settings_do_not_outlive_recovery(lab, major):
+    """What --start resets after promotion is gone; started by hand, the printed lines take it away."""
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    target = lab.place("r")
+    agent.restore(target, "--to-backup-end", "--action", "promote", "--start")
+    use(agent, lab.attach(target, server))
+    assert "recovery_settings" not in links(agent, expect=1)
+    use(agent, server)
+    target = lab.place("r")
+    document = agent.restore(target, "--to-backup-end", "--action", "promote")
+    clone = lab.start_by_hand(document, target, server)
+    until("promotion", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+    use(agent, clone)
+    left = links(agent, expect=1)["recovery_settings"]
+    assert "restore_command" in left["message"] and "recovery_target" in left["message"]
+    typed(clone, left)
+    until("the lines to be read", lambda: "recovery_settings" not in links(agent, expect=1))
 
 
 @pytest.mark.only(15)
