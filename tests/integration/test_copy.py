@@ -66,11 +66,18 @@ def test_each_backup_comes_back_from_the_copy_alone(lab):
     more, more_rows = backups_of(server, agent, 3)
     second = agent.json(*COPY)
     assert states(second)[more[0]["id"]] == "copied" and 0 < second["bytes"] < first["bytes"]
+    server.archiver_rests()
     shutil.rmtree(agent.repo)
     works_on(agent, "far")
     agent.run("verify", "--all")
     for backup, known in zip(taken + more, rows + more_rows):
         forget(lab, restored_whole(lab, server, agent, backup, known))
+    # And back, into a new one of the family.
+    works_on(agent, "local, far")
+    agent.init()
+    back = agent.json("copy", "--from", "far", "--to", "local")
+    assert set(states(back).values()) == {"copied"} and back["damage"] == []
+    assert stored(agent, agent.far) == stored(agent, agent.repo)
 
 
 def test_killed_anywhere_the_next_copy_goes_on_and_an_expire_between_takes_nothing(lab):
