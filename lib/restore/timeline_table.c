@@ -180,11 +180,23 @@ static enum err read_birth(struct gathering *g, struct timeline_row *r)
 	return e;
 }
 
+/* The end of the last backup on it. */
+static struct lsn last_backup(const struct planning *p, const struct timeline_row *r)
+{
+	struct lsn last = lsn_of(0);
+
+	for (size_t i = 0; i < p->count; i++)
+		if (p->list[i].timeline == r->timeline && p->list[i].stop.value > last.value)
+			last = p->list[i].stop;
+	return last;
+}
+
 static enum err read_end(struct gathering *g, struct timeline_row *r)
 {
 	struct planning *p = g->p;
 	struct wal_own_end end;
 	enum err e = wal_archive_own_end(p->env, p->archive, r->path, g->segment_bytes,
+					 last_backup(p, r),
 					 (uint64_t)END_SEGMENTS * END_SEGMENT_BYTES, &end, p->why);
 
 	if (e != ERR_NONE)

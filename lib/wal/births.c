@@ -124,25 +124,58 @@ static enum err see_listed(void *ctx, const struct wal_listed *listed, struct er
 	return ERR_NONE;
 }
 
-static enum err find_furthest(const struct wal_archive *archive, const struct history *path,
-			      struct furthest *f, struct error *why)
+static enum err list_from(const struct wal_archive *archive, uint32_t timeline, struct lsn from,
+			  struct furthest *f, struct error *why)
 {
-	uint64_t from = wal_segno(begin_of(path), f->segment_bytes);
+	uint64_t segno = wal_segno(from, f->segment_bytes);
 	enum err e = ERR_NONE;
 
 	for (size_t i = 0; e == ERR_NONE && i < archive->count; i++)
-		e = wal_list_timeline(&archive->cluster[i], path->timeline, from, f->segment_bytes,
+		e = wal_list_timeline(&archive->cluster[i], timeline, segno, f->segment_bytes,
 				      see_listed, f, why);
 	if (e == ERR_NONE)
-		e = salvage_list(archive->salvage, path->timeline, from, see_listed, f, why);
+		e = salvage_list(archive->salvage, timeline, segno, see_listed, f, why);
 	return e;
 }
 
-enum err wal_archive_own_end(const struct env *env, const struct wal_archive *archive,
-			     const struct history *path, uint32_t segment_bytes, uint64_t bytes_max,
-			     struct wal_own_end *out, struct error *why)
+static enum err find_furthest(const struct wal_archive *archive, const struct history *path,
+			      struct lsn near, struct furthest *f, struct error *why)
 {
-	struct wal_own_end own = {.has_wal = false};
+	struct lsn begin = begin_of(path);
+	enum err e = ERR_NONE;
+
+	if (near.value > begin.value)
+		e = list_from(archive, path->timeline, near, f, why);
+	if (e == ERR_NONE && f->lsn == 0)
+		e = list_from(archive, path->timeline, begin, f, why);
+	return e;
+}
+
+/* The last record, walked to from the beginning of the last segment; where that cannot be read, or holds no
+ * beginning of one, somewhere before it. */
+static enum err find_last_record(const struct env *env, const struct wal_archive *archive,
+				 const struct history *path, uint32_t segment_bytes,
+				 struct lsn segment, struct lsn *last, struct lsn *end,
+				 struct error *why)
+{
+	struct wal_reach reach;
+	enum err e = wal_archive_reach(env, archive, segment, history_timeline_at(path, segment),
+				       path->timeline, segment_bytes, lsn_of(0), &reach, why);
+	bool damaged = e == ERR_CORRUPT || e == ERR_MISSING;
+
+	if (e != ERR_NONE && !damaged)
+		return e;
+	*end = damaged ? segment : reach.end;
+	*last = damaged || reach.last_record.value == 0 ? lsn_of(segment.value - 1)
+							: reach.last_record;
+	return ERR_NONE;
+}
+
+enum err wal_archive_own_end(const struct env *env, const struct wal_archive *archive,
+			     const struct history *path, uint32_t segment_bytes, struct lsn near,
+			     uint64_t bytes_max, struct wal_own_end *out, struct error *why)
+{
+	struct wal_own_end own = {.tail = {.whole = true}};
 	struct furthest f = {.segment_bytes = segment_bytes};
 	struct lsn begin = begin_of(path), last;
 	struct wal_tail_search search = {.path = path,
@@ -150,38 +183,22 @@ enum err wal_archive_own_end(const struct env *env, const struct wal_archive *ar
 					 .from = begin,
 					 .after_us = INT64_MIN,
 					 .bytes_max = bytes_max};
-	struct wal_reach reach;
-	enum err e = find_furthest(archive, path, &f, why);
+	enum err e;
 
-	if (e != ERR_NONE)
-		return e;
-	own.has_wal = f.lsn > 0;
-	last = wal_segment_start(f.lsn > 0 ? (f.lsn - 1) / segment_bytes : 0, segment_bytes);
-	if (!own.has_wal || last.value == 0) { /* the very first segment holds no transaction */
-		own.tail.whole = true;
-		*out = own;
-		return ERR_NONE;
+	if (!wal_is_segment_bytes(segment_bytes))
+		return error_set(why, ERR_CONFIG, "reading WAL: %u bytes are no segment size",
+				 segment_bytes);
+	e = find_furthest(archive, path, near, &f, why);
+	/* The very first segment of a server is of before it ran. */
+	if (e == ERR_NONE && f.lsn > segment_bytes) {
+		last = wal_segment_start((f.lsn - 1) / segment_bytes, segment_bytes);
+		own.has_wal = true;
+		e = find_last_record(env, archive, path, segment_bytes, last, &own.last_record,
+				     &search.end, why);
 	}
-	e = wal_archive_reach(env, archive, last, history_timeline_at(path, last), path->timeline,
-			      segment_bytes, lsn_of(0), &reach, why);
-	search.end = reach.end;
-	if (e == ERR_CORRUPT || e == ERR_MISSING) { /* damaged: what lies before it may count */
-		reach.last_record = lsn_of(last.value - 1);
-		search.end = last;
-		e = ERR_NONE;
-	}
-	if (e != ERR_NONE)
-		return e;
-	/* One that fills all of it begins further back. */
-	if (reach.last_record.value == 0)
-		reach.last_record = lsn_of(last.value - 1);
-	if (reach.last_record.value < begin.value) {
-		own.tail.whole = true;
-		*out = own;
-		return ERR_NONE;
-	}
-	own.last_record = reach.last_record;
-	if (search.end.value > begin.value)
+	if (own.last_record.value < begin.value)
+		own.last_record = lsn_of(0);
+	if (e == ERR_NONE && own.last_record.value != 0 && search.end.value > begin.value)
 		e = wal_archive_tail(env, archive, &search, &own.tail, why);
 	if (e != ERR_NONE)
 		return e;

@@ -23,9 +23,12 @@ struct wal_own_end {
 	struct lsn last_record; /* start of the last complete one; 0 = none behind its beginning */
 	struct wal_tail tail;   /* of its own transactions only; `whole`: there are no others */
 };
-/* Looks back at `bytes_max` for the last transaction, but at two segments at least. */
+/* Looks back at `bytes_max` for the last transaction, but at two segments at least.  `near` is a position on
+ * that timeline, as of a backup, behind which there may be more, so that a long archive need not be listed
+ * from its beginning; 0 = none is known. */
 enum err wal_archive_own_end(const struct env *, const struct wal_archive *,
-			     const struct history *path, uint32_t segment_bytes, uint64_t bytes_max,
-			     struct wal_own_end *out, struct error *why) MUST_CHECK;
+			     const struct history *path, uint32_t segment_bytes, struct lsn near,
+			     uint64_t bytes_max, struct wal_own_end *out,
+			     struct error *why) MUST_CHECK;
 
 #endif

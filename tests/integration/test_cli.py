@@ -217,6 +217,7 @@ def test_documents_carry_the_promised_fields(lab, major):
         assert field in plan, field
     assert {"kind", "requested", "lsn", "time", "xid", "timeline"} == set(plan["target"])
     assert {"first", "last", "segments", "bytes"} == set(plan["wal"])
+    assert plan["timelines"] == [] and plan["timeline_reason"] is None, "there is but one"
     done = agent.restore(lab.place("r"), "--to-backup-end")
     for field in [*PLAN_FIELDS, "seconds", "bytes_written", "bytes_reused", "start_command"]:
         assert field in done, field

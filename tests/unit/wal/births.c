@@ -23,6 +23,7 @@ struct world {
 	struct env env;
 	struct listener heard;
 	struct history path;
+	struct lsn near;
 	struct error why;
 };
 
@@ -56,8 +57,8 @@ static struct wal_own_end own_end(struct world *w)
 {
 	struct wal_own_end end;
 
-	cr_assert_eq(wal_archive_own_end(&w->env, &w->archive, &w->path, SHELF_SEGMENT, BYTES_MAX,
-					 &end, &w->why),
+	cr_assert_eq(wal_archive_own_end(&w->env, &w->archive, &w->path, SHELF_SEGMENT, w->near,
+					 BYTES_MAX, &end, &w->why),
 		     ERR_NONE, "%s", w->why.text);
 	return end;
 }
@@ -200,5 +201,46 @@ Test(births, transactions_of_the_parent_in_the_same_segment_are_not_its_own)
 	cr_assert_eq(end.last_record.value, 0x1000090);
 	cr_assert_eq(end.tail.last.value, 0);
 	cr_assert(end.tail.whole);
+	repo_world_release(&w.repo);
+}
+
+Test(births, the_open_segment_ends_with_its_slices)
+{
+	struct world w;
+	struct wal_own_end end;
+
+	world_init(&w);
+	shelf_remove(&w.repo, 2, 0x11);
+	shelf_remove(&w.repo, 2, 0x10);
+	shelf_put_slice(&w.repo, 2, 0x10, shelf_golden(2, 0x10), 0, 0x90);
+	end = own_end(&w);
+	cr_assert_eq(end.last_record.value, COMMIT);
+	cr_assert_eq(end.tail.last.value, COMMIT);
+	repo_world_release(&w.repo);
+}
+
+Test(births, what_is_no_segment_size_is_refused)
+{
+	struct wal_own_end end;
+	struct world w;
+	int64_t at_us;
+
+	world_init(&w);
+	cr_assert_eq(wal_archive_birth(&w.env, &w.archive, &w.path, 0, &at_us, &w.why), ERR_CONFIG);
+	cr_assert_eq(wal_archive_own_end(&w.env, &w.archive, &w.path, 0, lsn_of(0), BYTES_MAX, &end,
+					 &w.why),
+		     ERR_CONFIG);
+	repo_world_release(&w.repo);
+}
+
+Test(births, a_position_near_the_end_saves_the_listing_and_is_no_condition)
+{
+	struct world w;
+
+	world_init(&w);
+	w.near = lsn_of(0x1000090);
+	cr_assert_eq(own_end(&w).last_record.value, LAST);
+	w.near = lsn_of(0x1200000); /* what was there is gone */
+	cr_assert_eq(own_end(&w).last_record.value, LAST);
 	repo_world_release(&w.repo);
 }
