@@ -68,7 +68,10 @@ static enum err copy_identity(struct copying *c, struct error *why)
 	e = copy_record(c, key, "identity", why);
 	if (e == ERR_EXISTS || e == ERR_NONE)
 		e = identity_read(c->from, &identity, why);
-	return e == ERR_NONE ? identity_ensure(c->to, &identity, why) : e;
+	if (e != ERR_NONE)
+		return e;
+	c->segment_bytes = identity.wal_segment_bytes;
+	return identity_ensure(c->to, &identity, why);
 }
 
 /* (2); a source that takes no pin may be all that is left of a repository. */

@@ -8,7 +8,7 @@
  * of manifests and WAL every frame, the directory and the trailer; of clear records the HMAC.  What was at the
  * target before counts as there by its name (packs: and size); its bytes are not read.
  *
- * Not copied: hidden backups, abort markers, verified/ and drills/ (nobody has verified the copy), index/
+ * Not copied: hidden backups, WAL before all that the target has or gets, abort markers, verified/ and drills/ (nobody has verified the copy), index/
  * (made anew from the WAL), pins, keys and documents.
  */
 #ifndef REPO_COPY_H

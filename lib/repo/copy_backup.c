@@ -32,7 +32,8 @@ static enum err add_backup(void *ctx, const struct backup_info *info, struct err
 		l->capacity = more;
 	}
 	l->backup[l->count++] = (struct copy_listed){.attempt = info->summary->attempt,
-						     .started_us = info->summary->started_us};
+						     .started_us = info->summary->started_us,
+						     .start = info->summary->start};
 	return ERR_NONE;
 }
 
@@ -72,6 +73,68 @@ static int newest_first(const void *a, const void *b)
 	return attempt_compare(&y->attempt, &x->attempt);
 }
 
+/* What the target says about it, if it was decided or asked to go there.  *known = false: nothing. */
+static enum err look_at_target(struct copying *c, const struct attempt *attempt, bool *known,
+			       enum copy_outcome *out, struct error *why)
+{
+	struct hidden hidden;
+	bool aborted = false;
+	enum err e = decision_is_there(c->to, attempt, known, why);
+
+	if (e == ERR_NONE && *known)
+		e = decision_is_aborted(c->to, attempt, &aborted, why);
+	*out = aborted ? COPY_ABORTED : COPY_THERE;
+	if (e != ERR_NONE || *known)
+		return e;
+	e = hide_read(c->to, attempt, &hidden, why);
+	*known = e == ERR_NONE && hidden.state != HIDE_SHOWN;
+	*out = COPY_REMOVED;
+	return e;
+}
+
+struct starts {
+	bool any;
+	struct lsn first;
+};
+
+static void add_start(struct starts *s, struct lsn start)
+{
+	if (!s->any || start.value < s->first.value)
+		s->first = start;
+	s->any = true;
+}
+
+static enum err add_start_there(void *ctx, const struct backup_info *info, struct error *why)
+{
+	(void)why; /* nothing here can fail */
+	add_start(ctx, info->summary->start);
+	return ERR_NONE;
+}
+
+/* Where it starts nobody knows. */
+static enum err add_unknown_start(void *ctx, const struct backup_damage *damage, struct error *why)
+{
+	(void)damage;
+	(void)why;
+	add_start(ctx, lsn_of(0));
+	return ERR_NONE;
+}
+
+/* What no backup at the target would replay its sweep takes, and the next copy would bring it again.  No
+ * timeline leads back behind the lowest start; where there is no backup, WAL may be all there is. */
+static enum err find_wal_from(struct copying *c, const struct copy_list *l, struct error *why)
+{
+	struct starts s = {.any = false};
+	enum err e = backups_list_all(c->to, true, add_start_there, add_unknown_start, &s, why);
+
+	for (size_t i = 0; e == ERR_NONE && i < l->count; i++)
+		if (!l->backup[i].known || l->backup[i].outcome == COPY_THERE)
+			add_start(&s, l->backup[i].start);
+	if (e == ERR_NONE && s.any)
+		c->wal_from = s.first;
+	return e;
+}
+
 enum err copy_list_backups(struct copying *c, struct copy_list *out, struct error *why)
 {
 	enum err e;
@@ -80,7 +143,12 @@ enum err copy_list_backups(struct copying *c, struct copy_list *out, struct erro
 	e = backups_list_all(c->from, false, add_backup, pass_over, out, why);
 	if (e == ERR_NONE && out->count > 1)
 		qsort(out->backup, out->count, sizeof(*out->backup), newest_first);
-	return e;
+	for (size_t i = 0; e == ERR_NONE && i < out->count; i++) {
+		struct copy_listed *b = &out->backup[i];
+
+		e = look_at_target(c, &b->attempt, &b->known, &b->outcome, why);
+	}
+	return e == ERR_NONE ? find_wal_from(c, out, why) : e;
 }
 
 /* ---- one backup ---- */
@@ -196,25 +264,6 @@ static enum err copy_pinned(struct copying *c, const struct attempt *attempt, st
 	return e;
 }
 
-/* What the target says about it, if it was decided or asked to go there.  *known = false: nothing. */
-static enum err look_at_target(struct copying *c, const struct attempt *attempt, bool *known,
-			       enum copy_outcome *out, struct error *why)
-{
-	struct hidden hidden;
-	bool aborted = false;
-	enum err e = decision_is_there(c->to, attempt, known, why);
-
-	if (e == ERR_NONE && *known)
-		e = decision_is_aborted(c->to, attempt, &aborted, why);
-	*out = aborted ? COPY_ABORTED : COPY_THERE;
-	if (e != ERR_NONE || *known)
-		return e;
-	e = hide_read(c->to, attempt, &hidden, why);
-	*known = e == ERR_NONE && hidden.state != HIDE_SHOWN;
-	*out = COPY_REMOVED;
-	return e;
-}
-
 static const char *text_of(enum copy_outcome outcome)
 {
 	switch (outcome) {
@@ -263,22 +312,22 @@ static enum err settle(struct copying *c, const struct attempt *attempt, uint64_
 	return ERR_NONE;
 }
 
+static enum err copy_known(struct copying *c, const struct copy_listed *b, struct error *why)
+{
+	enum err e = b->outcome == COPY_THERE ? copy_keeps(c, &b->attempt, why) : ERR_NONE;
+
+	if (e == ERR_NONE)
+		tell(c, &b->attempt, b->outcome, 0, text_of(b->outcome));
+	return e;
+}
+
 static enum err copy_backup(struct copying *c, const struct attempt *attempt, struct error *why)
 {
 	uint64_t before = c->totals->bytes;
 	enum copy_outcome outcome;
 	bool known;
-	enum err e = look_at_target(c, attempt, &known, &outcome, why);
+	enum err e = pin_it(c, attempt, why);
 
-	if (e == ERR_NONE && known && outcome == COPY_THERE)
-		e = copy_keeps(c, attempt, why);
-	if (e != ERR_NONE)
-		return e;
-	if (known) {
-		tell(c, attempt, outcome, 0, text_of(outcome));
-		return ERR_NONE;
-	}
-	e = pin_it(c, attempt, why);
 	if (e != ERR_NONE)
 		return e;
 	/* Once more, under the pin. */
@@ -298,7 +347,8 @@ enum err copy_backups(struct copying *c, const struct copy_list *l, struct error
 	enum err e = ERR_NONE;
 
 	for (size_t i = 0; e == ERR_NONE && i < l->count; i++) {
-		e = copy_backup(c, &l->backup[i].attempt, why);
+		e = l->backup[i].known ? copy_known(c, &l->backup[i], why)
+				       : copy_backup(c, &l->backup[i].attempt, why);
 		if (e != ERR_NONE) {
 			char name[ATTEMPT_TEXT_MAX];
 

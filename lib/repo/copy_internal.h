@@ -20,6 +20,8 @@ struct copying {
 		*writing;             /* the pins there; `reading` is NULL where none was taken */
 	struct object_reader *reader; /* of the source */
 	uint8_t *piece;               /* COPY_PIECE_ROOM */
+	uint32_t segment_bytes;       /* of WAL */
+	struct lsn wal_from; /* no backup at the target needs WAL before it, nor will one */
 	struct progress progress;
 	int64_t began_us; /* monotonic */
 	uint64_t moved;   /* bytes since then */
@@ -56,10 +58,14 @@ struct copy_list {
 	struct copy_listed {
 		struct attempt attempt;
 		int64_t started_us;
+		struct lsn start;
+		bool known; /* the target has an answer about it: `outcome` */
+		enum copy_outcome outcome;
 	} * backup; /* owned; newest first */
 	size_t count, capacity;
 };
-/* What the source shows; damaged ones are told of.  Release it also after a failure. */
+/* What the source shows, and what the target says about each; damaged ones are told of.  Sets `wal_from`.
+ * Release it also after a failure. */
 enum err copy_list_backups(struct copying *, struct copy_list *out, struct error *why) MUST_CHECK;
 /* Each of them that the target lacks. */
 enum err copy_backups(struct copying *, const struct copy_list *, struct error *why) MUST_CHECK;

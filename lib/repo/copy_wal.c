@@ -49,6 +49,14 @@ static enum err copy_listed(struct copying *c, const char *key, const struct wal
 			why);
 }
 
+static bool is_needed(const struct copying *c, const struct wal_name *name)
+{
+	uint64_t segno;
+
+	return !wal_name_segno(name, c->segment_bytes, &segno) ||
+	       wal_segment_start(segno + 1, c->segment_bytes).value > c->wal_from.value;
+}
+
 /* Both listings ascend. */
 static enum err copy_lacking(struct copying *c, const char *folder, const struct key_list *from,
 			     const struct key_list *to, struct error *why)
@@ -66,6 +74,8 @@ static enum err copy_lacking(struct copying *c, const char *folder, const struct
 		    snprintf(key, sizeof(key), "%s%s%s", c->from->prefix, folder, from->key[i]) >=
 			    (int)sizeof(key))
 			continue; /* nothing of ours; verify tells of it */
+		if (!is_needed(c, &listed.name))
+			continue;
 		if (k == to->count || strcmp(to->key[k], from->key[i]) != 0)
 			e = copy_listed(c, key, &listed, &whole, why);
 		else if (!listed.slice && listed.name.kind == WAL_NAME_SEGMENT)
@@ -132,6 +142,8 @@ static enum err copy_timeline(struct copying *c, uint32_t timeline, struct error
 		       timeline); /* fits by its parts */
 	e = store_parts(c->from->repository->store, prefix, add_log, &logs, why);
 	for (size_t i = 0; e == ERR_NONE && i < logs.count; i++) {
+		if (logs.log[i] < c->wal_from.value >> 32)
+			continue; /* all of it lies before what is needed */
 		(void)snprintf(folder, sizeof(folder), "wal/%08" PRIX32 "/%08" PRIX32 "/", timeline,
 			       logs.log[i]); /* likewise */
 		e = copy_folder(c, folder, why);

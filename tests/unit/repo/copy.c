@@ -40,6 +40,36 @@ Test(copy, what_is_hidden_or_nobodys_is_left_out)
 	release(&from, &to);
 }
 
+/* Or each copy would bring what each expire takes away again. */
+Test(copy, wal_that_no_backup_of_the_target_needs_is_left_out)
+{
+	static uint8_t page[8192];
+	struct attempt first = attempt_number(1), second = attempt_number(2);
+	struct repo_world from, to;
+	struct copy_totals totals;
+	struct wal_name name;
+	struct outcomes o;
+	struct error why;
+
+	two_worlds(&from, &to);
+	for (unsigned segno = 1; segno <= 4; segno += 3) {
+		wal_segment_name(1, segno, SEGMENT, &name);
+		OK(wal_put_slice(&from.cluster, &name, SEGMENT, 1, 0, sizeof(page),
+				 bytes_of(page, sizeof(page)), &why));
+	}
+	OK(copy(&from, &to, &o, &totals, &why));
+	cr_assert_eq(totals.wal, 3); /* the history file, and segments 3 and 4 */
+	release(&from, &to);
+
+	/* Without a backup it may be all there is. */
+	two_worlds(&from, &to);
+	OK(hide_backup(&from.cluster, &first, "t", &why));
+	OK(hide_backup(&from.cluster, &second, "t", &why));
+	OK(copy(&from, &to, &o, &totals, &why));
+	cr_assert_eq(totals.wal, 2);
+	release(&from, &to);
+}
+
 Test(copy, other_families_are_refused)
 {
 	struct repo_world from, to;
