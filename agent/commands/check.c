@@ -100,6 +100,10 @@ static void check_configuration(struct check *c)
 
 static int exit_code(const struct check *c)
 {
+	int signal = *c->agent->env.cancelled;
+
+	if (signal != 0)
+		return report_exit_code(EXITS_USUAL, ERR_CANCELLED, signal);
 	if (c->count[CHECK_ERROR] == 0)
 		return EXIT_DONE;
 	if (c->wrong_key)
@@ -109,22 +113,22 @@ static int exit_code(const struct check *c)
 
 static int nagios(struct check *c)
 {
-	int code = c->count[CHECK_ERROR] > 0     ? NAGIOS_CRITICAL
+	static const char *const word[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+	char stopped[] = "stopped on request", whole[] = "no link is broken";
+	char *const text[] = {whole, c->first_warning, c->first_error, stopped};
+	int code = *c->agent->env.cancelled != 0 ? EXIT_NAGIOS_UNKNOWN
+		   : c->count[CHECK_ERROR] > 0   ? NAGIOS_CRITICAL
 		   : c->count[CHECK_WARNING] > 0 ? NAGIOS_WARNING
 						 : NAGIOS_OK;
-	static const char *const word[] = {"OK", "WARNING", "CRITICAL"};
-
-	char *text = code == NAGIOS_CRITICAL ? c->first_error : c->first_warning;
 
 	/* A '|' would begin the performance data, and a second line would be lost. */
-	for (char *at = text; *at != '\0'; at++)
+	for (char *at = text[code]; *at != '\0'; at++)
 		if (*at == '|' || *at == '\n')
 			*at = ' ';
 	report_text(&c->agent->report,
 		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu%s\n", word[code],
-		    code == NAGIOS_OK ? "no link is broken" : text, c->count[CHECK_ERROR],
-		    c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN], c->count[CHECK_OK],
-		    c->perfdata);
+		    text[code], c->count[CHECK_ERROR], c->count[CHECK_WARNING],
+		    c->count[CHECK_UNPROVEN], c->count[CHECK_OK], c->perfdata);
 	return code;
 }
 

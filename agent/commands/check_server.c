@@ -182,7 +182,7 @@ static void check_backup_server(struct check *c)
 					  .kind = SESSION_REPLICATION};
 	struct session *standby = NULL;
 	struct system_identity identity;
-	char value[CHECK_SETTING_MAX];
+	char value[CHECK_SETTING_MAX], *end;
 	struct error why;
 	enum err e;
 
@@ -201,6 +201,16 @@ static void check_backup_server(struct check *c)
 			  "%s has system identifier %" PRIu64 ": it is no copy of %s",
 			  session_label(standby), identity.system_identifier,
 			  session_label(c->replication));
+	} else if (session_show(standby, "max_wal_senders", value, sizeof(value), &why) ==
+			   ERR_NONE &&
+		   strtol(value, &end, 10) < SENDERS_MIN) {
+		check_say(
+			c, CHECK_WARNING, "backup_connection",
+			"there and on the primary: ALTER SYSTEM SET max_wal_senders = '10';\nthen "
+			"restart both",
+			"%s has max_wal_senders = %s: the WAL of a backup comes after it, if it is "
+			"still there then",
+			session_label(standby), value);
 	} else {
 		check_say(c, CHECK_OK, "backup_connection", NULL, "backups are read from %s",
 			  session_label(standby));

@@ -1,9 +1,11 @@
 """`pgagent check` against real servers: each broken link is named, and what it prints mends it."""
 
+import signal
+
 import pytest
 
 from harness.standby import standby_of
-from harness.wait import until
+from harness.wait import PATIENCE, until
 from harness.walsender import Walsender
 
 # What differs between servers is asked by name; the oldest and the newest say the same.
@@ -119,6 +121,18 @@ def test_wal_that_does_not_arrive_is_an_error_in_the_archivers_words(lab, major)
     assert nagios(agent, 2).startswith("PGAGENT CRITICAL - archiving: ")
     server.set(archive_command=agent.archive_command())
     assert links(agent)["archiving"]["severity"] == "ok"
+
+
+@pytest.mark.only(15)
+def test_a_check_that_is_stopped_says_so(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    server.set(archive_command="sleep 20; exec pgagent archive-push %p")
+    before = segment(server)
+    running = agent.popen("check", stdout=-1, text=True)
+    until("the segment to be switched", lambda: segment(server) > before)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=20 * PATIENCE)
+    assert running.returncode == 130
 
 
 @pytest.mark.only(15)
