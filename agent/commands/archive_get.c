@@ -3,7 +3,12 @@
  * PostgreSQL reads 1 to 125 as "the archive ends here" and promotes; so 1 is said only of what is
  * proven absent, and everything else is 200, after trying again for archive_get_timeout while a
  * restore runs.  A standby is different: it never ends recovery on 1 and would go down on 200, so
- * it gets its answer within STANDBY_PATIENCE_US and asks again by itself.
+ * it gets its answer within standby_patience_us and asks again by itself.
+ *
+ * The last question of a promotion is the history of the timeline that is left, and comes when the signal
+ * file is already gone: a 200 there takes down a server that starts again on the old timeline, as if it had
+ * never been promoted.  Timeline 1 has no history, whatever can be reached; any other that the server
+ * followed lies in its pg_wal, which it takes when the answer is 1.
  */
 #include "agent.h"
 #include "base/file.h"
@@ -20,7 +25,8 @@
 
 enum { EXIT_ABSENT = 1 };
 
-static const int64_t standby_patience_us = 2 * 1000000;
+/* A promotion asks up to four times, one question behind the other, and is to be over in 10 s. */
+static const int64_t standby_patience_us = 1000000;
 static const int64_t default_patience_us = INT64_C(600) * 1000000;
 static const int64_t retry_first_us = 250 * 1000;
 static const int64_t retry_max_us = 10 * 1000000;
@@ -194,6 +200,28 @@ static enum err get_patiently(struct agent *agent, const struct wal_name *name, 
 	}
 }
 
+/* The server that asks has it, and is asking for something that may be newer. */
+static bool server_has_history(const struct agent *agent, const struct wal_name *name)
+{
+	struct files *files = agent->env.files;
+	char text[WAL_NAME_MAX], path[WAL_NAME_MAX + 8];
+	struct stat st;
+
+	if (name->kind != WAL_NAME_HISTORY)
+		return false;
+	wal_name_to_text(name, text);
+	(void)snprintf(path, sizeof(path), "pg_wal/%s", text); /* fits */
+	return files->ops->stat(files, AT_FDCWD, path, 0, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Of timeline 1 nobody ever wrote a history. */
+static enum err first_has_none(const struct wal_name *name, struct error *why)
+{
+	if (name->kind != WAL_NAME_HISTORY || name->timeline != 1)
+		return ERR_NONE;
+	return error_set(why, ERR_MISSING, "timeline 1 has no history file");
+}
+
 int command_archive_get(struct agent *agent)
 {
 	const char *file = agent->options.arguments[0];
@@ -202,6 +230,8 @@ int command_archive_get(struct agent *agent)
 	struct error why;
 	enum err e = wal_name_from_text(file, &name, &why);
 
+	if (e == ERR_NONE)
+		e = first_has_none(&name, &why);
 	if (e == ERR_NONE)
 		e = get_patiently(agent, &name, agent->options.arguments[1], recovery, &why);
 	if (e == ERR_NONE) {
@@ -214,7 +244,8 @@ int command_archive_get(struct agent *agent)
 		report_put(agent->report.root, "absent", json_true());
 		return EXIT_ABSENT;
 	}
-	if (recovery == RECOVERY_STANDBY) {
+	if (recovery == RECOVERY_STANDBY ||
+	    (recovery == RECOVERY_NONE && e != ERR_CONFIG && server_has_history(agent, &name))) {
 		report_error(&agent->report, &why);
 		return EXIT_ABSENT;
 	}

@@ -163,6 +163,24 @@ def test_a_restore_is_patient_and_a_standby_is_answered_at_once(lab, archived):
         assert destination.read_bytes() == content[names[2]]
 
 
+def test_a_promotion_is_not_stopped_at_its_last_step(lab, archived):
+    """Its signal file gone already, the server asks for the history of the timeline that it leaves."""
+    server, agent, _, _ = archived
+    promoting = recovering(lab, server, "nothing")
+    (promoting / "pg_wal").mkdir()
+    agent.repo.rename(lab.place("old"))
+
+    def ask(name):
+        return agent.run("archive-get", name, "pg_wal/RECOVERYHISTORY", cwd=promoting,
+                         expect=(ABSENT, UNCERTAIN)).code
+
+    assert ask("00000001.history") == ABSENT, "nobody ever wrote it"
+    assert ask("00000002.history") == UNCERTAIN
+    (promoting / "pg_wal" / "00000002.history").write_text("1\t0/3000000\tno reason\n")
+    assert ask("00000002.history") == ABSENT, "the server has it"
+    assert ask("000000020000000000000003") == UNCERTAIN
+
+
 def test_one_silent_repository_of_two_is_not_absence(lab, major):
     server = lab.server(major)
     home = lab.place("two")
