@@ -82,7 +82,8 @@ static enum err decide_archiving(struct restoring *r, struct error *why)
 	struct agent *agent = r->agent;
 	enum err e;
 
-	if (r->plan.side || option_given(&agent->options, OPTION_ARCHIVING))
+	if (r->plan.side || r->asked.request.standby ||
+	    option_given(&agent->options, OPTION_ARCHIVING))
 		return ERR_NONE;
 	if (!option_given(&agent->options, OPTION_YES)) {
 		e = agent_confirm(agent,
@@ -154,6 +155,7 @@ static void say_started(struct restoring *r)
 		    *s->reached_time != '\0' ? " (last transaction " : "", s->reached_time,
 		    *s->reached_time != '\0' ? ")" : "", took,
 		    s->promoted                         ? "promoted"
+		    : r->asked.request.standby          ? "a hot standby, following"
 		    : r->plan.action == ACTION_SHUTDOWN ? "shut down"
 							: "paused, read-only");
 	report_put(report->root, "port", json_integer(s->port));

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "commands/backup_report.h"
 #include "commands/restore_request.h"
+#include "commands/restore_standby.h"
 #include "escape.h"
 #include "time_target.h"
 
@@ -92,6 +93,21 @@ static json_t *salvage_json(const struct wal_salvage_found *found)
 	return salvage;
 }
 
+static json_t *raised_json(const struct restore_plan *plan)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < plan->raised; i++) {
+		json_t *one = json_object();
+
+		report_put(one, "name", report_json_text(plan->raise[i].name));
+		report_put(one, "asked", report_json_text(plan->raise[i].asked));
+		report_put(one, "value", json_integer(plan->raise[i].value));
+		(void)json_array_append_new(list, one); /* without memory the dump fails */
+	}
+	return list;
+}
+
 void restore_plan_json(json_t *object, const struct restore_request *request,
 		       const struct restore_plan *plan)
 {
@@ -112,12 +128,15 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "reason", report_json_text(*plan->reason != '\0' ? plan->reason : NULL));
 	report_put(object, "backup", report_json_text(has_backup(plan) ? id : NULL));
 	report_put(object, "side", json_boolean(plan->side));
+	report_put(object, "standby", json_boolean(request->standby));
 	report_put(object, "note", report_json_text(*plan->note != '\0' ? plan->note : NULL));
 	report_put(object, "target", target_json(request, plan));
 	report_put(object, "wal", wal_json(plan));
 	report_put(object, "salvage",
 		   plan->salvage.answer == WAL_SALVAGE_FOUND ? salvage_json(&plan->salvage)
 							     : json_null());
+	report_put(object, "wal_copied", report_json_u64(plan->wal_copied));
+	report_put(object, "raised", raised_json(plan));
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
 	report_put(object, "delta", json_boolean(plan->delta));
 	report_put(object, "bytes_present", report_json_u64(plan->bytes_present));
@@ -127,8 +146,36 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "problems", problems);
 }
 
-static const char *action_text(enum target_action action)
+/* What the started server takes on, other than what was asked for or was to be expected. */
+static void settings_text(struct report *r, const struct restore_request *request,
+			  const struct restore_plan *plan)
 {
+	for (size_t i = 0; i < plan->raised; i++)
+		report_text(r,
+			    "  setting     %s = %" PRId32 ", not %s: recovery needs no less than "
+			    "the original had\n",
+			    plan->raise[i].name, plan->raise[i].value, plan->raise[i].asked);
+	if (plan->wal_copied > 0)
+		report_text(r,
+			    "  pg_wal      gets %" PRIu64
+			    " segment(s): the recovery asks no agent\n",
+			    plan->wal_copied);
+	if (request->standby && request->keep_archiving)
+		report_text(r, "  archiving   as the original's, from the promotion on\n");
+}
+
+static const char *where_to(const struct restore_request *request, const struct restore_plan *plan)
+{
+	if (!plan->side)
+		return "in place: the recorded data directory";
+	return request->standby ? "elsewhere than the recorded data directory"
+				: "a side copy that can't disturb the running systems";
+}
+
+static const char *action_text(const struct restore_request *request, enum target_action action)
+{
+	if (request->standby)
+		return restore_standby_text(request);
 	switch (action) {
 	case ACTION_PROMOTE:
 		return "promote: it becomes a server of its own, on a new timeline";
@@ -233,9 +280,7 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 			    plan->reach.segments, size);
 	}
 	salvage_plan_text(r, plan);
-	report_text(r, "  into        %s (%s)\n", request->directory,
-		    plan->side ? "a side copy that can't disturb the running systems"
-			       : "in place: the recorded data directory");
+	report_text(r, "  into        %s (%s)\n", request->directory, where_to(request, plan));
 	for (size_t i = 0; i < plan->tablespaces; i++)
 		report_text(r, "  tablespace  %" PRIu32 ": %s -> %s\n", plan->tablespace[i].oid,
 			    plan->tablespace[i].from, plan->tablespace[i].to);
@@ -244,7 +289,8 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 	if (plan->bytes_to_write > 0) /* else no backup was found, and nothing was looked at */
 		report_text(r, "  writes      %s%s; free there: %s\n",
 			    plan->delta ? "at most " : "", size, space);
-	report_text(r, "  then        %s\n", action_text(plan->action));
+	settings_text(r, request, plan);
+	report_text(r, "  then        %s\n", action_text(request, plan->action));
 	if (plan->delta) {
 		text_of_size(plan->bytes_present, size);
 		report_text(r,
@@ -334,6 +380,10 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 	target_option(request, target, sizeof(target));
 	control_command(c->result, control, sizeof(control));
 	say_look(r, c, psql);
+	if (request->standby) {
+		restore_standby_closing(r, control, directory);
+		return;
+	}
 	if (!c->plan->side)
 		report_text(r,
 			    "to keep it:       once it runs, pgagent backup --checkpoint fast%s\n",

@@ -1,6 +1,7 @@
 /* commands/restore_request.c - from options to a request; nothing is opened but the server's clock. */
 #include "commands/restore_request.h"
 #include "base/text.h"
+#include "commands/restore_standby.h"
 #include "postgres/session.h"
 #include "time_target.h"
 
@@ -278,7 +279,7 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 {
 	const struct options *o = &agent->options;
 	const char *directory = option_text(o, OPTION_PGDATA);
-	const char *archiving = option_text(o, OPTION_ARCHIVING);
+	const char *archiving = option_text(o, OPTION_ARCHIVING), *wal = option_text(o, OPTION_WAL);
 	struct restore_request *r = &out->request;
 	enum err e;
 
@@ -304,10 +305,17 @@ enum err restore_request_read(struct agent *agent, const struct config_cluster *
 	r->directory = out->directory;
 	r->program = out->program;
 	r->action = read_action(o);
-	r->keep_archiving = archiving != NULL && strcmp(archiving, "keep") == 0;
+	r->standby = option_given(o, OPTION_STANDBY);
+	r->copy_wal = wal != NULL && strcmp(wal, "copy") == 0;
+	/* A standby archives nothing until it is the primary. */
+	r->keep_archiving = archiving != NULL ? strcmp(archiving, "keep") == 0 : r->standby;
 	r->jobs = (unsigned)option_number(o, OPTION_JOBS, processors());
 	r->port = (int)option_number(o, OPTION_PORT, 0);
 	r->start = option_given(o, OPTION_START);
 	r->search_path = getenv("PATH");
+	if (e == ERR_NONE && r->standby)
+		e = restore_standby_check(r, why);
+	if (e == ERR_NONE)
+		restore_standby_warn(agent, r);
 	return e;
 }

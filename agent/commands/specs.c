@@ -228,6 +228,13 @@ static const struct option_spec restore_options[] = {
 	 .name = "in-place",
 	 .set = SET_PLACE,
 	 .help = "a copy that does no harm; the server itself again"},
+	{.id = OPTION_STANDBY, .name = "standby"},
+	{.id = OPTION_WAL,
+	 .name = "wal",
+	 .takes = TAKES_CHOICE,
+	 .argument = "archive|copy",
+	 .choices = "archive|copy",
+	 .help = "a standby that follows; the needed WAL into DIR (copy)"},
 	{.id = OPTION_ARCHIVING,
 	 .name = "archiving",
 	 .takes = TAKES_CHOICE,
@@ -344,8 +351,9 @@ const struct command_spec spec_restore = {
 	.arguments = "",
 	.summary = "restore to a point in time",
 	OPTIONS(restore_options),
-	.example = "pgagent restore -D /srv/look --to-time '10 minutes ago' --plan\n"
-		   "pgagent restore -D /srv/look --to-time '2026-11-23 14:05:00+01' --start",
+	.example = "pgagent restore -D /srv/look --to-time '2026-11-23 14:05:00+01' --start\n"
+		   "pgagent restore -D /srv/standby --standby --set primary_conninfo='host=db1 "
+		   "user=repl'",
 	.exits = EXITS_TARGET,
 	.reads_config = true,
 };

@@ -192,6 +192,9 @@ static enum err look(struct follow *f, bool *done)
 	}
 	if (stage == STAGE_PAUSED)
 		return paused_for_limits(f) ? ERR_PEER : ERR_NONE;
+	/* One that answers is consistent; it has no end that could be waited for. */
+	if (stage == STAGE_REPLAYING && f->request->standby)
+		return ERR_NONE;
 	/* Where nobody is let in, the control file tells at least that recovery is over: by its new
 	 * timeline, since "in production" is what the backup's own says. */
 	if (stage == STAGE_UNKNOWN && follow_control(f, &control) &&

@@ -27,8 +27,11 @@ static enum err check_request(const struct restore_request *r, struct error *why
 	if (r->directory == NULL || r->directory[0] != '/')
 		return error_set(why, ERR_CONFIG, "restore: the directory is not absolute: %s",
 				 r->directory != NULL ? r->directory : "");
-	if (r->standby)
-		return error_set(why, ERR_CONFIG, "restore: a standby cannot be made yet");
+	if (r->standby && (r->kind != TARGET_LATEST || r->action != ACTION_DEFAULT))
+		return error_set(
+			why, ERR_CONFIG,
+			"restore: a standby goes on with what comes: it has no target, and "
+			"no action at one");
 	if (r->sets > RESTORE_SETTINGS_MAX || r->keep_settings > RESTORE_SETTINGS_MAX ||
 	    r->tablespaces > RESTORE_TABLESPACES_MAX)
 		return error_set(why, ERR_CONFIG, "restore: too many settings or tablespaces");
@@ -102,6 +105,10 @@ static enum err plan_backup(struct planning *p)
 	if (e == ERR_NONE && go_on)
 		e = plan_freeze(p);
 	plan->bytes_to_write = plan->backup.bytes_cluster;
+	if (e == ERR_NONE && go_on && p->request->copy_wal)
+		e = plan_copy_wal(p);
+	if (e == ERR_NONE)
+		e = limits_plan(p->request, plan, p->why);
 	if (e == ERR_NONE)
 		e = decide_side(p);
 	/* The manifest's own summary was moved into the plan. */
@@ -137,9 +144,9 @@ enum err restore_plan(const struct env *env, const struct wal_archive *archive,
 	if (e != ERR_NONE)
 		goto out;
 	plan->kind = request->kind;
-	plan->action = request->action != ACTION_DEFAULT ? request->action
-		       : request->kind == TARGET_LATEST  ? ACTION_PROMOTE
-							 : ACTION_PAUSE;
+	plan->action = request->action != ACTION_DEFAULT || request->standby ? request->action
+		       : request->kind == TARGET_LATEST                      ? ACTION_PROMOTE
+									     : ACTION_PAUSE;
 	plan->target_inclusive = !request->exclusive || request->kind == TARGET_LATEST ||
 				 request->kind == TARGET_BACKUP_END || request->kind == TARGET_NAME;
 	if (request->kind == TARGET_LSN)

@@ -16,7 +16,8 @@ enum {
 	RESTORE_PROBLEMS_MAX = 16,
 	RESTORE_SETTINGS_MAX = 64,
 	RESTORE_TABLESPACES_MAX = 256,
-	RESTORE_TIMELINES_MAX = 64 /* that are looked at, the newest ones */
+	RESTORE_TIMELINES_MAX = 64, /* that are looked at, the newest ones */
+	RESTORE_LIMITS = 5
 };
 
 enum target_kind {
@@ -55,7 +56,7 @@ struct restore_request {
 	unsigned jobs;
 	struct restore_setting {
 		const char *name, *value;
-	} set[RESTORE_SETTINGS_MAX]; /* --set, last wins */
+	} set[RESTORE_SETTINGS_MAX]; /* --set, last wins; what recovery needs no less of is raised */
 	size_t sets;
 	const char *keep_setting[RESTORE_SETTINGS_MAX];
 	size_t keep_settings;
@@ -77,7 +78,10 @@ struct restore_request {
 	/* The data directory of the lost server, moved away; NULL = what lies in `directory`, when that is
 	 * the recorded one and is reused. */
 	const char *salvage_directory;
-	bool standby; /* leave a standby: not yet, must be false */
+	/* Leave a standby that follows the archive, and primary_conninfo where that is set; kind is
+	 * TARGET_LATEST then, action ACTION_DEFAULT. */
+	bool standby;
+	bool copy_wal; /* the WAL that is needed lies in pg_wal, and archive_get is not asked for any */
 };
 
 struct restore_problem {
@@ -122,6 +126,14 @@ struct restore_plan {
 		uint32_t oid;
 		char from[1024], to[1024];
 	} * tablespace; /* owned */
+	/* Of the five settings that recovery needs at least as high as the original had them: those that
+	 * --set wanted lower. */
+	size_t raised;
+	struct restore_raised {
+		const char *name, *asked; /* static; the request's */
+		int32_t value;
+	} raise[RESTORE_LIMITS];
+	uint64_t wal_copied; /* segments that go into pg_wal, from the backup's first one on */
 	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */
 	/* WAL that only the lost server's directory has.  With WAL_SALVAGE_FOUND the plan is the one that
 	 * there will be once restore_salvage has put it into the archive. */
@@ -166,13 +178,14 @@ enum err restore_run(const struct env *, const struct wal_archive *, const struc
 struct restore_started {
 	int port;
 	char socket_directory[256];
-	bool promoted;         /* false: paused at the target (or shut down by the action) */
+	bool promoted; /* false: paused at the target (or shut down by the action), or a standby */
 	struct lsn reached;    /* last replayed position */
 	char reached_time[64]; /* of the last replayed transaction; "" = none */
 	int64_t duration_us;
 	char log_file[1200];
 };
-/* Starts the server with pg_ctl of the right major, follows the replay through the observer, waits until it is paused, promoted or gone.
+/* Starts the server with pg_ctl of the right major, follows the replay through the observer, waits until it is paused, promoted or gone;
+ * of a standby until it is consistent and lets somebody read.
  * After promotion the recovery settings are reset (ALTER SYSTEM).  ERR_MISSING: the server says that
  * the target was not reached, and stopped; ERR_PEER with its own log lines when it gave up for
  * another reason; ERR_TRANSIENT: nothing moved for ten minutes, it is left running; ERR_CANCELLED:

@@ -274,6 +274,27 @@ const char *settings_asked(const struct restore_request *, const char *name);
 /* What is reset after promotion; ends with NULL. */
 extern const char *const settings_of_recovery[];
 
+/* ---- limits: the five settings that recovery needs at least as high ---- */
+
+struct limit {
+	const char *name; /* static */
+	int32_t least;
+	char text[12];
+};
+void limits_of(const struct control *, struct limit out[RESTORE_LIMITS]);
+/* The value that is written for it where --set asks for less, and NULL where it does not. */
+const char *limit_raised(const struct limit *, const struct restore_request *);
+/* --set of one of them is a whole number, or ERR_CONFIG. */
+enum err limits_check(const struct restore_request *, struct error *why) MUST_CHECK;
+/* Fills plan->raise from the backup's pg_control. */
+enum err limits_plan(const struct restore_request *, struct restore_plan *,
+		     struct error *why) MUST_CHECK;
+
+/* ---- wal_copy: the WAL that is needed, in pg_wal ---- */
+
+enum err wal_copy(const struct source *, const struct restore_plan *, const struct target *,
+		  struct error *why) MUST_CHECK;
+
 /* ---- starting ---- */
 
 /* The text as one word of a shell. */

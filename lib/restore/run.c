@@ -174,6 +174,13 @@ static enum err run_start_conf(struct run *r, const struct settings_input *in)
 	return e;
 }
 
+/* A standby asks for WAL as long as it lives, and must not hold the backup as long: the pin that is left lets
+ * it come up, and ages out. */
+static const char *run_pin(const struct run *r)
+{
+	return *r->out->pin != '\0' && !r->request->standby ? r->out->pin : NULL;
+}
+
 /* 7 */
 static enum err run_settings(struct run *r)
 {
@@ -181,7 +188,7 @@ static enum err run_settings(struct run *r)
 	struct settings_input in = {.request = r->request,
 				    .plan = r->plan,
 				    .directory = r->target.path,
-				    .pin = *r->out->pin != '\0' ? r->out->pin : NULL,
+				    .pin = run_pin(r),
 				    .written = now,
 				    .preload = r->has_preload ? r->preload : NULL,
 				    .control = &r->decoded};
@@ -197,7 +204,9 @@ static enum err run_settings(struct run *r)
 			       r->why);
 	writer_release(&conf);
 	if (e == ERR_NONE)
-		e = target_put(&r->target, "recovery.signal", bytes_of("", 0), 0600, r->why);
+		e = target_put(&r->target,
+			       r->request->standby ? "standby.signal" : "recovery.signal",
+			       bytes_of("", 0), 0600, r->why);
 	r->out->outside_configuration = is_outside(r) && r->plan->side;
 	if (e == ERR_NONE && r->out->outside_configuration)
 		e = run_start_conf(r, &in);
@@ -242,6 +251,8 @@ static enum err run_write(struct run *r)
 		e = run_tablespaces(r); /* 6 */
 	if (e == ERR_NONE)
 		e = run_settings(r); /* 7 */
+	if (e == ERR_NONE && r->request->copy_wal)
+		e = wal_copy(&r->source, r->plan, &r->target, r->why);
 	if (e == ERR_NONE)
 		e = server_manifest_write(&r->source, &r->target, &r->map, r->why);
 	if (e == ERR_NONE && *r->env->cancelled)

@@ -5,7 +5,6 @@
  * are not empty stop the server, wherever they come from.
  */
 #include "pgformat/label.h"
-#include "repo/lines.h"
 #include "restore/restore_internal.h"
 
 #include <ctype.h>
@@ -27,12 +26,6 @@ const char *const settings_of_recovery[] = {"restore_command",
 					    "recovery_target_action",
 					    "hot_standby",
 					    NULL};
-
-const char settings_hba[] =
-	"# written by pgagent restore for a copy: its socket lies in a directory that only the\n"
-	"# user it runs as may enter, and it listens nowhere else\n"
-	"local all all trust\n"
-	"local replication all trust\n";
 
 /* A name may come several times; the last value counts and is the one written. */
 struct list {
@@ -101,7 +94,7 @@ enum err settings_check(const struct restore_request *request, struct error *why
 	}
 	if (request->name != NULL && strchr(request->name, '\n') != NULL)
 		return error_set(why, ERR_CONFIG, "the restore point's name holds a newline");
-	return ERR_NONE;
+	return limits_check(request, why);
 }
 
 const char *settings_asked(const struct restore_request *request, const char *name)
@@ -220,19 +213,35 @@ static const char *target_setting(const struct settings_input *in, struct target
 	return "recovery_target";
 }
 
+static const char *const target_kinds[] = {"recovery_target", "recovery_target_name",
+					   "recovery_target_time", "recovery_target_xid",
+					   "recovery_target_lsn"};
+enum { TARGET_KINDS = sizeof(target_kinds) / sizeof(target_kinds[0]) };
+
+/* No target, and after a promotion the timeline that came of it; one that was asked for is kept to. */
+static void list_following(struct list *list, const struct settings_input *in,
+			   struct target_text *t)
+{
+	const struct restore_request *r = in->request;
+	bool fixed = r->timeline != 0 || r->timeline_rule == TIMELINE_CURRENT;
+
+	for (size_t i = 0; i < TARGET_KINDS; i++)
+		list_set(list, target_kinds[i], "");
+	(void)snprintf(t->timeline, sizeof(t->timeline), "%" PRIu32, in->plan->timeline);
+	list_set(list, "recovery_target_timeline", fixed ? t->timeline : "latest");
+	list_set(list, "hot_standby", "on");
+}
+
 static void list_target(struct list *list, const struct settings_input *in, struct target_text *t)
 {
-	static const char *const kinds[] = {"recovery_target", "recovery_target_name",
-					    "recovery_target_time", "recovery_target_xid",
-					    "recovery_target_lsn"};
 	const struct restore_plan *plan = in->plan;
 	const char *value;
 	const char *target = target_setting(in, t, &value);
 
 	/* The server refuses even an empty one that comes behind the one that is not. */
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strcmp(kinds[i], target) != 0)
-			list_set(list, kinds[i], "");
+	for (size_t i = 0; i < TARGET_KINDS; i++)
+		if (strcmp(target_kinds[i], target) != 0)
+			list_set(list, target_kinds[i], "");
 	list_set(list, target, value);
 	list_set(list, "recovery_target_inclusive", plan->target_inclusive ? "on" : "off");
 	(void)snprintf(t->timeline, sizeof(t->timeline), "%" PRIu32, plan->timeline);
@@ -243,6 +252,18 @@ static void list_target(struct list *list, const struct settings_input *in, stru
 						   : "pause");
 	if (plan->action == ACTION_PAUSE)
 		list_set(list, "hot_standby", "on");
+}
+
+/* A standby is to be what the original is; but what the original, once a standby itself, followed and ran
+ * is not for this one. */
+static void list_own(struct list *list, const struct settings_input *in)
+{
+	static const char *const own[] = {"primary_conninfo", "primary_slot_name",
+					  "recovery_end_command", "archive_cleanup_command"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (!is_kept(in->request, own[i]))
+			list_set(list, own[i], "");
 }
 
 /* A copy must not touch the world. */
@@ -279,10 +300,17 @@ static void list_archiving(struct list *list, const struct settings_input *in)
 			list_set(list, off[i].name, off[i].value);
 }
 
-/* restore_command: what was given has its percent signs doubled, since the server expands them. */
+/* restore_command: what was given has its percent signs doubled, since the server expands them.  Where
+ * the WAL lies in pg_wal a recovery must have one all the same, and a standby need not. */
 static enum err restore_command(const struct settings_input *in, struct writer *w,
 				struct error *why)
 {
+	if (in->request->copy_wal) {
+		writer_text(w, "%s", in->request->standby ? "" : "false");
+		writer_u8(w, 0);
+		return w->bad ? error_set(why, ERR_MEMORY, "restore_command: out of memory")
+			      : ERR_NONE;
+	}
 	for (const char *at = in->request->archive_get; *at != '\0'; at++) {
 		if (*at == '%')
 			writer_u8(w, '%');
@@ -297,10 +325,26 @@ static enum err restore_command(const struct settings_input *in, struct writer *
 		      : ERR_NONE;
 }
 
+/* What --set says counts, but for what recovery cannot do with: a copy's configuration may have less, too,
+ * when it was changed and the original not started again. */
+static void list_asked(struct list *list, const struct settings_input *in,
+		       struct limit limit[RESTORE_LIMITS])
+{
+	limits_of(in->control, limit);
+	for (size_t i = 0; in->plan->side && i < RESTORE_LIMITS; i++)
+		list_set(list, limit[i].name, limit[i].text);
+	for (size_t i = 0; i < in->request->sets; i++)
+		list_set(list, in->request->set[i].name, in->request->set[i].value);
+	for (size_t i = 0; i < RESTORE_LIMITS; i++)
+		if (limit_raised(&limit[i], in->request) != NULL)
+			list_set(list, limit[i].name, limit[i].text);
+}
+
 enum err settings_auto_conf(const struct settings_input *in, struct writer *out, struct error *why)
 {
 	struct list list = {.count = 0};
 	struct target_text text;
+	struct limit limit[RESTORE_LIMITS];
 	struct writer command;
 	char libraries[VALUE_MAX];
 	enum err e;
@@ -309,84 +353,26 @@ enum err settings_auto_conf(const struct settings_input *in, struct writer *out,
 	e = restore_command(in, &command, why);
 	if (e == ERR_NONE) {
 		list_set(&list, "restore_command", (const char *)command.data);
-		list_target(&list, in, &text);
+		if (in->request->standby)
+			list_following(&list, in, &text);
+		else
+			list_target(&list, in, &text);
 		list_archiving(&list, in);
-		if (in->plan->side)
+		if (in->request->standby)
+			list_own(&list, in);
+		else if (in->plan->side)
 			list_quiet(&list, in, libraries, sizeof(libraries));
-		for (size_t i = 0; i < in->request->sets; i++)
-			list_set(&list, in->request->set[i].name, in->request->set[i].value);
+		list_asked(&list, in, limit);
 		writer_text(out,
-			    "\n# written by pgagent restore %s; removed by pgagent restore --start "
-			    "after promotion, or:\n"
+			    "\n# written by pgagent restore %s; %s"
 			    "# ALTER SYSTEM RESET restore_command, and likewise every "
 			    "recovery_target* below\n",
-			    in->written);
+			    in->written,
+			    in->request->standby ? "after promotion:\n"
+						 : "removed by pgagent restore --start after "
+						   "promotion, or:\n");
 		e = list_write(&list, out, why);
 	}
 	writer_release(&command);
-	return e;
-}
-
-/* Recorded settings that change what the data means or how it is shown, and nothing outside. */
-struct recorded {
-	struct writer *out;
-};
-
-static enum err take_recorded(void *ctx, const char *name, const char *value, struct error *why)
-{
-	static const char *const kept[] = {
-		"track_commit_timestamp",     "timezone", "log_timezone", "datestyle",
-		"default_text_search_config", "wal_level"};
-	struct recorded *recorded = ctx;
-
-	(void)why;
-	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (strcasecmp(name, kept[i]) == 0 && strchr(value, '\n') == NULL)
-			conf_line(recorded->out, name, value);
-	return ERR_NONE;
-}
-
-enum err settings_start_conf(const struct settings_input *in, struct bytes recorded,
-			     struct writer *out, struct error *why)
-{
-	const struct control *c = in->control;
-	const struct {
-		const char *name;
-		int32_t value;
-	} limits[] = {
-		{"max_connections", c->max_connections},
-		{"max_worker_processes", c->max_worker_processes},
-		{"max_wal_senders", c->max_wal_senders},
-		{"max_prepared_transactions", c->max_prepared_transactions},
-		{"max_locks_per_transaction", c->max_locks_per_transaction},
-	};
-	struct recorded ctx = {.out = out};
-	char libraries[VALUE_MAX], path[PATH_MAX + 32];
-	enum err e;
-
-	writer_text(out,
-		    "# written by pgagent restore %s: the server's own configuration lies outside "
-		    "the data\n# directory and belongs to the original; this one starts the copy "
-		    "by itself\n",
-		    in->written);
-	conf_line(out, "data_directory", in->directory);
-	(void)snprintf(path, sizeof(path), "%s/" RESTORE_HBA, in->directory);
-	conf_line(out, "hba_file", path);
-	(void)snprintf(path, sizeof(path), "%s/" RESTORE_IDENT, in->directory);
-	conf_line(out, "ident_file", path);
-	writer_text(out, "# recovery needs these at least as high as the original had them\n");
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
-		writer_text(out, "%s = %" PRId32 "\n", limits[i].name, limits[i].value);
-	e = recorded.len > 0 ? lines_walk(recorded, take_recorded, &ctx, why) : ERR_NONE;
-	if (e == ERR_NONE && in->preload != NULL && in->preload[0] != '\0') {
-		bool quiet = in->plan->side &&
-			     settings_quiet_libraries(in->preload, libraries, sizeof(libraries));
-
-		conf_line(out, "shared_preload_libraries", quiet ? libraries : in->preload);
-	}
-	if (e == ERR_NONE && out->bad)
-		e = error_set(why, ERR_CONFIG,
-			      "settings of the restored server: \"%s\" holds a newline",
-			      in->directory);
 	return e;
 }

@@ -22,6 +22,10 @@ static struct scene *scene(enum target_kind kind)
 					.side = true,
 					.target_inclusive = true,
 					.timeline = 26};
+	s->control = (struct control){.max_connections = 60,
+				      .max_worker_processes = 8,
+				      .max_prepared_transactions = 2,
+				      .max_locks_per_transaction = 64};
 	s->in = (struct settings_input){.request = &s->request,
 					.plan = &s->plan,
 					.directory = "/r",
@@ -88,7 +92,64 @@ Test(settings, a_side_copy_is_this_text)
 		"recovery_end_command = ''\n"
 		"archive_cleanup_command = ''\n"
 		"listen_addresses = ''\n"
-		"external_pid_file = 'pgagent-external.pid'\n");
+		"external_pid_file = 'pgagent-external.pid'\n"
+		"max_connections = '60'\n"
+		"max_worker_processes = '8'\n"
+		"max_wal_senders = '0'\n"
+		"max_prepared_transactions = '2'\n"
+		"max_locks_per_transaction = '64'\n");
+}
+
+/* What recovery cannot do with is not asked of the server, in whatever order it comes. */
+Test(settings, what_recovery_needs_is_never_less_than_the_original_had)
+{
+	struct scene *s = scene(TARGET_LATEST);
+	const char *text;
+
+	s->request.set[0] = (struct restore_setting){"max_connections", "10"};
+	s->request.set[1] = (struct restore_setting){"max_locks_per_transaction", "128"};
+	s->request.set[2] = (struct restore_setting){"shared_buffers", "16MB"};
+	s->request.sets = 3;
+	text = written(s);
+	HAS(text, "max_connections = '60'\n");
+	HAS_NOT(text, "'10'");
+	HAS(text, "max_locks_per_transaction = '128'\n");
+	HAS(text, "shared_buffers = '16MB'\n");
+	s->plan.side = false;
+	text = written(s);
+	HAS(text, "max_connections = '60'\n");
+	HAS_NOT(text, "max_worker_processes");
+	s->request.set[0].value = "ten";
+	cr_assert_eq(settings_check(&s->request, &s->why), ERR_CONFIG);
+}
+
+Test(settings, a_standby_has_no_target_and_no_pin_and_follows_what_it_is_told_to)
+{
+	struct scene *s = scene(TARGET_LATEST);
+	const char *text;
+
+	s->request.standby = s->request.keep_archiving = true;
+	s->in.pin = NULL;
+	text = written(s);
+	HAS(text, "restore_command = '/usr/bin/pgagent archive-get %f \"%p\"'\n");
+	HAS(text, "recovery_target_lsn = ''\n");
+	HAS(text, "recovery_target_timeline = 'latest'\n");
+	HAS(text, "primary_conninfo = ''\n");
+	HAS(text, "primary_slot_name = ''\n");
+	HAS_NOT(text, "recovery_target_action");
+	HAS_NOT(text, "archive_mode");
+	HAS_NOT(text, "max_logical_replication_workers");
+	HAS_NOT(text, "listen_addresses");
+	s->request.set[s->request.sets++] =
+		(struct restore_setting){"primary_conninfo", "host=db1"};
+	s->request.timeline = 26;
+	text = written(s);
+	HAS(text, "primary_conninfo = 'host=db1'\n");
+	HAS(text, "recovery_target_timeline = '26'\n");
+	s->request.copy_wal = true;
+	HAS(written(s), "restore_command = ''\n");
+	s->request.standby = false;
+	HAS(written(s), "restore_command = 'false'\n");
 }
 
 /* The one that is set must come behind the empty ones, or the server refuses to start. */

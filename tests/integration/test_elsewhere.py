@@ -1,0 +1,189 @@
+"""Restored to go on living somewhere else: as a standby, without an agent, with less memory."""
+
+import time
+
+import pytest
+
+from harness import judges
+from harness.postgres import DEBIAN_BIN, run
+from harness.wait import PATIENCE, until
+
+# What a standby asks for and what recovery takes from pg_wal is one thing from 15 on.
+pytestmark = pytest.mark.only(15, 18)
+
+# Of itself a standby asks again every 5 s.
+IMPATIENT = ("--set", "wal_retrieve_retry_interval=200ms")
+
+
+def left_running(lab, agent, server, *args):
+    """(server, document) of what `restore --start` left."""
+    target = lab.place("r")
+    document = agent.restore(target, *args, "--start")
+    return lab.attach(target, server), document
+
+
+def follows(primary, standby, rows):
+    """A row written now is read there, by way of the archive."""
+    primary.sql(f"CREATE TABLE IF NOT EXISTS seen (i int); INSERT INTO seen VALUES ({rows})")
+    primary.archive_all()
+    until(f"row {rows} to arrive", lambda: standby.psql(
+        f"SELECT 1 FROM seen WHERE i = {rows}", check=False).stdout.strip() == "1")
+
+
+def test_a_standby_follows_the_archive_and_then_the_timeline_of_a_promotion(lab, major):
+    primary, agent = lab.protected(major, scale=1, primary_conninfo="host=/nonexistent",
+                                   primary_slot_name="theirs", max_connections="40")
+    agent.backup()
+    standby, document = left_running(lab, agent, primary, "--standby", *IMPATIENT)
+    assert document["standby"] is True and document["promoted"] is False
+    assert (standby.data / "standby.signal").exists()
+    assert not (standby.data / "recovery.signal").exists()
+    assert standby.sql("SELECT pg_is_in_recovery()") == "t"
+    assert standby.sql("SHOW primary_conninfo") == "" == standby.sql("SHOW primary_slot_name")
+    assert standby.sql("SHOW archive_mode") == "on"
+    assert "--pin" not in standby.sql("SHOW restore_command"), "it would hold the backup for ever"
+    follows(primary, standby, 1)
+
+    # Another takes over; this one goes with it.
+    other, _ = left_running(lab, agent, primary, "--standby", *IMPATIENT)
+    follows(primary, other, 2)
+    primary.stop()
+    other.pg_ctl("-w", "promote")
+    assert other.timeline() == 2
+    follows(other, standby, 3)
+    judges.same_rows(judges.fingerprint(other), judges.fingerprint(standby))
+    # Stopped for a while, it goes on where it was, by the command that restore printed.
+    standby.stop()
+    follow = lab.start_by_hand(document, standby.data, primary)
+    follows(other, follow, 4)
+
+
+def test_a_promotion_does_not_wait_for_a_repository_that_cannot_be_reached(lab, major):
+    primary, agent = lab.protected(major, scale=1)
+    agent.backup()
+    standby, _ = left_running(lab, agent, primary, "--standby", *IMPATIENT)
+    expected = judges.fingerprint(primary)
+    agent.repo.rename(lab.place("gone"))
+    log = standby.log.stat().st_size
+    until("archive-get to be asked in vain", lambda: b"not" in standby.log.read_bytes()[log:] and
+          str(agent.repo).encode() in standby.log.read_bytes()[log:], 30)
+    began = time.monotonic()
+    standby.pg_ctl("-w", "-t", 60, "promote")
+    assert time.monotonic() - began < 10 * PATIENCE
+    assert standby.sql("SELECT pg_is_in_recovery()") == "f"
+    judges.same_rows(expected, judges.fingerprint(standby))
+    assert not any("FATAL" in line and "restore_command" in line
+                   for line in standby.log.read_text("utf-8", "replace").splitlines())
+
+
+def test_a_standby_that_fell_behind_is_seeded_again_with_what_differs(lab, major):
+    primary, agent = lab.protected(major, scale=2)
+    agent.backup()
+    standby, _ = left_running(lab, agent, primary, "--standby", *IMPATIENT, "--set",
+                              f"primary_conninfo={primary.conninfo}")
+    until("it to stream", lambda: primary.sql("SELECT count(*) FROM pg_stat_replication") == "1")
+    primary.sql("CREATE TABLE streamed (i int)")
+    until("the table to arrive", lambda: standby.psql(
+        "SELECT * FROM streamed", check=False).returncode == 0)
+    standby.stop()
+    for number in range(3):
+        primary.sql(f"UPDATE pgbench_accounts SET abalance = {number} WHERE aid <= 5000")
+        primary.archive_all()
+    primary.sql("CHECKPOINT")
+    backup = agent.backup()["id"]
+    primary.sql("CREATE TABLE later AS SELECT 1 AS i")
+    expected = judges.fingerprint(primary)
+
+    document = agent.restore(standby.data, "--standby", "--delta", "--discard-wal", "--start",
+                             "--set", f"primary_conninfo={primary.conninfo}")
+    assert document["backup"] == backup
+    assert document["bytes_written"] < document["bytes_reused"] / 2
+    again = lab.attach(standby.data, primary)
+    until("it to have all", lambda: again.psql("SELECT * FROM later", check=False).returncode == 0)
+    judges.same_rows(expected, judges.fingerprint(again))
+    # A password would be in the file, and is said to be.
+    done = agent.run("restore", "-D", lab.place("r"), "--standby", "--plan", "--set",
+                     "primary_conninfo=host=db1 password=secret")
+    assert "passfile" in done.err and "secret" not in done.out
+
+
+def test_with_its_wal_in_place_a_copy_needs_no_agent(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.sql("CREATE TABLE t AS SELECT 1 AS i")
+    lsn = server.sql("SELECT pg_current_wal_insert_lsn()")
+    rows = judges.fingerprint(server)
+    for number in range(3):
+        server.sql(f"INSERT INTO t VALUES ({number})")
+        server.archive_all()
+    last = judges.fingerprint(server)
+    plan = agent.restore(lab.place("r"), "--to-latest", "--plan")
+    whole, early = lab.place("r"), lab.place("r")
+    latest = agent.restore(whole, "--to-latest", "--wal", "copy")
+    documents = {whole: latest, early: agent.restore(early, "--to-lsn", lsn, "--exclusive",
+                                                     "--wal", "copy")}
+    assert latest["wal_copied"] == plan["wal"]["segments"]
+    assert latest["bytes_to_write"] == plan["bytes_to_write"] + plan["wal"]["bytes"]
+    assert documents[early]["wal_copied"] < latest["wal_copied"]
+    if major == 15:     # reads the WAL, too
+        run([DEBIAN_BIN / "pg_verifybackup", early])
+    agent.repo.rename(lab.place("gone"))
+    for target, expected in ((early, rows), (whole, last)):
+        copy = lab.start_by_hand(documents[target], target, server)
+        assert copy.sql("SHOW restore_command") == "false"
+        if target == early:
+            until("the pause", lambda c=copy: c.sql(
+                "SELECT pg_get_wal_replay_pause_state()") == "paused")
+            copy.pg_ctl("-w", "promote")
+        until("promotion", lambda c=copy: c.sql("SELECT pg_is_in_recovery()") == "f")
+        judges.same_rows(expected, judges.fingerprint(copy))
+        copy.stop()
+
+
+def test_with_its_wal_in_place_a_torn_end_is_fatal(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    for number in range(2):
+        server.sql(f"CREATE TABLE t{number} (i int)")
+        server.archive_all()
+    target = lab.place("r")
+    document = agent.restore(target, "--to-latest", "--wal", "copy")
+    (target / "pg_wal" / document["wal"]["last"]).unlink()
+    _, log = lab.start_command(document)
+    until("the server to give up", lambda: "FATAL" in log.read_text("utf-8", "replace") and
+          not (target / "postmaster.pid").exists())
+    assert "recovery ended before configured recovery target" in log.read_text("utf-8", "replace")
+    assert not list(target.glob("pg_wal/*.history"))
+
+
+def test_less_memory_but_never_less_than_recovery_needs(lab, major):
+    server, agent = lab.protected(major, scale=1, max_connections="60", max_wal_senders="12")
+    agent.backup()
+    # Changed, and not started again: what counts is what it runs with.
+    server.configure(max_connections="30")
+    agent.backup()
+    server.archive_all()
+    args = ("--to-latest", "--set", "shared_buffers=16MB", "--set", "max_connections=10", "--set",
+            "max_wal_senders=3")
+    plan = agent.run("restore", "-D", lab.place("r"), *args, "--plan").out
+    assert "max_connections = 60, not 10" in plan and "max_wal_senders = 12, not 3" in plan
+    clone, document = left_running(lab, agent, server, *args)
+    assert {one["name"]: one["value"] for one in document["raised"]} == {
+        "max_connections": 60, "max_wal_senders": 12}
+    for name, value in {"shared_buffers": "16MB", "max_connections": "60",
+                        "max_wal_senders": "12"}.items():
+        assert clone.sql(f"SHOW {name}") == value, name
+    clone.stop()
+    agent.run("restore", "-D", lab.place("r"), "--set", "max_connections=few", "--plan", expect=2)
+
+
+@pytest.mark.only(15)
+def test_what_contradicts_a_standby_is_refused(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    target = lab.place("r")
+    for args in (("--to-lsn", "0/3000028"), ("--to-backup-end",), ("--action", "promote"),
+                 ("--wal", "copy")):
+        done = agent.run("restore", "-D", target, "--standby", *args, expect=2)
+        assert "standby" in done.err, done
+    assert not target.exists()
