@@ -78,8 +78,9 @@ void expire_say_sweep(struct expire_part *part)
 	if (part->packs.held || part->wal.held)
 		report_text(
 			r,
-			"  a copy into this repository is under way, or broke off less than a day "
-			"ago: packs and WAL stay until it is over\n");
+			"  a copy into this repository is under way, or broke off less than a day ago: "
+			"packs and\n  WAL stay until it is over; what one left that broke off on this "
+			"host goes with --force\n");
 	(void)snprintf(system, sizeof(system), "%" PRIu64, part->cluster.system_identifier);
 	report_put(object, "repository", report_json_text(place_name(part->place)));
 	report_put(object, "system_identifier", report_json_text(system));

@@ -129,7 +129,7 @@ static const struct option_spec expire_options[] = {
 	{.id = OPTION_CONFIRM, .name = "confirm", .help = "carry the plan out"},
 	{.id = OPTION_FORCE,
 	 .name = "force",
-	 .help = "also the only backup, a kept one, more than half of all packs"},
+	 .help = "also the only backup, a kept one, most packs, a broken copy"},
 };
 
 static const struct option_spec key_options[] = {

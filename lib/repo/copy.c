@@ -175,8 +175,9 @@ static enum err run(struct copying *c, struct error *why)
 	if (e == ERR_NONE)
 		e = copy_all(c, why);
 	keeper_stop(c->reading, true);
-	/* After a failure it stays, as after a crash, for the next run to go on. */
-	if (e == ERR_NONE)
+	/* After a failure it stays, as after a crash, for the next run to go on; but where space is to be
+	 * made it must not be in the way. */
+	if (e == ERR_NONE || e == ERR_FULL)
 		keeper_stop(c->writing, true);
 	else
 		keeper_rest(c->writing);

@@ -272,7 +272,7 @@ static enum err look(struct sweeping *s, struct sweep_totals *totals, struct err
 	*totals = (struct sweep_totals){.packs = s->packs};
 	if (e == ERR_NONE)
 		e = pins_read(s->cluster, &s->pins, why); /* S2 */
-	totals->held = e == ERR_NONE && sweep_is_held(s->cluster, &s->pins);
+	totals->held = e == ERR_NONE && sweep_is_held(s->cluster, &s->pins, s->options->force);
 	if (totals->held)
 		memset(s->live, true, s->packs * sizeof(*s->live));
 	else if (e == ERR_NONE)

@@ -17,8 +17,8 @@
 enum { SWEEP_PACKS_MAX = 1 << 24 /* 256 TiB of packs */ };
 
 struct sweep_options {
-	bool plan;  /* only count what would go */
-	bool force; /* also when it is more than half of all packs */
+	bool plan; /* only count what would go */
+	bool force; /* also when it is more than half of all packs, or what a copy that is gone left */
 	/* As if these backups were removed already; for plans only. */
 	const struct attempt *without;
 	size_t withouts;

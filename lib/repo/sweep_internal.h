@@ -16,8 +16,9 @@ enum err sweep_turn_take(struct sweep_turn *, const struct cluster *, struct err
 enum err sweep_turn_check(const struct sweep_turn *, struct error *why) MUST_CHECK;
 void sweep_turn_end(struct sweep_turn *);
 
-/* S2 shows a copy into this repository (and an event says so). */
-bool sweep_is_held(const struct cluster *, const struct pins *);
+/* S2 shows a copy into this repository (and an event says so).  With `force` one whose process certainly is
+ * no more does not count: it can't commit, it only had brought something for the next one. */
+bool sweep_is_held(const struct cluster *, const struct pins *, bool force);
 
 /* Whether a plan takes this backup as removed. */
 bool sweep_is_without(const struct sweep_options *, const struct attempt *);

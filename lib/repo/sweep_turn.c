@@ -46,10 +46,10 @@ void sweep_turn_end(struct sweep_turn *turn)
 	turn->cluster = NULL;
 }
 
-bool sweep_is_held(const struct cluster *c, const struct pins *pins)
+bool sweep_is_held(const struct cluster *c, const struct pins *pins, bool force)
 {
 	for (size_t i = 0; i < pins->count; i++) {
-		if (!pin_holds_sweeps(&pins->pin[i]))
+		if (!pin_holds_sweeps(&pins->pin[i]) || (force && pins->pin[i].gone))
 			continue;
 		observer_event(c->repository->env->observer, LEVEL_INFO,
 			       "a copy into %s (%s) %s: nothing is swept until it is over",

@@ -88,7 +88,7 @@ static enum err add_writers(struct sweeping *s, struct error *why)
 	struct pins pins;
 	enum err e = pins_read(s->cluster, &pins, why);
 
-	if (e == ERR_NONE && sweep_is_held(s->cluster, &pins))
+	if (e == ERR_NONE && sweep_is_held(s->cluster, &pins, s->options->force))
 		s->protect_all = s->totals->held = true;
 	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++) {
 		const struct pin_seen *pin = &pins.pin[i];

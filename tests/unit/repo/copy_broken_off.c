@@ -1,5 +1,6 @@
 /* A copy that breaks off at any call of either store, and one beside sweeps: the next run goes on. */
 #include "copy_world.h"
+#include "repo/lines.h"
 #include "repo/sweep.h"
 #include "still_clock.h"
 
@@ -214,6 +215,67 @@ Test(copy, holds_sweeps_of_packs_and_of_wal_back)
 	OK(sweep_packs(&to.cluster, &options, &packs, &why));
 	cr_assert(!packs.held && packs.packs_removed == 1);
 	cr_assert_eq(keys_below(&to, "pins/"), 0, "a sweep left its pin");
+	release(&from, &to);
+}
+
+/* A pin as a process of an earlier boot of this machine left it. */
+static void pin_of_the_dead(struct repo_world *w)
+{
+	static const char key[] = "pins/copy-0123456789abcdef/00000000";
+	char full[STORE_KEY_MAX], machine[64], host[256];
+	struct writer body;
+	struct error why;
+
+	pin(w, PIN_COPY_TO, "copy-0123456789abcdef", 0);
+	(void)snprintf(full, sizeof(full), "%s%s", w->cluster.prefix, key);
+	writer_init(&body, RECORD_BYTES_MAX);
+	OK(record_get(w->repository, full, "pin", &body, &why));
+	cr_assert(lines_get(writer_view(&body), "machine", machine, sizeof(machine)) &&
+		  lines_get(writer_view(&body), "host", host, sizeof(host)));
+	writer_reset(&body);
+	writer_text(&body, "kind %s\nhost %s\nmachine %s\n", PIN_COPY_TO, host, machine);
+	writer_text(&body, "boot an-earlier-one\npid-space 1\npid 1\n");
+	OK(store_remove(w->memory, full, &why));
+	OK(record_put(w->repository, full, "pin", writer_view(&body), &why));
+	writer_release(&body);
+}
+
+Test(copy, what_one_left_that_is_certainly_gone_waits_a_day_or_for_force)
+{
+	struct pack_id id = {.attempt = attempt_number(7)};
+	struct sweep_options options = {.force = false};
+	struct sweep_totals packs;
+	char key[STORE_KEY_MAX];
+	struct repo_world w;
+	struct error why;
+	size_t aborted;
+
+	repo_world_init(&w, NULL);
+	pack_key(&w.cluster, &id, key);
+	OK(store_put(w.memory, key, bytes_of_text("half"), &why));
+	pin_of_the_dead(&w);
+	OK(decision_abort_dead(&w.cluster, &aborted, &why));
+	cr_assert(aborted == 0 && keys_below(&w, "pins/") == 1);
+	OK(sweep_packs(&w.cluster, &options, &packs, &why));
+	cr_assert(packs.held && keys_below(&w, "packs/") == 1);
+	options.force = true;
+	OK(sweep_packs(&w.cluster, &options, &packs, &why));
+	cr_assert(!packs.held && packs.packs_removed == 1);
+	repo_world_release(&w);
+}
+
+Test(copy, leaves_no_pin_where_space_is_to_be_made)
+{
+	struct repo_world from, to;
+	struct copy_totals totals;
+	struct outcomes o;
+	struct error why;
+	unsigned n = 20; /* behind the pins */
+
+	two_worlds(&from, &to);
+	repo_world_fail(&to, FAULT_FAIL, n, ERR_FULL);
+	cr_assert_eq(copy(&from, &to, &o, &totals, &why), ERR_FULL);
+	cr_assert_eq(keys_below(&to, "pins/"), 0);
 	release(&from, &to);
 }
 
