@@ -237,7 +237,7 @@ static enum err prepare(struct follow *f)
 	char how[256], hba[PATH_MAX];
 	struct writer conninfo;
 	struct stat st;
-	enum err e = start_find_binaries(major, f->request->search_path, f->binaries, f->why);
+	enum err e = programs_find(f->env, major, f->request->search_path, f->binaries, f->why);
 
 	if (e == ERR_NONE)
 		e = place_real(f->request->directory, f->directory, f->why);

@@ -295,14 +295,19 @@ enum err limits_plan(const struct restore_request *, struct restore_plan *,
 enum err wal_copy(const struct source *, const struct restore_plan *, const struct target *,
 		  struct error *why) MUST_CHECK;
 
+/* ---- programs ---- */
+
+/* The directory of pg_ctl and postgres: the usual places of that major, then `search_path`, which
+ * may be NULL and in which postgres is asked for its version.  ERR_CONFIG when they are nowhere. */
+enum err programs_find(const struct env *, unsigned major, const char *search_path,
+		       char out[PATH_MAX], struct error *why) MUST_CHECK;
+/* The major of DIRECTORY/postgres by its own answer; 0 = it gave none, within ten seconds. */
+unsigned programs_major(const struct env *, const char *directory);
+
 /* ---- starting ---- */
 
 /* The text as one word of a shell. */
 void shell_word(struct writer *, const char *text);
-/* The directory of pg_ctl and postgres: the usual places of that major, then `search_path`, which
- * may be NULL.  ERR_CONFIG when they are nowhere. */
-enum err start_find_binaries(unsigned major, const char *search_path, char out[PATH_MAX],
-			     struct error *why) MUST_CHECK;
 /* A private directory for the socket of a server in `directory`: inside, or below /tmp when the
  * path would be too long. */
 enum err start_socket_directory(const struct env *, const char *directory, char out[256],

@@ -294,7 +294,7 @@ static enum err run_start_command(struct run *r)
 		return e;
 	writer_init(&command, sizeof(r->out->start_command));
 	writer_init(&options, sizeof(r->out->start_command));
-	if (start_find_binaries(major, r->request->search_path, binaries, &ignored) == ERR_NONE)
+	if (programs_find(r->env, major, r->request->search_path, binaries, &ignored) == ERR_NONE)
 		writer_text(&options, "%s/", binaries);
 	writer_text(&options, "pg_ctl");
 	writer_u8(&options, 0);

@@ -1,4 +1,4 @@
-/* restore/start.c - starting a restored server: its programs, its socket, its port, its options.
+/* restore/start.c - starting a restored server: its socket, its port, its options.
  *
  * A copy listens on a socket in a private directory and nowhere else; its port only names that
  * socket, but one that is free lets its owner open it to others later.
@@ -35,72 +35,6 @@ void shell_word(struct writer *w, const char *text)
 			writer_u8(w, (uint8_t)*text);
 	}
 	writer_u8(w, '\'');
-}
-
-static bool has_programs(const char *directory)
-{
-	char path[PATH_MAX];
-
-	for (int i = 0; i < 2; i++) {
-		int n = snprintf(path, sizeof(path), "%s/%s", directory,
-				 i == 0 ? "pg_ctl" : "postgres");
-
-		if (n < 0 || (size_t)n >= sizeof(path) ||
-		    faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* The first directory of a list as in PATH that holds them; what is not absolute would depend on
- * where the agent was started. */
-static bool search(const char *list, char out[PATH_MAX])
-{
-	while (*list != '\0') {
-		size_t len = strcspn(list, ":");
-
-		if (list[0] == '/' && len < PATH_MAX) {
-			memcpy(out, list, len);
-			out[len] = '\0';
-			if (has_programs(out))
-				return true;
-		}
-		list += len + (list[len] == ':');
-	}
-	return false;
-}
-
-enum err start_find_binaries(unsigned major, const char *search_path, char out[PATH_MAX],
-			     struct error *why)
-{
-	static const char *const usual[] = {"/usr/lib/postgresql/%u/bin", "/usr/pgsql-%u/bin",
-					    "/usr/local/pgsql/bin", "/opt/postgresql/%u/bin"};
-
-	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
-		const char *number = strstr(usual[i], "%u");
-		char path[PATH_MAX];
-
-		if (number == NULL)
-			(void)snprintf(path, sizeof(path), "%s", usual[i]);
-		else
-			(void)snprintf(path, sizeof(path), "%.*s%u%s", (int)(number - usual[i]),
-				       usual[i], major, number + 2);
-		if (!has_programs(path))
-			continue;
-		memcpy(out, path, strlen(path) + 1);
-		return ERR_NONE;
-	}
-	if (search_path != NULL && search(search_path, out))
-		return ERR_NONE;
-	(void)error_set(why, ERR_CONFIG,
-			"pg_ctl and postgres of PostgreSQL %u are neither in the usual places "
-			"(/usr/lib/postgresql/%u/bin) nor on PATH",
-			major, major);
-	error_hint(why,
-		   "install postgresql-%u, put the directory of its pg_ctl on PATH, or restore "
-		   "without --start",
-		   major);
-	return ERR_CONFIG;
 }
 
 static enum err private_directory(const struct env *env, const char *path, struct error *why)

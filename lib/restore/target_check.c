@@ -342,14 +342,15 @@ static void check_apart(const char *directory, struct restore_plan *plan)
 }
 
 /* In place the service manager starts the server, and knows its programs. */
-static void check_programs(const struct restore_request *request, struct restore_plan *plan)
+static void check_programs(const struct env *env, const struct restore_request *request,
+			   struct restore_plan *plan)
 {
 	unsigned major = (unsigned)(plan->backup.server_version / 10000);
 	char found[PATH_MAX];
 	struct error cause;
 
 	if (!request->start || !plan->side ||
-	    start_find_binaries(major, request->search_path, found, &cause) == ERR_NONE)
+	    programs_find(env, major, request->search_path, found, &cause) == ERR_NONE)
 		return;
 	problem_add(plan, "no_server_programs", "--start: %s", cause.text);
 	problem_hint(plan, "%s", cause.hint);
@@ -388,7 +389,7 @@ enum err target_check(const struct env *env, const struct wal_archive *archive,
 				     plan->tablespace[i].oid);
 	}
 	if (e == ERR_NONE) {
-		check_programs(request, plan);
+		check_programs(env, request, plan);
 		check_apart(directory, plan);
 		e = check_space(env, archive, manifest, directory, plan, why);
 	}
