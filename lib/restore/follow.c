@@ -171,7 +171,7 @@ static enum err look(struct follow *f, bool *done)
 	enum stage stage;
 
 	*done = true;
-	if (!directory_is_in_use(f->env, f->directory, how, sizeof(how))) {
+	if (directory_is_in_use(f->env, f->directory, how, sizeof(how)) != DIRECTORY_USED) {
 		int64_t waited = clock_monotonic_us(f->env->clock) - f->started_us;
 		char log[LOG_TAIL_BYTES + 1];
 
@@ -241,7 +241,8 @@ static enum err prepare(struct follow *f)
 
 	if (e == ERR_NONE)
 		e = place_real(f->request->directory, f->directory, f->why);
-	if (e == ERR_NONE && directory_is_in_use(f->env, f->directory, how, sizeof(how)))
+	if (e == ERR_NONE &&
+	    directory_is_in_use(f->env, f->directory, how, sizeof(how)) != DIRECTORY_FREE)
 		e = error_set(f->why, ERR_CONFIG, "a server runs in \"%s\" already: %s",
 			      f->directory, how);
 	if (e == ERR_NONE)

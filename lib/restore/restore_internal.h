@@ -93,8 +93,16 @@ bool marker_names(struct bytes text, const char *target);
 bool marker_is_ours(struct bytes text, const struct attempt *, const char *target);
 /* Put before pg_control goes: with pg_control there it means nothing. */
 bool marker_is_preparing(struct bytes text);
-/* True when a server seems to run in `path`: process, shared memory or socket of postmaster.pid. */
-bool directory_is_in_use(const struct env *, const char *path, char *how, size_t how_len);
+enum directory_use {
+	DIRECTORY_FREE,
+	DIRECTORY_USED,    /* a server runs in it */
+	DIRECTORY_UNPROVEN /* one may, where nothing of it can be seen from here */
+};
+/* Whether a server runs in the data directory `path`; `how` it is known, for the last two. */
+enum directory_use directory_is_in_use(const struct env *, const char *path, char *how,
+				       size_t how_len);
+/* What to do about it, as the end of a message. */
+void directory_use_hint(enum directory_use, const char *path, char *hint, size_t len);
 
 /* ---- delta: what a directory that is not empty may be reused for ---- */
 

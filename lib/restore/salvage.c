@@ -142,13 +142,15 @@ static enum err look_at(struct planning *p, const char *path, const struct lost_
 
 static void check_stopped(struct planning *p, const char *path)
 {
-	char how[256];
+	char how[256], hint[PATH_MAX + 256];
+	enum directory_use use = directory_is_in_use(p->env, path, how, sizeof(how));
 
-	if (!directory_is_in_use(p->env, path, how, sizeof(how)))
+	if (use == DIRECTORY_FREE)
 		return;
-	problem_add(p->plan, "server_running", "--salvage-wal \"%s\" is in use by a server: %s",
-		    path, how);
-	problem_hint(p->plan, "stop that server, and run the same command again");
+	directory_use_hint(use, path, hint, sizeof(hint));
+	problem_add(p->plan, "server_running", "--salvage-wal \"%s\" %s in use by a server: %s",
+		    path, use == DIRECTORY_USED ? "is" : "may be", how);
+	problem_hint(p->plan, "%s", hint);
 }
 
 enum err plan_salvage(struct planning *p)
@@ -200,12 +202,15 @@ void plan_salvage_release(struct planning *p)
 /* A server may have been started since the plan was made. */
 static enum err refuse_running(const struct env *env, const char *path, struct error *why)
 {
-	char how[256];
+	char how[256], hint[PATH_MAX + 256];
+	enum directory_use use = directory_is_in_use(env, path, how, sizeof(how));
 
-	if (!directory_is_in_use(env, path, how, sizeof(how)))
+	if (use == DIRECTORY_FREE)
 		return ERR_NONE;
-	(void)error_set(why, ERR_CONFIG, "\"%s\" is in use by a server: %s", path, how);
-	error_hint(why, "stop that server, and run the same command again");
+	directory_use_hint(use, path, hint, sizeof(hint));
+	(void)error_set(why, ERR_CONFIG, "\"%s\" %s in use by a server: %s", path,
+			use == DIRECTORY_USED ? "is" : "may be", how);
+	error_hint(why, "%s", hint);
 	return ERR_CONFIG;
 }
 

@@ -270,7 +270,7 @@ static enum err check_reuse(struct target *t, const struct restore_plan *plan, s
 
 	if (refused != NULL)
 		return error_set(why, ERR_CONFIG, "\"%s\" %s; nothing was done", path, refused);
-	if (place == 0 && directory_is_in_use(t->env, path, how, sizeof(how)))
+	if (place == 0 && directory_is_in_use(t->env, path, how, sizeof(how)) != DIRECTORY_FREE)
 		return error_set(why, ERR_CONFIG, "\"%s\" is in use by a server: %s", path, how);
 	t->reuses = true;
 	return ERR_NONE;

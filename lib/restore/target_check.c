@@ -144,10 +144,22 @@ static enum err check_reuse(const struct looking *l, struct error *why)
 	return ERR_NONE;
 }
 
+static void say_in_use(const struct looking *l, enum directory_use use, const char *how)
+{
+	char hint[PATH_MAX + 256];
+
+	directory_use_hint(use, l->path, hint, sizeof(hint));
+	problem_add(l->plan, "server_running", "%s \"%s\" %s in use by a server: %s", l->what,
+		    l->path, use == DIRECTORY_USED ? "is" : "may be", how);
+	problem_hint(l->plan, "%s%s",
+		     l->request->delta ? "" : "restore into another, empty directory; or ", hint);
+}
+
 static enum err check_directory(const struct looking *l, struct error *why)
 {
 	struct restore_plan *plan = l->plan;
 	enum directory_state state;
+	enum directory_use use;
 	char how[256], there[PATH_MAX];
 	enum err e = directory_look(l->env, l->path, &plan->backup.attempt, l->target, &state, why);
 
@@ -158,14 +170,9 @@ static enum err check_directory(const struct looking *l, struct error *why)
 	}
 	if (e != ERR_NONE)
 		return e;
-	if (directory_is_in_use(l->env, l->path, how, sizeof(how))) {
-		problem_add(plan, "server_running", "%s \"%s\" is in use by a server: %s", l->what,
-			    l->path, how);
-		problem_hint(plan, l->request->delta
-					   ? "stop that server, and run the same command again"
-					   : "restore into another, empty directory; or stop that "
-					     "server, move its directory away, and run the same "
-					     "command again");
+	use = directory_is_in_use(l->env, l->path, how, sizeof(how));
+	if (use != DIRECTORY_FREE) {
+		say_in_use(l, use, how);
 		return ERR_NONE;
 	}
 	if (state == DIRECTORY_OURS && l->target != NULL && !plan->resumes && !plan->delta)

@@ -1,19 +1,11 @@
-/* restore/target_look.c - what a directory is: empty, ours, somebody's; and whether a server runs in it.
- * Changes nothing.
- */
+/* restore/target_look.c - what a directory is: empty, ours, somebody's.  Changes nothing. */
 #include "base/file.h"
 #include "restore/restore_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/shm.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-enum { PID_FILE_BYTES_MAX = 8192 };
 
 struct listing {
 	bool others, marker;
@@ -109,75 +101,4 @@ enum err directory_look(const struct env *env, const char *path, const struct at
 								      : DIRECTORY_EMPTY;
 	free(text);
 	return ERR_NONE;
-}
-
-static bool process_lives(const struct env *env, long pid)
-{
-	char path[64], *state;
-	uint8_t *text;
-	size_t len;
-	bool dead = false;
-
-	if (pid <= 1 || (kill((pid_t)pid, 0) != 0 && errno != EPERM))
-		return false;
-	/* A process that nobody waited for is dead, although it can be signalled. */
-	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-	if (file_read_all(env->files, AT_FDCWD, path, 4096, &text, &len, NULL) != ERR_NONE)
-		return true;
-	state = strrchr((char *)text, ')');
-	if (state != NULL && state[1] == ' ')
-		dead = state[2] == 'Z' || state[2] == 'X';
-	free(text);
-	return !dead;
-}
-
-static bool socket_answers(const struct env *env, const char *directory, const char *port)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%s",
-			     directory, port);
-	bool answers;
-
-	if (n < 0 || (size_t)n >= sizeof(address.sun_path) || directory[0] != '/')
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	answers = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-	(void)env->files->ops->close(env->files, fd); /* a socket */
-	return answers;
-}
-
-/* postmaster.pid: pid, data directory, start, port, socket directory, addresses, shared memory. */
-bool directory_is_in_use(const struct env *env, const char *path, char *how, size_t how_len)
-{
-	char file[PATH_MAX], *line[8] = {NULL}, *at;
-	struct shmid_ds memory;
-	uint8_t *text;
-	size_t len;
-	bool used = false;
-
-	if (snprintf(file, sizeof(file), "%s/postmaster.pid", path) >= (int)sizeof(file) ||
-	    file_read_all(env->files, AT_FDCWD, file, PID_FILE_BYTES_MAX, &text, &len, NULL) !=
-		    ERR_NONE)
-		return false;
-	at = (char *)text;
-	for (size_t i = 0; i < 8 && at != NULL; i++)
-		line[i] = strsep(&at, "\n");
-	if (line[0] != NULL && process_lives(env, strtol(line[0], NULL, 10))) {
-		(void)snprintf(how, how_len, "process %s of its postmaster.pid is alive", line[0]);
-		used = true;
-	} else if (line[4] != NULL && socket_answers(env, line[4], line[3])) {
-		(void)snprintf(how, how_len, "its socket %s/.s.PGSQL.%s answers", line[4], line[3]);
-		used = true;
-	} else if (line[6] != NULL) {
-		const char *id = strrchr(line[6], ' ');
-
-		used = id != NULL && shmctl((int)strtol(id, NULL, 10), IPC_STAT, &memory) == 0 &&
-		       memory.shm_nattch > 0;
-		if (used)
-			(void)snprintf(how, how_len, "its shared memory %s is attached", id + 1);
-	}
-	free(text);
-	return used;
 }

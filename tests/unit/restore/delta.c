@@ -158,7 +158,7 @@ Test(delta, removes_what_the_backup_does_not_have)
 	put(s, "PG_VERSION.old", "x");
 	put(s, "pg_wal/00000001", "x");
 	put(s, "standby.signal", "");
-	put(s, "postmaster.pid", "999999999\n");
+	put(s, "postmaster.pid", "999999999\n/r\n1\n5432\n/nowhere\n\n");
 	path_of(s, "base/l", path);
 	cr_assert_eq(symlink(outside, path), 0);
 	path_of(s, "base/1/l", path);
@@ -299,11 +299,15 @@ Test(delta, a_linked_pg_control_proves_nothing)
 Test(delta, under_a_server_is_refused)
 {
 	struct scene *s = scene_whole(false);
-	char pid[32];
+	char pid[32], path[256], here[PATH_MAX];
 
 	(void)snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
 	put(s, "postmaster.pid", pid);
+	path_of(s, "", path);
+	cr_assert_eq(getcwd(here, sizeof(here)), here);
+	cr_assert_eq(chdir(path), 0);
 	assert_refused(s, "in use by a server");
+	cr_assert_eq(chdir(here), 0);
 	cr_assert(exists(s, "global/pg_control"));
 	scene_end(s);
 }

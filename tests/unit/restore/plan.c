@@ -354,7 +354,7 @@ Test(plan, a_marker_of_this_backup_is_resumed_and_of_another_is_not)
 Test(plan, a_directory_with_a_live_server_is_refused_whatever_else_it_holds)
 {
 	struct scene *s = usual(TARGET_LATEST);
-	char pid[256];
+	char pid[256], here[PATH_MAX];
 
 	cr_assert_eq(mkdir(s->directory, 0700), 0);
 	put(s->directory, RESTORE_MARKER,
@@ -362,8 +362,11 @@ Test(plan, a_directory_with_a_live_server_is_refused_whatever_else_it_holds)
 	(void)snprintf(pid, sizeof(pid), "%d\n%s\n1\n5432\n/nowhere\n\n 1 2\nready\n",
 		       (int)getpid(), s->directory);
 	put(s->directory, "postmaster.pid", pid);
+	cr_assert_eq(getcwd(here, sizeof(here)), here);
+	cr_assert_eq(chdir(s->directory), 0);
 	plan(s);
 	assert_problem(s, "server_running", s->directory, false);
+	cr_assert_eq(chdir(here), 0);
 	scene_end(s);
 }
 
