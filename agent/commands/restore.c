@@ -5,6 +5,7 @@
 #include "commands/collations.h"
 #include "commands/command_line.h"
 #include "commands/commands.h"
+#include "commands/restore_in_place.h"
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
 #include "commands/restore_timelines.h"
@@ -221,6 +222,7 @@ static int carry_out(struct restoring *r)
 	if (command_line_source(agent, &r->places, r->subject.name, source, &why) != ERR_NONE)
 		source[0] = '\0'; /* the lines are a help, not the work */
 	closing.source = source;
+	restore_in_place_text(&agent->report, &r->asked.request, &r->plan);
 	report_text(&agent->report, "\n");
 	restore_closing_text(&agent->report, &closing);
 	return EXIT_DONE;
@@ -266,10 +268,13 @@ static int restore(struct restoring *r)
 {
 	struct agent *agent = r->agent;
 	bool only_plan = option_given(&agent->options, OPTION_PLAN);
+	char source[COMMAND_LINE_MAX];
 	struct error why;
 
 	if (plan(r, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
+	if (command_line_source(agent, &r->places, r->subject.name, source, &why) == ERR_NONE)
+		restore_in_place_hint(&r->plan, &r->asked.request, source);
 	progress_erase(&agent->progress);
 	restore_plan_text(&agent->report, &r->asked.request, &r->plan);
 	restore_plan_json(agent->report.root, &r->asked.request, &r->plan);

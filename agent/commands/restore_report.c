@@ -333,8 +333,7 @@ enum err restore_plan_error(const struct restore_plan *plan, struct error *why)
 	return e;
 }
 
-/* " --to-time '...'": what was asked for. */
-static void target_option(const struct restore_request *request, char *out, size_t size)
+void restore_target_option(const struct restore_request *request, char *out, size_t size)
 {
 	char quoted[512] = "";
 
@@ -377,7 +376,7 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 			       c->started->port); /* fits */
 	if (!escape_shell(request->directory, directory, sizeof(directory)))
 		(void)snprintf(directory, sizeof(directory), "DIR"); /* fits */
-	target_option(request, target, sizeof(target));
+	restore_target_option(request, target, sizeof(target));
 	control_command(c->result, control, sizeof(control));
 	say_look(r, c, psql);
 	if (request->standby) {

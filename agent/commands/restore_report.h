@@ -27,6 +27,9 @@ struct restore_closing {
 };
 void restore_closing_text(struct report *, const struct restore_closing *);
 
+/* " --to-time '...'": what was asked for; "" for the latest. */
+void restore_target_option(const struct restore_request *, char *out, size_t size);
+
 /* What was saved into how many of the `places` repositories. */
 void restore_salvaged_report(struct report *, const struct restore_salvaged *, size_t places);
 

@@ -14,6 +14,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,7 +83,7 @@ static bool read_answer(const struct env *env, int from, int64_t until, char out
 
 		if (poll(&ready, 1, POLL_MS) <= 0)
 			continue;
-		n = read(from, out + len, VERSION_BYTES_MAX - 1 - len);
+		n = recv(from, out + len, VERSION_BYTES_MAX - 1 - len, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -131,7 +132,7 @@ unsigned programs_major(const struct env *env, const char *directory)
 	pid_t pid = -1;
 
 	if (snprintf(program, sizeof(program), "%s/postgres", directory) >= (int)sizeof(program) ||
-	    pipe2(ends, O_CLOEXEC) != 0)
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return 0;
 	if (spawn_version(program, ends[1], &pid) != 0)
 		pid = -1;

@@ -320,6 +320,10 @@ void shell_word(struct writer *, const char *text);
  * path would be too long. */
 enum err start_socket_directory(const struct env *, const char *directory, char out[256],
 				struct error *why) MUST_CHECK;
+/* As Debian has it. */
+bool start_is_configured_outside(const struct summary *);
+/* In place: what its own service says, "pg_ctlcluster 15 main start"; false when it is not known to have one. */
+bool start_service_command(const struct restore_plan *, char *out, size_t len);
 /* "-c ..." options of a copy, each a word of a shell. */
 void start_options(struct writer *, const struct restore_plan *, const char *directory,
 		   const char *sockets, int port, bool outside, bool following);

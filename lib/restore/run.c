@@ -149,12 +149,7 @@ static enum err run_tablespaces(struct run *r)
 /* The configuration of the original is of no use to a copy when it is not in the directory. */
 static bool is_outside(const struct run *r)
 {
-	const struct summary *s = &r->plan->backup;
-
-	if (r->table.conf == NULL)
-		return true;
-	return s->config_file[0] == '/' && s->data_directory[0] == '/' &&
-	       !place_is_within(s->config_file, s->data_directory);
+	return r->table.conf == NULL || start_is_configured_outside(&r->plan->backup);
 }
 
 static enum err run_start_conf(struct run *r, const struct settings_input *in)
@@ -284,6 +279,8 @@ static enum err run_start_command(struct run *r)
 	int port = r->request->port;
 	enum err e = ERR_NONE;
 
+	if (start_service_command(r->plan, r->out->start_command, sizeof(r->out->start_command)))
+		return ERR_NONE;
 	if (port == 0 && asked != NULL)
 		port = (int)strtol(asked, &end, 10);
 	if (port == 0 && r->plan->side)

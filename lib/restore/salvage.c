@@ -124,6 +124,21 @@ static enum err look_at_lost(struct planning *p, const char *path, int wal)
 	return ERR_NONE;
 }
 
+/* A server writes where its last checkpoint is only once that is on the disk. */
+static void say_damaged(struct planning *p, const char *path, const struct control *control)
+{
+	char end[LSN_TEXT_MAX], checkpoint[LSN_TEXT_MAX], what[160];
+
+	lsn_to_text(p->plan->salvage.end, end);
+	lsn_to_text(control->checkpoint, checkpoint);
+	(void)snprintf(
+		what, sizeof(what),
+		"it is damaged at %s, before the server's last checkpoint at %s, and what lies "
+		"behind cannot be replayed",
+		end, checkpoint); /* fits */
+	say_lost(p, path, "wal_damaged", what);
+}
+
 static enum err look_at(struct planning *p, const char *path, const struct lost_server *server)
 {
 	const struct wal_salvage_source source = source_of(server, p->request);
@@ -137,6 +152,9 @@ static enum err look_at(struct planning *p, const char *path, const struct lost_
 	if (plan->salvage.answer == WAL_SALVAGE_FOUND)
 		p->as_if.salvage = p->salvage;
 	p->lost_segment_bytes = server->control.wal_segment_bytes;
+	if (plan->salvage.end.value != 0 &&
+	    plan->salvage.end.value <= server->control.checkpoint.value)
+		say_damaged(p, path, &server->control);
 	return look_at_lost(p, path, server->wal);
 }
 

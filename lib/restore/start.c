@@ -114,6 +114,32 @@ static void option(struct writer *w, const char *name, const char *value)
 	writer_release(&text);
 }
 
+bool start_is_configured_outside(const struct summary *s)
+{
+	return s->config_file[0] == '/' && s->data_directory[0] == '/' &&
+	       !place_is_within(s->config_file, s->data_directory);
+}
+
+bool start_service_command(const struct restore_plan *plan, char *out, size_t len)
+{
+	static const char front[] = "/etc/postgresql/", back[] = "/postgresql.conf";
+	const char *text = plan->backup.config_file, *name;
+	unsigned major = (unsigned)(plan->backup.server_version / 10000);
+	char number[16];
+	size_t digits = (size_t)snprintf(number, sizeof(number), "%u/", major), n;
+
+	if (plan->side || strncmp(text, front, sizeof(front) - 1) != 0 ||
+	    strncmp(text + sizeof(front) - 1, number, digits) != 0)
+		return false;
+	name = text + sizeof(front) - 1 + digits;
+	n = strcspn(name, "/");
+	/* Needs no quotes, or is none of Debian's. */
+	if (n == 0 || strcmp(name + n, back) != 0 ||
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") < n)
+		return false;
+	return (size_t)snprintf(out, len, "pg_ctlcluster %u %.*s start", major, (int)n, name) < len;
+}
+
 void start_options(struct writer *w, const struct restore_plan *plan, const char *directory,
 		   const char *sockets, int port, bool outside, bool following)
 {
@@ -123,6 +149,8 @@ void start_options(struct writer *w, const struct restore_plan *plan, const char
 	if (outside) {
 		(void)snprintf(text, sizeof(text), "%s/" RESTORE_CONF, directory);
 		option(w, "config_file", text);
+	} else if (!plan->side && start_is_configured_outside(&plan->backup)) {
+		option(w, "config_file", plan->backup.config_file);
 	}
 	if (plan->side && sockets[0] != '\0') {
 		/* The setting is a list of names: quoted, each quote in it doubled. */

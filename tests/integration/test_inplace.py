@@ -1,12 +1,14 @@
 """A lost server restored over itself: what it had committed and never archived is saved first."""
 
+import os
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from harness import judges
-from harness.postgres import DEBIAN_BIN, clean_environment
+from harness.postgres import DEBIAN_BIN, Postgres, clean_environment, run
 from harness.wait import until
 
 
@@ -64,6 +66,10 @@ def test_commits_that_were_never_archived_survive_a_restore_in_place(lab, major)
     agent.backup()
     acknowledged = killed_while_writing(lab, server)
 
+    # The error for a directory that is not empty is the command that does it.
+    refused = agent.run("restore", "-D", server.data, expect=2)
+    assert f"restore -D {server.data} --delta --archiving keep" in refused.err, str(refused)
+
     stored = agent.objects()
     plan = agent.json("restore", "-D", server.data, "--delta", "--archiving", "keep", "--plan")
     assert plan["salvage"]["segments"] >= 2 and plan["salvage"]["commits"] >= len(acknowledged)
@@ -94,3 +100,152 @@ def test_a_directory_that_was_moved_away_is_salvaged(lab, major):
     assert document["salvaged"]["commits"] >= len(acknowledged)
     recovered(server)
     has_rows(server, acknowledged)
+
+
+@pytest.mark.only(15)
+def test_debians_layout_is_restored_beside_and_in_place(lab, major):
+    """pg_createcluster's: the configuration lies elsewhere, and is the service's own."""
+    data, sockets, etc, log = lab.place("d"), lab.place("s"), lab.place("etc"), lab.place("log")
+    sockets.mkdir()
+    etc.mkdir()
+    port = lab.port()
+    environment = {"PG_CLUSTER_CONF_ROOT": str(etc)}
+    run(["/usr/bin/pg_createcluster", major, "main", "-d", data, "-s", sockets, "-p", port, "-l",
+         log, "--start-conf", "manual", "--", "-A", "trust", "-k", "-N"], env=environment)
+    conf = etc / str(major) / "main"
+    with open(conf / "postgresql.conf", "a", encoding="utf-8") as more:
+        more.write("fsync = off\narchive_mode = on\narchive_timeout = 0\nmax_wal_senders = 4\n")
+    service = ["/usr/bin/pg_ctlcluster", str(major), "main"]
+    server = Postgres(major, data, sockets, port, conf_dir=conf)
+    server.log = log
+    lab.servers.append(server)
+    run([*service, "start"], env=environment)
+    server.sql("CREATE EXTENSION amcheck")
+    agent = lab.agent(server).protect()
+    agent.backup()
+    acknowledged = killed_while_writing(lab, server, segments=0)
+
+    beside = lab.place("r")
+    agent.restore(beside, "--to-backup-end", "--start")
+    clone = lab.attach(beside, server)
+    assert clone.sql("SHOW config_file").startswith(str(beside))
+    clone.stop()
+
+    done = agent.json("restore", "-D", data, "--delta", "--archiving", "keep", "--yes")
+    assert not list(data.glob("pgagent-start.*")), "the service has its own configuration"
+    # As it says, and then as the service does it.
+    good, log = lab.start_command(done)
+    assert good, log.read_text(encoding="utf-8")
+    until("recovery to end", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
+    assert server.sql("SHOW config_file") == str(conf / "postgresql.conf")
+    server.stop()
+    run([*service, "start"], env=environment)
+    has_rows(server, acknowledged)
+
+
+@pytest.mark.only(15)
+def test_a_server_that_runs_is_noticed(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    command = ["restore", "-D", server.data, "--delta", "--archiving", "off", "--yes"]
+    assert "in use by a server" in agent.run(*command, expect=2).err
+    # Its postmaster finds out within a minute that the file is gone; it still runs until then.
+    pid_file = server.data / "postmaster.pid"
+    hidden = server.data.parent / "pid"
+    os.rename(pid_file, hidden)
+    try:
+        assert "shared memory" in agent.run(*command, expect=2).err
+    finally:
+        os.rename(hidden, pid_file)
+    assert server.answers()
+    server.kill()
+
+    # As it is left in a container: of a process elsewhere, since this machine was started.
+    lines = pid_file.read_text(encoding="utf-8").splitlines()
+    os.rename(pid_file, hidden)
+    pid_file.write_text("\n".join(["4194303", *lines[1:6], "  1 2147483647", lines[7], ""]),
+                        encoding="utf-8")
+    refused = agent.run(*command, expect=2)
+    assert "another container" in refused.err and f"rm {pid_file}" in refused.err
+    pid_file.unlink()
+    done = agent.run(*command)
+    assert "WILL ARCHIVE NOTHING" in done.out and "ALTER SYSTEM SET archive_mode = 'on'" in done.out
+    recovered(server)
+    assert server.sql("SHOW archive_mode") == "off"
+
+
+@pytest.mark.only(15)
+def test_one_repository_that_answers_is_enough(lab, major):
+    """The second one is empty, made anew; then it is gone."""
+    server = lab.server(major, filled=(1, 0), segsize=1)
+    home = lab.place("x")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"}
+             for name in ("near", "far")}
+    agent = lab.agent(server, repos=repos).protect()
+    agent.backup()
+    server.archiver_rests()
+    shutil.rmtree(home / "far")
+    agent.init()
+    acknowledged = killed_while_writing(lab, server)
+    command = ["restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes"]
+    done = agent.json(*command)
+    last = done["salvaged"]["last"]
+    assert [p for p in (home / "far").rglob(f"{last}*")], "the empty one got nothing"
+    recovered(server)
+    has_rows(server, acknowledged)
+
+    server.archive_all()
+    server.set(archive_command="false")
+    server.sql("INSERT INTO ledger VALUES (1000000, 'one repository only')")
+    server.kill()
+    shutil.move(home / "far", home / "away")
+    done = agent.run(*command)
+    assert re.search("salvaged .* 1 commit", done.out), str(done)
+    recovered(server)
+    has_rows(server, acknowledged | {1000000})
+
+
+@pytest.mark.only(15)
+def test_another_branch_and_a_hole(lab, major):
+    server = lab.server(major, filled=(1, 0), segsize=1)
+    agent = lab.agent(server).protect()
+    agent.backup()
+    server.sql("CREATE TABLE precious AS SELECT 1 AS i")
+    server.archive_all()
+    server.stop()
+    other = lab.place("o")
+    shutil.copytree(server.data, other, symlinks=True)
+    server.start()
+    server.sql("INSERT INTO precious VALUES (2)")
+    hole = server.archive_all()
+    server.sql("INSERT INTO precious VALUES (3)")
+    server.archive_all()
+    server.kill()
+
+    # A copy that went on by itself under the same names.
+    branch = Postgres(major, other, lab.place("s"), lab.port())
+    lab.servers.append(branch)
+    branch.options = ["-c archive_command=false"]
+    branch.start()
+    branch.sql("INSERT INTO precious VALUES (4)")
+    branch.switch_segment()
+    branch.sql("INSERT INTO precious VALUES (5)")
+    branch.kill()
+    target = lab.place("r")
+    command = ["restore", "-D", target, "--salvage-wal", other]
+    plan = agent.json(*command, "--plan", expect=2)
+    assert plan["problems"][0]["code"] == "wal_of_another_branch", plan["problems"]
+    refused = agent.run(*command, expect=2)
+    assert "another branch" in refused.err and "--discard-wal" in refused.err
+    assert not target.exists()
+    agent.run(*command, "--discard-wal", "--start")
+    clone = lab.attach(target, server)
+    assert clone.sql("SELECT i FROM precious ORDER BY i") == "1\n2\n3"
+
+    # The archive lost a segment that the server still has.
+    agent.stored_segment(hole).unlink()
+    done = agent.json("restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes")
+    assert done["salvaged"]["first"] == hole
+    recovered(server)
+    assert server.sql("SELECT i FROM precious ORDER BY i") == "1\n2\n3"

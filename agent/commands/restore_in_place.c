@@ -1,0 +1,47 @@
+/* commands/restore_in_place.c - what is said of a restore over the server's own directory. */
+#include "commands/restore_in_place.h"
+#include "commands/restore_report.h"
+#include "escape.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+void restore_in_place_hint(struct restore_plan *plan, const struct restore_request *request,
+			   const char *source)
+{
+	char directory[2 * PATH_MAX], target[600], hint[sizeof(plan->problem[0].hint)];
+	struct restore_problem *problem = &plan->problem[0];
+
+	if (plan->side || plan->problems == 0 ||
+	    strcmp(problem->code, "directory_not_empty") != 0 ||
+	    strstr(problem->hint, "--delta") == NULL ||
+	    !escape_shell(request->directory, directory, sizeof(directory)))
+		return;
+	restore_target_option(request, target, sizeof(target));
+	/* A cut command is none. */
+	if ((size_t)snprintf(
+		    hint, sizeof(hint),
+		    "over it, the WAL in it that was never archived saved first: %s restore "
+		    "-D %s --delta --archiving keep%s%s; or name an empty directory",
+		    request->program, directory, target, source) < sizeof(hint))
+		memcpy(problem->hint, hint, sizeof(hint));
+}
+
+void restore_in_place_text(struct report *r, const struct restore_request *request,
+			   const struct restore_plan *plan)
+{
+	if (plan->side || request->standby) /* a standby is told of by its own lines */
+		return;
+	if (!request->keep_archiving)
+		report_text(
+			r,
+			"\nTHIS SERVER WILL ARCHIVE NOTHING (--archiving off): what is written to "
+			"it from now on cannot\n"
+			"be restored. To archive again, once it is promoted: ALTER SYSTEM SET "
+			"archive_mode = 'on', then\nrestart it, and pgagent check\n");
+	report_text(
+		r,
+		"once it is promoted, pgagent check names the settings of recovery that are left "
+		"in it, with the\nALTER SYSTEM RESET for each\n");
+}
