@@ -41,6 +41,9 @@ def test_an_idle_standby_is_backed_up_without_waiting(lab, major):
     backup = agent.backup()
     assert backup["seconds"] < 4 * PATIENCE, backup
     comes_back(lab, primary, agent, backup, rows)
+    clone = lab.place("r")
+    agent.restore(clone, "--to-latest", "--start")
+    judges.same_rows(rows, judges.fingerprint(lab.attach(clone, primary)))
 
 
 def test_its_wal_comes_after_it_where_no_second_walsender_is_free(lab, major):

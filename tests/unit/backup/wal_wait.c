@@ -95,6 +95,39 @@ Test(wal_wait, stops_on_request_and_on_a_store_that_fails)
 	repo_world_release(&w);
 }
 
+Test(wal_find_missing, names_the_first_that_any_repository_lacks)
+{
+	struct repo_world w, sibling;
+	struct cluster clusters[2];
+	struct wal_name name;
+	char text[WAL_NAME_MAX];
+	struct error why;
+	bool missing;
+
+	shelf_world(&w, NULL);
+	shelf_world(&sibling, &w);
+	clusters[0] = w.cluster;
+	clusters[1] = sibling.cluster;
+	for (unsigned segno = 0xB; segno <= 0xD; segno++)
+		shelf_put_golden(&w, 1, segno);
+	shelf_put_golden(&sibling, 1, 0xB);
+	shelf_put_golden(&sibling, 1, 0xD);
+	OK(wal_find_missing(clusters, 1, lsn_of(0xB00028), lsn_of(0xD00100), 1, SHELF_SEGMENT,
+			    &missing, &name, &why));
+	cr_assert_not(missing);
+	OK(wal_find_missing(clusters, 2, lsn_of(0xB00028), lsn_of(0xD00100), 1, SHELF_SEGMENT,
+			    &missing, &name, &why));
+	cr_assert(missing);
+	wal_name_to_text(&name, text);
+	cr_assert_str_eq(text, "00000001000000000000000C");
+	repo_world_fail(&sibling, FAULT_FAIL, 1, ERR_DENIED);
+	cr_assert_eq(wal_find_missing(clusters, 2, lsn_of(0xB00028), lsn_of(0xD00100), 1,
+				      SHELF_SEGMENT, &missing, &name, &why),
+		     ERR_DENIED);
+	repo_world_release(&sibling);
+	repo_world_release(&w);
+}
+
 static enum err prove(const struct cluster *cluster, size_t clusters, struct error *why)
 {
 	return wal_prove(cluster, clusters, lsn_of(0xB00028), lsn_of(0xD00100), 1, SHELF_SEGMENT,
