@@ -5,6 +5,7 @@
 #include "commands/backup_report.h"
 #include "commands/commands.h"
 #include "commands/leftovers.h"
+#include "config_stored.h"
 #include "lock.h"
 #include "places.h"
 #include "subject.h"
@@ -119,6 +120,21 @@ static void warn_of_leftovers(struct agent *agent, const struct config_cluster *
 			found.names, found.lines);
 }
 
+/* For `config recover` on a machine that has nothing else; a backup without it is a backup, too. */
+static const char *config_text(struct agent *agent, const struct config_cluster *config,
+			       struct writer *text)
+{
+	struct error why;
+	enum err e = config_stored_text(&agent->config, config, text, &why);
+
+	writer_u8(text, 0);
+	if (e == ERR_NONE && !text->bad)
+		return (const char *)text->data;
+	report_warning(&agent->report, "the backup carries no configuration of pgagent: %s",
+		       e != ERR_NONE ? why.text : "it is too long");
+	return NULL;
+}
+
 static int backup(struct agent *agent, const struct config_cluster *config,
 		  const struct places *places)
 {
@@ -142,8 +158,10 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		.cluster_name = config->section.name,
 	};
 	struct backup_result result;
+	struct writer text;
 	struct error why;
 	int code = EXIT_DONE;
+	enum err e;
 
 	if (option_given(o, OPTION_MAX_RATE) && (rate < 32 || rate > 1048576)) {
 		(void)error_set(&why, ERR_CONFIG,
@@ -159,7 +177,11 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 					  : " with the server's next checkpoint, which can take "
 					    "minutes (--checkpoint fast does not wait)");
 	warn_of_leftovers(agent, config);
-	if (backup_run(&agent->env, &request, &result, &why) != ERR_NONE)
+	writer_init(&text, CONFIG_STORED_MAX + 1);
+	request.agent_config = config_text(agent, config, &text);
+	e = backup_run(&agent->env, &request, &result, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
 		return agent_fail(agent, &why);
 	progress_erase(&agent->progress);
 	say_result(agent, &result);

@@ -1,6 +1,7 @@
-/* commands/config.c - `pgagent config check` and `pgagent config show`. */
+/* commands/config.c - `pgagent config check` and `pgagent config show`; recover is next door. */
 #include "agent.h"
 #include "commands/commands.h"
+#include "commands/config_recover.h"
 #include "secret_file.h"
 
 #include <stdlib.h>
@@ -170,6 +171,15 @@ static int config_show(struct agent *agent)
 
 int command_config(struct agent *agent)
 {
+	struct error why;
+
+	if (strcmp(agent->options.arguments[0], "recover") == 0)
+		return config_recover(agent);
+	if (agent->options.arguments_count > 1) {
+		(void)error_set(&why, ERR_CONFIG, "config %s: \"%s\" is one argument too many",
+				agent->options.arguments[0], agent->options.arguments[1]);
+		return agent_fail(agent, &why);
+	}
 	if (strcmp(agent->options.arguments[0], "check") == 0)
 		return config_check(agent);
 	return config_show(agent);

@@ -426,12 +426,14 @@ const struct command_spec spec_key = {
 
 const struct command_spec spec_config = {
 	.name = "config",
-	.arguments = "check|show",
-	.actions = "check|show",
+	.arguments = "check|show|recover [BACKUP]",
+	.actions = "check|show|recover",
 	.arguments_min = 1,
-	.arguments_max = 1,
-	.summary = "check the configuration, or show what is in effect (secrets masked)",
-	.example = "pgagent config check\npgagent config show --output json",
+	.arguments_max = 2,
+	.summary = "check it, show what is in effect (secrets masked), print what a backup carries",
+	OPTIONS(list_options),
+	.example = "pgagent config check\n"
+		   "pgagent config recover --repo /mnt/backups --key-file ./local.key",
 };
 
 const struct command_spec spec_help = {

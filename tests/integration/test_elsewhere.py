@@ -187,3 +187,33 @@ def test_what_contradicts_a_standby_is_refused(lab, major):
         done = agent.run("restore", "-D", target, "--standby", *args, expect=2)
         assert "standby" in done.err, done
     assert not target.exists()
+
+
+@pytest.mark.only(15)
+def test_the_configuration_comes_back_from_the_repository_alone(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.cluster["conninfo"] = f"{server.conninfo} password=hunter2"
+    agent.cluster["retain_window"] = "21d"
+    agent.write_config()
+    backup = agent.backup()["id"]
+    agent.cluster["retain_window"] = "3d"
+    agent.write_config()
+    agent.backup()
+    agent.config.unlink()
+    alone = ("--repo", agent.repo, "--key-file", agent.key)
+
+    newest = agent.run("config", "recover", *alone, config=False).out
+    assert "retain_window=3d" in newest
+    older = agent.run("config", "recover", backup, *alone, config=False).out
+    assert "retain_window=21d" in older and backup in older
+    assert "hunter2" not in older and "TO FILL IN: the password" in older
+    assert agent.json("config", "recover", backup, *alone, config=False)["backup"] == backup
+
+    # Filled in, it is a configuration like the one that was lost.
+    agent.config.write_text(older.replace("********", "hunter2"), encoding="utf-8")
+    agent.config.chmod(0o600)
+    agent.run("config", "check")
+    assert {one["id"] for one in agent.backups()} >= {backup}
+    agent.backup()
+    agent.run("config", "recover", "nonesuch", expect=1)
+    agent.run("config", "check", "nonsense", expect=2)

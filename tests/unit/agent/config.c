@@ -1,5 +1,6 @@
 /* The configuration: what is accepted, what is refused and where, what is shown. */
 #include "config.h"
+#include "config_stored.h"
 
 #include "base/file.h"
 
@@ -522,4 +523,65 @@ Test(config, the_example_has_every_key_with_its_default)
 				  keys[i].name, keys[i].standard);
 	}
 	free(text);
+}
+
+/* What a backup carries. */
+static char *stored(void)
+{
+	struct writer w;
+	char *text;
+
+	writer_init(&w, 1 << 16);
+	cr_assert_eq(config_stored_text(&config, config.clusters[0], &w, &why), ERR_NONE, "%s",
+		     why.text);
+	text = strndup((const char *)w.data, w.len);
+	writer_release(&w);
+	cr_assert_not_null(text);
+	return text;
+}
+
+Test(config, what_a_backup_carries_is_the_same_configuration_again)
+{
+	static const char *const lines[] = {"[global]\nspool_limit=1GiB\nretain_window=7d\n",
+					    "\n[repo:local]\npath=/r\nkey_file=/k\n",
+					    "\n[cluster:main]\n",
+					    "conninfo=service=main\nrepos=local\n"};
+	char *once, *twice;
+
+	cr_assert_eq(load("[global]\nretain_window = 7d\nspool_limit = 1GiB\n"
+			  "[repo:local]\npath = /r\nkey_file = /k\n"
+			  "[repo:other]\npath = /o\nkey_file = /k\n"
+			  "[cluster:main]\nconninfo = service=main\nrepos = local\n"
+			  "[cluster:second]\nrepos = other\n"),
+		     ERR_NONE, "%s", why.text);
+	once = stored();
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		cr_expect_not_null(strstr(once, lines[i]), "no %s in\n%s", lines[i], once);
+	cr_expect_null(strstr(once, "other"), "of no use to this cluster");
+	config_release(&config);
+	cr_assert_eq(load(once), ERR_NONE, "%s", why.text);
+	twice = stored();
+	cr_expect_str_eq(once, twice);
+	free(once);
+	free(twice);
+	config_release(&config);
+}
+
+Test(config, what_a_backup_carries_has_no_secrets_and_says_what_is_missing)
+{
+	char *text;
+
+	cr_assert_eq(load("[repo:local]\npath = /r\npassphrase_command = echo open-sesame\n"
+			  "[cluster:main]\nconninfo = host=db password='hun ter2' user=x\n"
+			  "backup_conninfo = postgres://u:hunter3@h/d\n"),
+		     ERR_NONE, "%s", why.text);
+	text = stored();
+	cr_expect_null(strstr(text, "ter2"), "%s", text);
+	cr_expect_null(strstr(text, "hunter3"), "%s", text);
+	cr_expect_null(strstr(text, "sesame"), "%s", text);
+	cr_expect_not_null(strstr(text, "TO FILL IN: the password"), "%s", text);
+	cr_expect_not_null(strstr(text, "; passphrase_command ="), "%s", text);
+	cr_expect_not_null(strstr(text, "conninfo=host=db password=******** user=x"), "%s", text);
+	free(text);
+	config_release(&config);
 }
