@@ -123,6 +123,22 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	return e;
 }
 
+/* What is written to several is opened by the keys of each. */
+static void agree(struct agent *agent, struct places *places)
+{
+	struct repository *repositories[PLACES_MAX];
+	bool behind = false;
+
+	for (size_t i = 0; i < places->count; i++)
+		repositories[i] = places->place[i].repository;
+	repositories_agree(repositories, places->count, &behind);
+	if (behind)
+		report_warning(&agent->report,
+			       "not all repositories of the cluster hold the newest keys: what is "
+			       "written is sealed with older ones that all of them hold, until the "
+			       "rotation is finished with: pgagent key rotate");
+}
+
 enum err places_add(struct agent *agent, const struct config_repo *repo, struct places *out,
 		    struct error *why)
 {
@@ -146,7 +162,9 @@ enum err places_open(struct agent *agent, const struct config_cluster *cluster, 
 				why);
 	for (size_t i = 0; i < count && e == ERR_NONE; i++)
 		e = places_add(agent, repos[i], out, why);
-	if (e != ERR_NONE)
+	if (e == ERR_NONE)
+		agree(agent, out);
+	else
 		places_close(out);
 	return e;
 }
@@ -179,6 +197,7 @@ enum err places_open_to_read(struct agent *agent, const struct config_cluster *c
 		*why = failed[0];
 		return why->kind;
 	}
+	agree(agent, out);
 	if (out->silent > 0)
 		out->why_silent = failed[0];
 	for (size_t i = 0; i < out->silent; i++)

@@ -1,9 +1,10 @@
 /* commands/key.c - `pgagent key list|test`: the slots of a repository, and whether a secret opens one.
  */
-#include "agent.h"
+#include "commands/key.h"
+
 #include "base/file.h"
 #include "commands/commands.h"
-#include "places.h"
+#include "repo/keys_change.h"
 #include "subject.h"
 
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *type_name(enum slot_type type)
+const char *key_type_name(enum slot_type type)
 {
 	switch (type) {
 	case SLOT_CLEAR:
@@ -39,11 +40,12 @@ static enum err say_slot(void *ctx, const struct slot_info *info, struct error *
 	json_t *object = json_object();
 
 	(void)why; /* nothing here can fail */
-	report_text(&l->agent->report, "%-16s  %-16s  %-13s  %s\n", l->repository, info->name,
-		    type_name(info->type), info->created);
+	report_text(&l->agent->report, "%-16s  %-16s  %-13s  %5u  %s\n", l->repository, info->name,
+		    key_type_name(info->type), info->epoch, info->created);
 	report_put(object, "repository", report_json_text(l->repository));
 	report_put(object, "name", report_json_text(info->name));
-	report_put(object, "type", report_json_text(type_name(info->type)));
+	report_put(object, "type", report_json_text(key_type_name(info->type)));
+	report_put(object, "epoch", json_integer((json_int_t)info->epoch));
 	report_put(object, "created", report_json_text(info->created));
 	(void)json_array_append_new(l->slots, object); /* without memory the dump fails */
 	return ERR_NONE;
@@ -88,6 +90,18 @@ static enum err read_stdin(struct secret *out, struct error *why)
 	return e;
 }
 
+enum err key_read_code(struct key_secret *out, bool *read, struct error *why)
+{
+	struct secret text = {.len = 0};
+	enum err e = read_stdin(&text, why);
+
+	*read = e == ERR_NONE;
+	if (e == ERR_NONE)
+		e = key_secret_from_text(SLOT_RECOVERY, secret_view(&text), out, why);
+	secret_release(&text);
+	return e;
+}
+
 struct test {
 	struct agent *agent;
 	bool from_stdin;
@@ -95,6 +109,30 @@ struct test {
 	json_t *results;
 	bool unusable; /* the secret itself is no good: exit 4, not a wrong configuration */
 };
+
+/* Which of what is stored the keys are for; a slot may be of before a rotation. */
+static enum err say_opened(struct test *t, const struct place *place, const struct keyring *keyring,
+			   const char *slot, json_t *object, struct error *why)
+{
+	uint32_t oldest = keyring_oldest_epoch(keyring), newest = keyring_epoch(keyring);
+	struct key_slots_summary sum;
+	enum err e = key_slots_sum_up(place->store, NULL, &sum, why);
+
+	if (e != ERR_NONE)
+		return e;
+	report_text(&t->agent->report, "repository %s: slot %s opens (epoch %u%s%.0u)\n",
+		    place_name(place), slot, oldest, newest > oldest ? " to " : "",
+		    newest > oldest ? newest : 0);
+	if (newest < sum.epoch)
+		report_warning(&t->agent->report,
+			       "repository %s: this key does not open what was written since the "
+			       "keys were rotated (epoch %u); give it a slot with another key: "
+			       "pgagent key add --new-key-file FILE",
+			       place_name(place), sum.epoch);
+	report_put(object, "epochs", json_pack("[I, I]", (json_int_t)oldest, (json_int_t)newest));
+	report_put(object, "opens_all", json_boolean(newest >= sum.epoch));
+	return ERR_NONE;
+}
 
 static enum err test_place(struct test *t, const struct place *place, struct error *why)
 {
@@ -116,9 +154,9 @@ static enum err test_place(struct test *t, const struct place *place, struct err
 	}
 	if (e == ERR_NONE)
 		e = keyring_open(place->store, secret, &keyring, slot, why);
+	if (e == ERR_NONE)
+		e = say_opened(t, place, keyring, slot, object, why);
 	if (e == ERR_NONE) {
-		report_text(&t->agent->report, "repository %s: slot %s opens\n", place_name(place),
-			    slot);
 		report_put(object, "repository", report_json_text(place_name(place)));
 		report_put(object, "slot", report_json_text(slot));
 		report_put(object, "opens", json_true());
@@ -134,40 +172,43 @@ static enum err test_place(struct test *t, const struct place *place, struct err
 
 static enum err test_begin(struct test *t, struct error *why)
 {
-	struct secret text = {.len = 0};
+	bool read = false;
 	enum err e;
 
 	t->from_stdin = option_given(&t->agent->options, OPTION_STDIN);
 	if (!t->from_stdin)
 		return ERR_NONE;
-	e = read_stdin(&text, why);
-	if (e == ERR_NONE) {
-		e = key_secret_from_text(SLOT_RECOVERY, secret_view(&text), &t->code, why);
-		t->unusable = e != ERR_NONE;
-	}
-	secret_release(&text);
+	e = key_read_code(&t->code, &read, why);
+	t->unusable = read && e != ERR_NONE;
+	return e;
+}
+
+enum err key_repos(struct agent *agent, const struct config_repo *repos[PLACES_MAX], size_t *count,
+		   struct error *why)
+{
+	const struct config_cluster *config = NULL;
+	enum err e = ERR_NONE;
+
+	if (option_given(&agent->options, OPTION_CLUSTER))
+		e = subject_config(agent, &config, why);
+	if (e == ERR_NONE)
+		e = config_select_repos(&agent->config, config, &agent->options, repos, PLACES_MAX,
+					count, why);
 	return e;
 }
 
 static enum err key(struct test *t, bool is_test, struct error *why)
 {
-	const struct config_cluster *config = NULL;
 	const struct config_repo *repos[PLACES_MAX];
 	struct agent *agent = t->agent;
 	size_t count = 0;
-	enum err e = ERR_NONE;
+	enum err e = key_repos(agent, repos, &count, why);
 
-	/* Keys belong to repositories; a cluster only says which ones. */
-	if (option_given(&agent->options, OPTION_CLUSTER))
-		e = subject_config(agent, &config, why);
-	if (e == ERR_NONE)
-		e = config_select_repos(&agent->config, config, &agent->options, repos, PLACES_MAX,
-					&count, why);
 	if (e == ERR_NONE && is_test)
 		e = test_begin(t, why);
 	if (e == ERR_NONE && !is_test)
-		report_text(&agent->report, "%-16s  %-16s  %-13s  %s\n", "repository", "slot",
-			    "opened by", "created");
+		report_text(&agent->report, "%-16s  %-16s  %-13s  %5s  %s\n", "repository", "slot",
+			    "opened by", "epoch", "created");
 	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
 		struct place place = {.config = repos[i]};
 
@@ -180,20 +221,50 @@ static enum err key(struct test *t, bool is_test, struct error *why)
 	return e;
 }
 
+/* An option that an action does not know would be ignored, and taken for done. */
+static enum err check_options(const struct agent *agent, const char *action, struct error *why)
+{
+	static const struct {
+		enum option_id id;
+		const char *name, *actions;
+	} only[] = {
+		{OPTION_STDIN, "--stdin", "test add remove rotate"},
+		{OPTION_NEW_KEY_FILE, "--new-key-file", "add"},
+		{OPTION_NEW_PASSPHRASE_FILE, "--new-passphrase-file", "add"},
+		{OPTION_RECOVERY_CODE, "--recovery-code", "add rotate"},
+		{OPTION_SLOT, "--slot", "add"},
+		{OPTION_WITH_KEY_FILE, "--with-key-file", "rotate"},
+		{OPTION_WITH_PASSPHRASE_FILE, "--with-passphrase-file", "rotate"},
+		{OPTION_FORCE, "--force", "remove"},
+	};
+	size_t wanted = strcmp(action, "remove") == 0 ? 2 : 1;
+
+	for (size_t i = 0; i < sizeof(only) / sizeof(only[0]); i++)
+		if (option_given(&agent->options, only[i].id) &&
+		    strstr(only[i].actions, action) == NULL)
+			return error_set(why, ERR_CONFIG, "%s does not go with key %s: %s",
+					 only[i].name, action, only[i].actions);
+	if (agent->options.arguments_count != wanted)
+		return error_set(why, ERR_CONFIG,
+				 wanted == 2 ? "key remove wants the name of one slot"
+					     : "only key remove takes the name of a slot");
+	return ERR_NONE;
+}
+
 int command_key(struct agent *agent)
 {
-	bool is_test = strcmp(agent->options.arguments[0], "test") == 0;
-	struct test t = {.agent = agent, .results = json_array()};
+	const char *action = agent->options.arguments[0];
+	bool is_test = strcmp(action, "test") == 0;
+	struct test t = {.agent = agent};
 	struct error why;
-	enum err e;
+	enum err e = check_options(agent, action, &why);
 	int code = EXIT_DONE;
 
-	if (option_given(&agent->options, OPTION_STDIN) && !is_test) {
-		(void)error_set(&why, ERR_CONFIG, "--stdin goes with key test");
-		e = ERR_CONFIG;
-	} else {
+	if (e == ERR_NONE && !is_test && strcmp(action, "list") != 0)
+		return key_change(agent, action);
+	t.results = json_array();
+	if (e == ERR_NONE)
 		e = key(&t, is_test, &why);
-	}
 	report_put(agent->report.root, is_test ? "tests" : "slots", t.results);
 	if (e == ERR_NONE && is_test && !t.from_stdin)
 		report_text(&agent->report, "try the written recovery code too: pgagent key test "

@@ -38,12 +38,21 @@ enum err keyring_new(struct random *, const uint8_t repository_id[REPOSITORY_ID_
 		     struct keyring **out, struct error *why) MUST_CHECK;
 void keyring_free(struct keyring *); /* wipes; NULL is fine */
 
+/* Of one family: the epochs of both.  ERR_CONFIG when they hold different keys of one epoch, which
+ * only two rotations at the same time, in different repositories, could bring about. */
+enum err keyring_merge(const struct keyring *, const struct keyring *, struct keyring **out,
+		       struct error *why) MUST_CHECK;
+/* The same and a fresh root key of a newer `epoch`.  ERR_LIMIT when there are too many. */
+enum err keyring_rotate(const struct keyring *, struct random *, uint32_t epoch,
+			struct keyring **out, struct error *why) MUST_CHECK;
+
 /* Seals the key set into a new slot `name`; SLOT_CLEAR needs no secret (NULL). */
 enum err keyring_put_slot(const struct keyring *, const struct env *, struct store *,
 			  const char *name, const struct key_secret *,
 			  struct error *why) MUST_CHECK;
 
-/* Tries `secret` (NULL: only clear slots) on every slot.  ERR_WRONG_KEY when none opens;
+/* Tries `secret` (NULL: only clear slots) on every slot; of several that it opens, the one that holds
+ * the newest epoch counts.  ERR_WRONG_KEY when none opens;
  * ERR_MISSING when there is no slot at all; ERR_CORRUPT when the only fitting slot is damaged.
  * `slot_name` (may be NULL, else SLOT_NAME_MAX) gets the one that opened. */
 enum err keyring_open(struct store *, const struct key_secret *, struct keyring **out,
@@ -53,6 +62,7 @@ struct slot_info {
 	char name[SLOT_NAME_MAX];
 	enum slot_type type;
 	char created[TIME_TEXT_MAX];
+	uint32_t epoch; /* the newest it holds, as it states itself, unproven */
 };
 /* Every slot, by name; reading a damaged one is ERR_CORRUPT. */
 enum err key_slots_list(struct store *,
@@ -60,7 +70,10 @@ enum err key_slots_list(struct store *,
 			void *ctx, struct error *why) MUST_CHECK;
 
 const uint8_t *keyring_repository_id(const struct keyring *);
-uint32_t keyring_epoch(const struct keyring *); /* the newest */
+uint32_t keyring_epoch(const struct keyring *);        /* the newest */
+uint32_t keyring_oldest_epoch(const struct keyring *); /* those between need not all be there */
+/* The newest epoch of which both hold the same key; 0 = none. */
+uint32_t keyring_common_epoch(const struct keyring *, const struct keyring *);
 
 enum key_class { KEY_CLASS_DATA, KEY_CLASS_META, KEY_CLASS_WAL };
 /* ERR_WRONG_KEY when the key set has no such epoch. */

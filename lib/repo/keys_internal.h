@@ -51,6 +51,8 @@ struct slot {
 	uint8_t *text; /* owned */
 };
 
+bool slot_is_name(const char *);
+
 void slot_release(struct slot *);
 
 /* Reads and parses the slot under `key`; `s` needs no release after a failure. */
@@ -62,6 +64,10 @@ enum err slot_derive(enum slot_type, const struct scrypt_cost *cost,
 		     const uint8_t salt[SLOT_SALT_BYTES], struct bytes secret,
 		     uint8_t out[CRYPTO_KEY_BYTES + SLOT_COMMITMENT_BYTES],
 		     struct error *why) MUST_CHECK;
+
+/* The key set that a slot of the secret's type holds.  ERR_WRONG_KEY: it is for another secret. */
+enum err slot_open(const struct slot *, const struct key_secret *, struct keyring **out,
+		   struct error *why) MUST_CHECK;
 
 /* "a key file", "a passphrase", ... */
 const char *slot_type_text(enum slot_type);

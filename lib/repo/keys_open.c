@@ -1,18 +1,21 @@
 /* repo/keys_open.c - opening a repository's key set: which slot is for this secret, or why none is.
  *
- * Every slot of the secret's type is tried.  The commitment tells "not for this secret" apart from
- * damage.
+ * Every slot of the secret's type is tried, and of those that open the one with the newest epoch is
+ * taken: after a rotation the secret may still open its old slot beside the new one.  The commitment
+ * tells "not for this secret" apart from damage.
  */
 #include "repo/keys_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SLOT_NAMES_TEXT_MAX = 400 };
+enum {
+	SLOT_NAMES_TEXT_MAX = 400,
+	OPEN_WALKS_MAX = 3 /* a rotation may replace slots behind a listing, but not every time */
+};
 
-/* ERR_WRONG_KEY: this slot is not for this secret. */
-static enum err slot_open(const struct slot *s, const struct key_secret *secret,
-			  struct keyring **out, struct error *why)
+enum err slot_open(const struct slot *s, const struct key_secret *secret, struct keyring **out,
+		   struct error *why)
 {
 	uint8_t derived[CRYPTO_KEY_BYTES + SLOT_COMMITMENT_BYTES];
 	size_t len = s->sealed_len - CRYPTO_TAG_BYTES;
@@ -45,6 +48,7 @@ struct opening {
 	struct keyring *found;
 	char slot_name[SLOT_NAME_MAX];
 	unsigned slots, fitting, damaged;
+	bool vanished;                   /* a slot that was listed is gone */
 	char names[SLOT_NAMES_TEXT_MAX]; /* of all slots, for the message */
 	struct error damage;             /* the first */
 };
@@ -64,7 +68,19 @@ static void opening_note_name(struct opening *o, const char *name, const char *w
 		       name, what);
 }
 
-/* Opens one slot; ERR_EXISTS ends the walk, since it was the one. */
+/* Of two key sets that a secret opens the newer counts. */
+static void opening_take(struct opening *o, struct keyring *take_found, const char *slot_name)
+{
+	if (o->found != NULL && keyring_epoch(o->found) >= keyring_epoch(take_found)) {
+		keyring_free(take_found);
+		return;
+	}
+	keyring_free(o->found);
+	o->found = take_found;
+	memcpy(o->slot_name, slot_name, sizeof(o->slot_name));
+}
+
+/* Opens one slot, where the secret is for it. */
 static enum err opening_try(void *ctx, const struct store_object *object, struct error *why)
 {
 	struct opening *o = ctx;
@@ -73,8 +89,12 @@ static enum err opening_try(void *ctx, const struct store_object *object, struct
 	struct slot s;
 	enum err e;
 
-	o->slots++;
 	e = slot_read(o->store, object->key, &s, why);
+	if (e == ERR_MISSING) {
+		o->vanished = true;
+		return ERR_NONE;
+	}
+	o->slots++;
 	if (e == ERR_CORRUPT) {
 		opening_note_name(o, object->key + sizeof(SLOTS_PREFIX) - 1, "damaged");
 		opening_note_damage(o, why);
@@ -98,10 +118,8 @@ static enum err opening_try(void *ctx, const struct store_object *object, struct
 		}
 	}
 	if (found != NULL && e == ERR_NONE) {
-		o->found = found;
-		memcpy(o->slot_name, s.info.name, sizeof(o->slot_name));
+		opening_take(o, found, s.info.name);
 		found = NULL;
-		e = error_set(why, ERR_EXISTS, "found");
 	} else if (e == ERR_CORRUPT || e == ERR_WRONG_KEY) {
 		e = ERR_NONE;
 	}
@@ -145,8 +163,15 @@ enum err keyring_open(struct store *store, const struct key_secret *secret, stru
 {
 	struct opening o = {.store = store, .secret = secret};
 	struct error seen = {.kind = ERR_NONE};
-	enum err e = store_list(store, SLOTS_PREFIX, opening_try, &o, &seen);
+	enum err e = ERR_NONE;
 
+	for (int walk = 0; walk < OPEN_WALKS_MAX && o.found == NULL && e == ERR_NONE; walk++) {
+		if (walk > 0 && !o.vanished)
+			break;
+		o = (struct opening){.store = store, .secret = secret};
+		e = store_list(store, SLOTS_PREFIX, opening_try, &o, &seen);
+	}
+	/* One slot opened is enough, whatever is wrong with another. */
 	if (o.found != NULL) {
 		*out = o.found;
 		if (slot_name != NULL)
@@ -172,6 +197,8 @@ static enum err list_one(void *ctx, const struct store_object *object, struct er
 	struct slot s;
 	enum err e = slot_read(l->store, object->key, &s, why);
 
+	if (e == ERR_MISSING)
+		return ERR_NONE; /* removed since it was listed */
 	if (e != ERR_NONE)
 		return e;
 	e = l->visit(l->ctx, &s.info, why);

@@ -49,7 +49,7 @@ const char *slot_type_text(enum slot_type type)
 	return "an unknown secret";
 }
 
-static bool is_slot_name(const char *name)
+bool slot_is_name(const char *name)
 {
 	size_t len = strlen(name);
 
@@ -104,6 +104,7 @@ static void slot_head(struct writer *w, const struct slot *s, const uint8_t *com
 	put_hex(w, "repository", bytes_of(s->repository_id, REPOSITORY_ID_BYTES));
 	put_hex(w, "salt", bytes_of(s->salt, SLOT_SALT_BYTES));
 	lines_put(w, "created", s->info.created);
+	lines_putf(w, "epoch", "%u", s->info.epoch);
 	if (s->info.type == SLOT_PASSPHRASE)
 		lines_putf(w, "scrypt", "%llu %u %u", (unsigned long long)s->cost.n, s->cost.r,
 			   s->cost.p);
@@ -172,7 +173,7 @@ enum err keyring_put_slot(const struct keyring *k, const struct env *env, struct
 	struct writer w;
 	enum err e;
 
-	if (!is_slot_name(name))
+	if (!slot_is_name(name))
 		return error_set(why, ERR_CONFIG,
 				 "\"%s\" is no name for a key slot: use a-z, 0-9 and -, at most %d",
 				 name, SLOT_NAME_MAX - 1);
@@ -180,6 +181,7 @@ enum err keyring_put_slot(const struct keyring *k, const struct env *env, struct
 	s.info.type = secret != NULL ? secret->type : SLOT_CLEAR;
 	(void)snprintf(s.info.name, sizeof(s.info.name), "%s", name); /* length checked above */
 	(void)snprintf(key, sizeof(key), "%s%s", slots_prefix, name); /* likewise */
+	s.info.epoch = keyring_epoch(k);
 	time_to_text(clock_now_us(env->clock), s.info.created);
 	memcpy(s.repository_id, k->repository_id, REPOSITORY_ID_BYTES);
 	e = random_fill(env->random, s.salt, sizeof(s.salt), why);
@@ -255,7 +257,7 @@ static bool slot_parse(struct slot *s, struct bytes text)
 {
 	struct bytes body;
 	const uint8_t *sealed;
-	uint64_t type;
+	uint64_t type, epoch = 1;
 
 	if (!slot_is_whole(text, &body) || body.len < sizeof(slot_first_line) ||
 	    memcmp(body.data, slot_first_line, sizeof(slot_first_line) - 1) != 0)
@@ -267,6 +269,8 @@ static bool slot_parse(struct slot *s, struct bytes text)
 	    !get_hex(body, "salt", s->salt, SLOT_SALT_BYTES) || !get_sealed(s, body))
 		return false;
 	s->info.type = (enum slot_type)type;
+	(void)lines_get_u64(body, "epoch", &epoch); /* absent before there were rotations */
+	s->info.epoch = epoch < UINT32_MAX ? (uint32_t)epoch : UINT32_MAX;
 	s->aad = bytes_of(body.data, (size_t)(sealed - body.data) + 1);
 	if (s->info.type == SLOT_CLEAR)
 		return true;
@@ -290,7 +294,7 @@ enum err slot_read(struct store *store, const char *key, struct slot *s, struct 
 	if (e != ERR_NONE)
 		return error_add(why, "cannot read the key slot %s", key);
 	text = bytes_of(s->text, len);
-	if (!is_slot_name(name) || !slot_parse(s, text)) {
+	if (!slot_is_name(name) || !slot_parse(s, text)) {
 		slot_release(s);
 		return error_set(why, ERR_CORRUPT, "key slot %s is damaged", key);
 	}

@@ -57,7 +57,7 @@ static enum err begin_keys(struct object_writer *w, enum object_class class, str
 
 	h->class = (uint8_t) class;
 	h->encryption = (uint8_t)r->encryption;
-	h->epoch = keyring_epoch(r->keyring);
+	h->epoch = r->seals_in != 0 ? r->seals_in : keyring_epoch(r->keyring);
 	memcpy(h->repository_id, r->id, REPOSITORY_ID_BYTES);
 	e = object_id_of_key(w->name, h->object_id, why);
 	if (e == ERR_NONE)

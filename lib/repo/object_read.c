@@ -152,18 +152,18 @@ static enum err derive(struct object_reader *o, struct opened *slot, struct erro
 	if (e == ERR_NONE)
 		e = object_keys(&slot->header, o->class_key, slot->key, commitment, why);
 	if (e == ERR_NONE &&
-	    !crypto_same(commitment, slot->header.commitment, OBJECT_COMMITMENT_BYTES))
+	    !crypto_same(commitment, slot->header.commitment, OBJECT_COMMITMENT_BYTES)) {
 		e = error_set(why, ERR_WRONG_KEY, "it was sealed under another key");
+		error_hint(why, "see which keys there are with: pgagent key list");
+	}
 	if (e == ERR_NONE && slot->header.encryption == ENCRYPTION_AES_256_GCM) {
 		if (slot->aead == NULL)
 			e = aead_new(&slot->aead, why);
 		if (e == ERR_NONE)
 			e = aead_set_key(slot->aead, slot->key, false, why);
 	}
-	if (e == ERR_WRONG_KEY) {
+	if (e == ERR_WRONG_KEY)
 		(void)error_add(why, "the key does not open the object %s", slot->name);
-		error_hint(why, "see which keys there are with: pgagent key list");
-	}
 	return e;
 }
 

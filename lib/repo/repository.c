@@ -324,3 +324,25 @@ void repository_close(struct repository *r)
 	explicit_bzero(r, sizeof(*r));
 	free(r);
 }
+
+void repositories_agree(struct repository *const *r, size_t count, bool *behind)
+{
+	bool differ = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct keyring *own = r[i]->keyring;
+		uint32_t epoch = keyring_epoch(own), common;
+
+		for (size_t j = 0; j < count; j++) {
+			if (memcmp(r[i]->id, r[j]->id, REPOSITORY_ID_BYTES) != 0)
+				continue;
+			common = keyring_common_epoch(own, r[j]->keyring);
+			differ = differ || common != keyring_epoch(r[j]->keyring) ||
+				 common != keyring_epoch(own);
+			epoch = common < epoch ? common : epoch;
+		}
+		r[i]->seals_in = epoch;
+	}
+	if (behind != NULL)
+		*behind = differ;
+}

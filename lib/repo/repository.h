@@ -20,6 +20,7 @@ struct repository {
 	enum page_tag_kind tag_kind;
 	uint8_t id[REPOSITORY_ID_BYTES];
 	uint8_t clear_key[CRYPTO_KEY_BYTES];
+	uint32_t seals_in; /* epoch of new objects; 0 = the newest that the key set holds */
 };
 
 /* True when the store holds a FORMAT object.  ERR_CONFIG when it is not empty but has none. */
@@ -54,6 +55,12 @@ enum err repository_init(const struct env *, struct store *, const struct reposi
 enum err repository_open(const struct env *, struct store *, const struct key_secret *,
 			 struct repository **out, struct error *why) MUST_CHECK;
 void repository_close(struct repository *); /* NULL is fine; leaves the store open */
+
+/* Before the first object is written to several repositories: new objects are sealed in the newest epoch
+ * whose key all of them hold, so that each opens what lies in it.  Only repositories of one family are
+ * looked at together.  *behind (may be NULL) is set when one holds a newer epoch: a rotation was
+ * broken off. */
+void repositories_agree(struct repository *const *, size_t count, bool *behind);
 
 /* Clear records: `body` is the lines between the first and the hmac line.  Writing puts a new
  * object (ERR_EXISTS when taken).  Reading checks type and hmac: ERR_CORRUPT otherwise; `body` is

@@ -180,8 +180,8 @@ def slot(name, kind, secret):
     if kind == 2:
         material = hashlib.scrypt(secret, salt=SALT, n=1 << 17, r=8, p=1, maxmem=1 << 28, dklen=32)
         cost = "scrypt 131072 8 1\n"
-    text = "pgagent-key-slot 1\nslot %s\ntype %d\nrepository %s\nsalt %s\ncreated %s\n%s" % (
-        name, kind, REPOSITORY.hex(), SALT.hex(), CREATED, cost)
+    text = "pgagent-key-slot 1\nslot %s\ntype %d\nrepository %s\nsalt %s\ncreated %s\nepoch %d\n%s" % (
+        name, kind, REPOSITORY.hex(), SALT.hex(), CREATED, max(ROOTS), cost)
     sealed = KEY_SET
     if kind != 0:
         both = hkdf(material, SALT, b"pgagent/1/slot" + bytes([kind]) + REPOSITORY, 64)

@@ -136,8 +136,7 @@ class Repository:
         self.root, head = root, lines((root / "FORMAT").read_bytes())
         need((head["format"], head["requires"]) == (["1"], ["-"]), f"{root} is not of format 1 without further features", 1)
         self.id, self.encrypted = bytes.fromhex(head["repository"][0]), head["encryption"] != ["none"]
-        keys = self.key_set(secret)
-        self.roots = dict(struct.iter_unpack("<I32s", keys[60:]))
+        self.roots = dict(struct.iter_unpack("<I32s", (keys := self.key_set(secret))[60:]))
         self.k_clear = hkdf(keys[24:56], self.id, b"pgagent/1/clear-records")[:32]
         self.k_tag = hkdf(keys[24:56], self.id, b"pgagent/1/page-tag")[:32]
         self.gmac = gcm(self.k_tag) if head["page-tag"] == ["gmac"] else None
@@ -150,8 +149,8 @@ class Repository:
             return []
 
     def key_set(self, secret):
-        """What the secret, (type of slot, bytes) or None, finds in a slot that it opens."""
-        slots = []
+        """What the secret, (type of slot, bytes) or None, finds in the slot with the newest epoch of those that it opens."""
+        slots, found = [], []
         for name in self.names("keys"):
             raw = (self.root / "keys" / name).read_bytes()
             body, _, digest = raw.rpartition(b"digest ")
@@ -162,7 +161,7 @@ class Repository:
             kind, salt, sealed = int(slot["type"]), bytes.fromhex(slot["salt"]), bytes.fromhex(slot["sealed"])
             slots.append(f"{name} ({('clear', 'key file', 'passphrase', 'recovery code', 'recipient')[kind]})")
             if kind == 0 and not self.encrypted:
-                return sealed
+                found.append(sealed)
             if secret and secret[0] == kind:
                 material = secret[1]
                 if kind == 2:
@@ -170,8 +169,9 @@ class Repository:
                     material = hashlib.scrypt(material, salt=salt, n=n, r=r, p=p, maxmem=(1 << 31) - 1, dklen=32)
                 kek = hkdf(material, salt, b"pgagent/1/slot" + bytes([kind]) + self.id)
                 if kek[32:].hex() == slot["commitment"]:
-                    return gcm_open(gcm(kek[:32]), bytes(12), sealed, raw[:raw.rindex(b"\nsealed ") + 1], name)
-        raise Stop(4, f"the secret {'opens none' if secret else 'is missing'}; slots: {', '.join(slots)}")
+                    found.append(gcm_open(gcm(kek[:32]), bytes(12), sealed, raw[:raw.rindex(b"\nsealed ") + 1], name))
+        need(found, f"the secret {'opens none' if secret else 'is missing'}; slots: {', '.join(slots)}")
+        return max(found, key=lambda keys: keys[-36:-32][::-1])
 
     def authenticate(self, key):
         """A clear record: its HMAC says that it is whole, and belongs under this key."""

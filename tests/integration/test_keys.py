@@ -1,0 +1,170 @@
+"""Who opens the repositories: keys added, removed, rotated, and what each of them still reads."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import judges
+from harness.kill import kill_at
+from harness.restored import forget, restored_whole
+
+# Keys are no matter of the server's version.
+pytestmark = pytest.mark.only(15)
+
+READER = Path(__file__).parents[1] / "reader/reader.py"
+
+
+def family(lab):
+    """(server, agent): two repositories of one family, each with a key file of its own."""
+    home = lab.place("h")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"} for name in ("a", "b")}
+    agent = lab.agent(lab.server(15, filled=(1, 8)), repos=repos).protect()
+    agent.repo, agent.key = home / "a", home / "a.key"
+    return agent.server, agent
+
+
+def typed(agent, code, *args, expect=0):
+    done = subprocess.run(agent.command("key", *args, "--stdin"), input=code + "\n", text=True,
+                          capture_output=True, env=agent.environment(), timeout=120)
+    assert done.returncode == expect, done
+    return done
+
+
+def slots(agent, repo):
+    return {s["name"]: s for s in agent.json("key", "list")["slots"] if s["repository"] == repo}
+
+
+def direct(agent, repo, key=None):
+    known = agent.repos[repo]
+    return ["--repo", known["path"], "--key-file", key or known["key_file"]]
+
+
+def code_in(text):
+    return re.search(r"([0-9A-Z]{5}-){7}[0-9A-Z]{5}", text).group(0)
+
+
+def test_a_new_key_alone_opens_and_a_removed_one_no_more(lab):
+    server = lab.server(15, filled=(1, 8))
+    agent = lab.agent(server)
+    code = code_in(agent.init().out)
+    rows = judges.fingerprint(server)
+    backup = agent.backup()
+    new = agent.home / "new.key"
+    agent.run("key", "add", "--new-key-file", new, "--slot", "second-host")
+    assert new.stat().st_mode & 0o777 == 0o600
+    assert slots(agent, "local")["second-host"]["type"] == "key-file"
+    before = agent.objects()
+    assert "already" in agent.run("key", "add", "--new-key-file", new).out
+    assert agent.objects() == before
+    # The one that is in use, an unknown one, and below two only when told so.
+    assert "--force" in agent.run("key", "remove", "key-file", expect=2).err
+    assert "nothing-here" in agent.run("key", "remove", "nothing-here", expect=2).err
+    agent.run("key", "remove", "recovery")
+    typed(agent, code, "test", expect=4)
+    assert "one key is left" in agent.run("key", "remove", "second-host", expect=2).err
+    agent.run("key", "remove", "key-file", "--force", "--yes")
+    assert agent.run("list", *direct(agent, "local"), config=False, expect=4).err
+    agent.key.unlink()
+    new.rename(agent.key)
+    assert "last" in agent.run("key", "remove", "second-host", "--force", "--yes", expect=2).err
+    forget(lab, restored_whole(lab, server, agent, backup, rows))
+
+
+def test_a_lost_key_file_is_replaced_with_the_recovery_code(lab):
+    agent = lab.agent(lab.server(15))
+    code = code_in(agent.init().out)
+    agent.key.unlink()
+    agent.run("key", "add", "--recovery-code", expect=2)
+    done = typed(agent, code, "add", "--new-key-file", agent.key)
+    assert code not in done.stdout + done.stderr
+    agent.run("key", "test")
+    other = code_in(agent.run("key", "add", "--recovery-code").out)
+    typed(agent, other, "test")
+    for arguments in (("rotate", "--slot", "x"), ("add",), ("remove",), ("list", "x"),
+                      ("add", "--recovery-code", "--new-key-file", "x"), ("list", "--force")):
+        agent.run("key", *arguments, expect=2)
+
+
+def test_after_a_rotation_old_keys_read_what_is_old_and_new_ones_all(lab):
+    server, agent = family(lab)
+    machine, old = agent.home / "machine.key", agent.home / "old.key"
+    agent.run("key", "add", "--new-key-file", machine)
+    agent.run("key", "add", "--new-key-file", old, "--slot", "left-behind")
+    first, first_rows = agent.backup(), judges.fingerprint(server)
+    server.sql("CREATE TABLE later AS SELECT generate_series(1, 1000) AS i")
+    said = agent.json("key", "rotate", "--recovery-code", "--with-key-file", machine)
+    assert said["epoch"] == 2 and not said["resumed"]
+    left = {(s["repository"], s["slot"]) for s in said["will_not_open"]}
+    assert left == {(r, s) for r in "ab" for s in ("recovery", "left-behind")}
+    for repo in "ab":
+        known = slots(agent, repo)
+        assert sorted(s["epoch"] for s in known.values()) == [1, 1, 2, 2, 2], known
+        assert "key-file" not in known, "replaced"
+    server.sql("UPDATE noise SET a = md5(a) WHERE id % 500 = 0")
+    rows = judges.fingerprint(server)
+    second = agent.backup()
+    assert second["parent"] == first["id"] and second["bytes_new"] < second["bytes_cluster"] // 2
+    server.archiver_rests()
+    agent.run("verify", "--all")
+    for backup, known in ((first, first_rows), (second, rows)):
+        forget(lab, restored_whole(lab, server, agent, backup, known))
+    # From each repository alone, with a key that was given to the rotation.
+    target = lab.place("r")
+    agent.run("restore", "-D", target, "--to-latest", *direct(agent, "b", machine), config=False)
+    judges.verifybackup(target, 15, lab.root)
+    target = lab.place("p")
+    read = subprocess.run(["python3", READER, agent.repos["b"]["path"], "--key-file", machine,
+                           "restore", second["id"], target], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert read.returncode == 0, read
+    judges.verifybackup(target, 15, lab.root)
+    # With one that was not: what was written before, and the news is named.
+    done = agent.run("restore", "-D", lab.place("o"), "--backup", second["id"],
+                     "--to-backup-end", *direct(agent, "a", old), config=False, expect=4)
+    assert "epoch 2" in done.err and "key" in done.err, done
+    agent.run("key", "test", *direct(agent, "a", old), config=False)
+    agent.run("restore", "-D", lab.place("o"), "--backup", first["id"], "--to-backup-end",
+              *direct(agent, "a", old), config=False)
+    agent.run("key", "add", "--new-key-file", old)
+    assert "left-behind" not in slots(agent, "a")
+    agent.run("restore", "-D", lab.place("o"), "--backup", second["id"], "--to-backup-end",
+              *direct(agent, "a", old), config=False)
+
+
+def test_killed_anywhere_a_rotation_leaves_all_readable_and_writable(lab):
+    server, agent = family(lab)
+    agent.backup()
+    killed = 0
+    for calls in ("link,linkat", "unlink,unlinkat", "fsync,fdatasync"):
+        nth = 1
+        while kill_at(lab, agent, calls, nth, "key", "rotate", "--recovery-code"):
+            killed += 1
+            nth += 1 if calls != "fsync,fdatasync" else 3
+            agent.run("key", "test")
+            server.archive_all()
+    assert killed > 6
+    # Half done: what is written is opened by each of the two.
+    kill_at(lab, agent, "link,linkat", 4, "key", "rotate", "--recovery-code")
+    assert "key rotate" in agent.run("backup", "--checkpoint", "fast").err
+    server.archiver_rests()
+    for repo in "ab":
+        agent.run("restore", "-D", lab.place("k"), "--to-latest",
+                  *direct(agent, repo), config=False)
+    agent.run("key", "rotate", "--recovery-code")
+    assert "key rotate" not in agent.run("backup", "--checkpoint", "fast").err
+    agent.run("verify", "--all")
+
+
+def test_below_two_keys_is_said_and_an_unencrypted_repository_has_none(lab):
+    server = lab.server(15)
+    agent = lab.agent(server)
+    agent.init()
+    done = agent.run("key", "rotate")
+    assert "only 1 key" in done.err and "recovery" in done.out
+    agent.run("key", "rotate", "--with-key-file", agent.home / "none.key", expect=2)
+    clear = lab.agent(server, repos={"local": {"path": lab.place("c"), "encryption": "none"}})
+    clear.init()
+    assert "not encrypted" in clear.run("key", "add", "--recovery-code", expect=2).err
