@@ -4,6 +4,9 @@
 #include "store/posix/posix.h"
 
 #include <assert.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,10 +17,29 @@ const char *place_name(const struct place *place)
 	return name != NULL && *name != '\0' ? name : place->config->path;
 }
 
+/* A credential of the unit that is named as the key file stands for it (systemd/README.md): one
+ * configuration for units and for what the server starts. */
+static const char *key_path(const struct agent *agent, const char *key_file,
+			    const char *credentials, char out[PATH_MAX])
+{
+	struct files *files = agent->env.files;
+	const char *slash = strrchr(key_file, '/');
+	struct stat st;
+	int len;
+
+	if (credentials == NULL || *credentials != '/')
+		return key_file;
+	len = snprintf(out, PATH_MAX, "%s/%s", credentials, slash != NULL ? slash + 1 : key_file);
+	if (len >= PATH_MAX || files->ops->stat(files, AT_FDCWD, out, 0, &st) != 0)
+		return key_file;
+	return out;
+}
+
 static enum err read_secret(const struct agent *agent, const struct config_repo *repo,
 			    enum slot_type *type, struct secret *text, struct error *why)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	char path[PATH_MAX];
 	enum err e;
 
 	*type = SLOT_PASSPHRASE;
@@ -28,7 +50,9 @@ static enum err read_secret(const struct agent *agent, const struct config_repo 
 		return secret_command_read(repo->passphrase_command, text, why);
 	*type = SLOT_KEY_FILE;
 	if (*repo->key_file != '\0') {
-		e = secret_file_read(agent->env.files, repo->key_file, credentials, text, why);
+		e = secret_file_read(agent->env.files,
+				     key_path(agent, repo->key_file, credentials, path),
+				     credentials, text, why);
 		if (e == ERR_MISSING)
 			error_hint(why, "a new installation: pgagent init makes it; else bring it "
 					"back from where you keep it, or use the recovery code: "

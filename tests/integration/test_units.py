@@ -1,0 +1,88 @@
+"""What is installed beside the program: systemd's units, and the examples of configurations."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.agent import program
+
+pytestmark = pytest.mark.only(15)
+
+TREE = Path(__file__).parents[2]
+UNITS = sorted((TREE / "systemd").glob("*@.*"))
+SERVICES = [u.name.removesuffix(".in") for u in UNITS if ".service" in u.name]
+THRESHOLD = 20  # tenths
+
+
+def installed(lab):
+    """The units as cmake --install writes them, for the program under test."""
+    place = lab.place("units")
+    place.mkdir()
+    for unit in UNITS:
+        text = unit.read_text(encoding="utf-8").replace("@PGAGENT_PROGRAM@", str(program()))
+        assert "@PG" not in text, unit
+        (place / unit.name.removesuffix(".in")).write_text(text, encoding="utf-8")
+    return place
+
+
+def analyze(*args):
+    return subprocess.run(["systemd-analyze", *[str(a) for a in args]], capture_output=True,
+                          text=True, timeout=120, stdin=subprocess.DEVNULL)
+
+
+def test_units_are_well_formed_and_each_service_has_a_timer(lab):
+    place = installed(lab)
+    done = analyze("verify", "--man=no", *sorted(place.iterdir()))
+    assert done.returncode == 0 and str(place) not in done.stderr, done.stderr
+    assert len(SERVICES) == 4
+    for name in SERVICES:
+        assert (place / name.replace(".service", ".timer")).exists(), name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_hardened(lab, name):
+    done = analyze("security", "--offline=true", f"--threshold={THRESHOLD}", "--no-pager",
+                   installed(lab) / name)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_starts_a_command_that_there_is(lab, name):
+    text = (installed(lab) / name).read_text(encoding="utf-8")
+    line = re.search(r"^ExecStart=(.*)$", text, re.M).group(1).replace("%i", "main").split()
+    env = dict(pair.split("=", 1) for found in re.findall(r"^Environment=(.*)$", text, re.M)
+               for pair in found.split())
+    # The page of the command; what it does not know would be refused before that.
+    done = subprocess.run([*line, "--help"], capture_output=True, text=True, timeout=60, env=env)
+    assert done.returncode == 0 and f"pgagent {line[6]} " in done.stdout, done
+
+
+@pytest.mark.parametrize("example", sorted((TREE / "conf/examples").glob("*.conf")),
+                         ids=lambda path: path.stem)
+def test_an_example_is_a_good_configuration(lab, example):
+    text = example.read_text(encoding="utf-8")
+    agent = lab.agent(None)
+    # The keys are not there, as nothing was initialised: files of this test stand for them.
+    for path in set(re.findall(r"^key_file = (.*)$", text, re.M)):
+        key = agent.home / Path(path).name
+        key.write_text("0" * 64 + "\n", encoding="utf-8")
+        key.chmod(0o600)
+        text = text.replace(path, str(key))
+    agent.config.write_text(text, encoding="utf-8")
+    agent.run("config", "check")
+
+
+def test_a_credential_stands_for_the_key_file_of_its_name(lab):
+    agent = lab.agent(lab.server(15))
+    agent.init()
+    agent.run("key", "test")
+    credentials = lab.place("c")
+    credentials.mkdir()
+    shutil.move(agent.key, credentials / agent.key.name)
+    (credentials / agent.key.name).chmod(0o440)
+    agent.run("key", "test", expect=4)
+    agent.run("key", "test", env={"CREDENTIALS_DIRECTORY": str(credentials)})
+    agent.run("list", env={"CREDENTIALS_DIRECTORY": str(credentials)})
