@@ -138,6 +138,16 @@ format() {
 	return $result
 }
 
+# What only root can try: that it is given up.
+as_root() { # BUILD-DIRECTORY
+	local result
+	[ $root = yes ] || { echo "not run: it needs root"; return 0; }
+	"$work/tree/tests/root/restore" "$work/tree/$1/pgagent"
+	result=$?
+	[ $result -ne 0 ] || count 1 0 0
+	return $result
+}
+
 # Criterion says how many tests a program had; a program that says nothing counts as one.
 tally_ctest() {
 	awk '
@@ -253,6 +263,7 @@ everything() {
 	phase "tidy" tidy
 	phase "build" build ci build || return
 	phase "unit and contract" unit build
+	phase "as root" as_root build
 	phase "integration ($majors)" integration plain build "$majors" "$work/tree/tests/integration"
 	[ $quick = no ] || return 0
 	asan_options="exitcode=99:detect_stack_use_after_return=1:log_path=$work/t/sanitizer"
