@@ -181,10 +181,15 @@ static enum err salvage(struct restoring *r, struct error *why)
 		return ERR_NONE;
 	e = restore_salvage(&agent->env, &r->subject.archive, &r->asked.request, &r->plan,
 			    r->config != NULL ? r->config->compression_level : 1, &salvaged, why);
-	if (e != ERR_NONE)
-		return e;
 	progress_erase(&agent->progress);
-	restore_salvaged_report(&agent->report, &salvaged, r->subject.archive.count);
+	if (e != ERR_NONE && (!r->asked.request.discard_wal || e == ERR_CANCELLED))
+		return e;
+	r->asked.request.skip_salvage = e != ERR_NONE;
+	if (e != ERR_NONE)
+		report_warning(&agent->report, "its WAL is not saved, and lost as asked: %s",
+			       why->text);
+	restore_salvaged_report(&agent->report, &salvaged,
+				r->subject.archive.count + r->places.silent);
 	restore_plan_release(&r->plan);
 	e = plan(r, why);
 	if (e == ERR_NONE && !r->plan.reachable)

@@ -217,8 +217,8 @@ void restore_salvaged_report(struct report *r, const struct restore_salvaged *sa
 	if (salvaged->complete < places)
 		report_warning(
 			r,
-			"the salvaged WAL is in %zu of %zu repositories only; once the other "
-			"one answers: pgagent copy",
+			"the salvaged WAL is in %zu of %zu repositories only; once the others "
+			"answer: pgagent copy --from REPO --to REPO",
 			salvaged->complete, places);
 	report_put(r->root, "salvaged", salvage_json(found));
 }

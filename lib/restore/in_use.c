@@ -5,7 +5,9 @@
  *
  *  1. A process of that id here that works in this very directory: a server.
  *  2. The shared memory it names, with the directory's own device and inode in it, as PostgreSQL checks it:
- *     attached, a server, or what is left of one; not attached, none, since the last one was here.
+ *     attached, a server, or what is left of one; not attached, none, since the last one was here.  With those
+ *     of the directory that the file names, which is another one: this is a copy of that, file and all, and
+ *     none, since a server here would have written the file anew.
  *  3. Its socket answers, and the lock beside it names this directory: a server.
  *  4. It was written before this machine was started, and the directory is on a disk of this machine: none.
  *  5. Else nothing is proven: it may run in another container or on another host.
@@ -111,11 +113,19 @@ static enum directory_use look_at_process(const struct inspecting *i)
 
 /* ---- 2: the shared memory ---- */
 
-enum memory { MEMORY_NONE, MEMORY_OTHERS, MEMORY_LEFT, MEMORY_ATTACHED };
+enum memory { MEMORY_NONE, MEMORY_OTHERS, MEMORY_ORIGINALS, MEMORY_LEFT, MEMORY_ATTACHED };
+
+static bool is_of(const uint8_t *header, const struct stat *directory)
+{
+	return get_u64(header + SHARED_DEVICE) == (uint64_t)directory->st_dev &&
+	       get_u64(header + SHARED_INODE) == (uint64_t)directory->st_ino;
+}
 
 static enum memory look_at_memory(const struct inspecting *i, int id)
 {
+	struct files *files = i->env->files;
 	struct shmid_ds state;
+	struct stat named;
 	enum memory found = MEMORY_OTHERS;
 	const uint8_t *header;
 
@@ -126,9 +136,10 @@ static enum memory look_at_memory(const struct inspecting *i, int id)
 	header = shmat(id, NULL, SHM_RDONLY);
 	if ((intptr_t)header == -1)
 		return MEMORY_OTHERS;
-	if (get_u32(header) == SHARED_MAGIC &&
-	    get_u64(header + SHARED_DEVICE) == (uint64_t)i->directory.st_dev &&
-	    get_u64(header + SHARED_INODE) == (uint64_t)i->directory.st_ino)
+	if (get_u32(header) == SHARED_MAGIC && i->line[1] != NULL && i->line[1][0] == '/' &&
+	    files->ops->stat(files, AT_FDCWD, i->line[1], 0, &named) >= 0 && is_of(header, &named))
+		found = MEMORY_ORIGINALS;
+	if (get_u32(header) == SHARED_MAGIC && is_of(header, &i->directory))
 		found = state.shm_nattch > 0 ? MEMORY_ATTACHED : MEMORY_LEFT;
 	(void)shmdt(header); /* it was attached */
 	return found;
@@ -243,7 +254,7 @@ static enum directory_use inspect(const struct inspecting *i)
 	enum memory memory = id != NULL ? look_at_memory(i, (int)number_of(id + 1)) : MEMORY_NONE;
 	long written = number_of(i->line[2]);
 
-	if (process == DIRECTORY_USED || memory == MEMORY_LEFT)
+	if (process == DIRECTORY_USED || memory == MEMORY_LEFT || memory == MEMORY_ORIGINALS)
 		return process == DIRECTORY_USED ? DIRECTORY_USED : DIRECTORY_FREE;
 	if (memory == MEMORY_ATTACHED) {
 		(void)snprintf(i->how, i->how_len, "its shared memory %s is attached", id + 1);

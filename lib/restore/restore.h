@@ -78,6 +78,7 @@ struct restore_request {
 	/* The data directory of the lost server, moved away; NULL = what lies in `directory`, when that is
 	 * the recorded one and is reused. */
 	const char *salvage_directory;
+	bool skip_salvage; /* it failed, and discard_wal says to go on without */
 	/* Leave a standby that follows the archive, and primary_conninfo where that is set; kind is
 	 * TARGET_LATEST then, action ACTION_DEFAULT. */
 	bool standby;

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A data directory with a pg_control, and its pg_wal. */
 struct lost_server {
@@ -179,6 +180,8 @@ enum err plan_salvage(struct planning *p)
 	char path[PATH_MAX];
 	enum err e;
 
+	if (r->skip_salvage)
+		return ERR_NONE;
 	if (named == NULL && r->delta && !p->recorded_here) {
 		struct identity identity;
 
@@ -232,6 +235,18 @@ static enum err refuse_running(const struct env *env, const char *path, struct e
 	return ERR_CONFIG;
 }
 
+/* Behind what the repository itself has to say. */
+static void hint_discard(struct error *why)
+{
+	char old[sizeof(why->hint)];
+
+	memcpy(old, why->hint, sizeof(old));
+	error_hint(why,
+		   "nothing in the directory was changed; to go on without that WAL, and lose it: "
+		   "--discard-wal%s%.300s",
+		   *old != '\0' ? "; " : "", old);
+}
+
 enum err restore_salvage(const struct env *env, const struct wal_archive *archive,
 			 const struct restore_request *request, const struct restore_plan *plan,
 			 int level, struct restore_salvaged *out, struct error *why)
@@ -256,11 +271,8 @@ enum err restore_salvage(const struct env *env, const struct wal_archive *archiv
 	if (e == ERR_NONE)
 		*out = (struct restore_salvaged){.found = *wal_salvage_found(salvage),
 						 .complete = complete};
-	else if (why->hint[0] == '\0')
-		error_hint(why,
-			   "nothing in \"%s\" was changed; to go on without that WAL, and lose it: "
-			   "--discard-wal",
-			   plan->salvage_from);
+	else
+		hint_discard(why);
 	wal_salvage_free(salvage);
 	(void)env->files->ops->close(env->files, server.wal); /* a directory */
 	return e;

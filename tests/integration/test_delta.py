@@ -353,7 +353,7 @@ def test_wal_that_was_never_archived_is_not_thrown_away(lab, major):
 
 
 def test_a_copied_data_directory_does_not_lead_into_the_originals_tablespaces(lab, major):
-    server, agent = lab.protected(major, scale=1)
+    server, agent = lab.protected(major, scale=1, autovacuum="off")
     place = lab.place("ts")
     place.mkdir()
     server.sql(f"CREATE TABLESPACE side LOCATION '{place}'")

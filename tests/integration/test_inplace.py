@@ -48,6 +48,17 @@ def killed_while_writing(lab, server, segments=2):
     return writer.acknowledged()
 
 
+def listing(root):
+    return {path.relative_to(root): (path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in root.rglob("*")}
+
+
+def writable(root, yes):
+    for path in (root, *root.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o700 if yes else 0o500)
+
+
 def recovered(server):
     server.start()
     until("recovery to end", lambda: server.answers() and
@@ -200,8 +211,19 @@ def test_one_repository_that_answers_is_enough(lab, major):
     server.sql("INSERT INTO ledger VALUES (1000000, 'one repository only')")
     server.kill()
     shutil.move(home / "far", home / "away")
+    # None takes it: nothing is touched, and the only copy of that row is still there.
+    before = listing(server.data)
+    writable(home / "near", False)
+    refused = agent.run(*command, expect=1)
+    assert "--discard-wal" in refused.err, str(refused)
+    assert listing(server.data) == before
+    copy = lab.place("c")
+    done = agent.run("restore", "-D", copy, "--salvage-wal", server.data, "--discard-wal")
+    assert "lost as asked" in done.err and "salvaged" not in done.out, str(done)
+    writable(home / "near", True)
     done = agent.run(*command)
     assert re.search("salvaged .* 1 commit", done.out), str(done)
+    assert "1 of 2 repositories" in done.err, str(done)
     recovered(server)
     has_rows(server, acknowledged | {1000000})
 

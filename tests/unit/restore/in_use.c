@@ -127,6 +127,28 @@ Test(in_use, memory_of_another_directory_proves_nothing)
 	scene_end(&s);
 }
 
+/* cp -a of the directory of a server that runs, or was killed. */
+Test(in_use, a_copy_of_a_servers_directory_is_not_that_server)
+{
+	struct scene s = scene();
+	char original[256], copied[512], line[512];
+	int fd;
+
+	(void)snprintf(original, sizeof(original), "%s/original", s.scratch.path);
+	cr_assert_eq(mkdir(original, 0700), 0);
+	make_memory(&s, original);
+	fd = openat(s.scratch.dir, "postmaster.pid", O_WRONLY | O_CREAT, 0600);
+	(void)snprintf(line, sizeof(line), "%d\n%s\n%ld\n5432\n/nowhere\n\n  1 %d\n", NOBODY,
+		       original, (long)time(NULL), s.memory);
+	cr_assert_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
+	cr_assert_eq(use_of(&s), DIRECTORY_FREE, "%s", s.how);
+	(void)snprintf(copied, sizeof(copied), "%s/postmaster.pid", original);
+	(void)close(fd);
+	cr_assert_eq(renameat(s.scratch.dir, "postmaster.pid", AT_FDCWD, copied), 0);
+	cr_assert_eq(directory_is_in_use(&s.env, original, s.how, sizeof(s.how)), DIRECTORY_USED);
+	scene_end(&s);
+}
+
 /* Started since this machine was, and nothing of it is here. */
 Test(in_use, what_may_run_elsewhere_is_not_proven_free)
 {
