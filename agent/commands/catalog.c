@@ -10,6 +10,7 @@ struct reading {
 	const struct place *place;
 	struct cluster cluster; /* that is being listed */
 	const char *name;       /* NULL = every one */
+	bool hidden;            /* these too */
 	unsigned bit;
 };
 
@@ -94,9 +95,10 @@ static enum err add_damage(void *ctx, const struct backup_damage *info, struct e
 	char id[ATTEMPT_TEXT_MAX];
 
 	attempt_to_text(&info->attempt, id);
-	observer_event(r->place->repository->env->observer, LEVEL_WARNING,
-		       "backup %s is damaged in repository %s, it is passed over: %s", id,
-		       place_name(r->place), info->reason->text);
+	if (!r->hidden) /* who asks for all of one place tells it himself */
+		observer_event(r->place->repository->env->observer, LEVEL_WARNING,
+			       "backup %s is damaged in repository %s, it is passed over: %s", id,
+			       place_name(r->place), info->reason->text);
 	if (at == catalog->damages) {
 		damage = reallocarray(catalog->damage, at + 1, sizeof(*damage));
 		if (damage == NULL)
@@ -122,7 +124,7 @@ static enum err add_cluster(void *ctx, const char *name, uint64_t system, struct
 	if (r->name != NULL && strcmp(name, r->name) != 0)
 		return ERR_NONE;
 	cluster_init(&r->cluster, r->place->repository, name, system);
-	return backups_list_all(&r->cluster, false, add_backup, add_damage, r, why);
+	return backups_list_all(&r->cluster, r->hidden, add_backup, add_damage, r, why);
 }
 
 static int by_id(const void *a, const void *b)
@@ -142,11 +144,15 @@ static int by_age(const void *a, const void *b)
 	return attempt_compare(&left->summary.attempt, &right->summary.attempt);
 }
 
-static enum err read_place(const struct places *places, size_t index, const char *name,
+static enum err read_place(const struct places *places, size_t index, const char *name, bool hidden,
 			   struct catalog *catalog, struct error *why)
 {
 	const struct place *place = &places->place[index];
-	struct reading r = {.catalog = catalog, .place = place, .name = name, .bit = 1u << index};
+	struct reading r = {.catalog = catalog,
+			    .place = place,
+			    .name = name,
+			    .hidden = hidden,
+			    .bit = 1u << index};
 	enum err e = clusters_list(place->repository, add_cluster, &r, why);
 
 	if (e != ERR_NONE)
@@ -165,7 +171,7 @@ enum err catalog_read(const struct places *places, const char *name, struct cata
 
 	*out = (struct catalog){.entry = NULL};
 	for (size_t i = 0; i < places->count && e == ERR_NONE; i++)
-		e = read_place(places, i, name, out, why);
+		e = read_place(places, i, name, false, out, why);
 	if (e != ERR_NONE)
 		catalog_release(out);
 	return e;
@@ -177,7 +183,7 @@ enum err catalog_read_place(const struct places *places, size_t index, const cha
 	enum err e;
 
 	*out = (struct catalog){.entry = NULL};
-	e = read_place(places, index, name, out, why);
+	e = read_place(places, index, name, true, out, why);
 	if (e != ERR_NONE)
 		catalog_release(out);
 	return e;

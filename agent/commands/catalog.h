@@ -38,7 +38,7 @@ struct catalog {
  * told as a warning. */
 enum err catalog_read(const struct places *, const char *name, struct catalog *out,
 		      struct error *why) MUST_CHECK;
-/* The same of one place alone; bit `index` is set. */
+/* The same of one place alone, hidden ones too; bit `index` is set, and nothing is told of damage. */
 enum err catalog_read_place(const struct places *, size_t index, const char *name,
 			    struct catalog *out, struct error *why) MUST_CHECK;
 /* Fills in when each was last proven whole, by the records of verification in all its places. */

@@ -1,8 +1,8 @@
-/* commands/expire.h - what the files of `pgagent expire` share. */
+/* commands/expire.h - what the files of `pgagent expire` share, and what `pgagent backup` prunes with. */
 #ifndef COMMANDS_EXPIRE_H
 #define COMMANDS_EXPIRE_H
 
-#include "commands/catalog.h"
+#include "commands/expire_policy.h"
 #include "failures.h"
 #include "repo/expire.h"
 #include "repo/sweep.h"
@@ -12,41 +12,73 @@ struct expiry {
 	const struct config_cluster *config;
 	const struct places *places;
 	bool confirm, force;
-	bool has_target; /* --backup */
+	bool quiet;         /* nothing is told but what was removed or hidden */
+	json_t *root;       /* where the document gets its fields */
+	bool clock_refused; /* what it showed at the last run is remembered on */
+	bool has_target;    /* --backup: then no policy decides anything */
 	struct attempt target;
 	uint64_t target_system;
+	struct catalog catalog; /* what is shown, in all repositories */
+	unsigned *gone;         /* of each entry: bit i: it goes from place i */
+	unsigned *alone;        /* ... and has just its own WAL there; owned, as `gone` */
 	struct sightings *sightings;
 	struct failures failures; /* of all parts */
 	json_t *repositories;
+	/* What a quiet run tells in one line. */
+	uint64_t hidden, removed, freed_bytes;
 };
 
 /* One system identifier's part of the cluster in one repository. */
 struct expire_part {
 	struct expiry *expiry;
 	const struct place *place;
+	size_t index; /* of the place */
 	struct cluster cluster;
-	json_t *backups;       /* of the document */
-	struct attempt *going; /* hidden, being removed, or asked to go; owned */
+	const struct expire_policy *policy; /* of the repository; NULL with a target */
+	json_t *backups;                    /* of the document */
+	struct expire_going {
+		struct attempt attempt;
+		bool told; /* `result` is set */
+		struct expire_result result;
+	} * going; /* hidden, being removed, or to go now; owned */
 	size_t count, capacity;
 	uint64_t due_now; /* of them: would be removed by a run now */
 	struct sweep_totals packs;
 	struct wal_sweep_totals wal;
 };
 
-/* Adds to `going`. */
-enum err expire_part_add(struct expire_part *, const struct attempt *,
-			 struct error *why) MUST_CHECK;
+/* Carries out or tells, with what expire_find_target left; the caller holds the lock when it is carried out.  Failures are in
+ * `failures`, and the worst is the answer. */
+enum err expire_run(struct expiry *, struct error *why) MUST_CHECK;
+void expire_release(struct expiry *);
+/* Takes the lock of runs that remove.  ERR_EXISTS: another holds it. */
+struct lock;
+enum err expire_lock(struct agent *, const struct config_cluster *, struct lock *,
+		     struct error *why) MUST_CHECK;
+/* What a backup does after its commit with expire_auto: as `expire --confirm`, told in a line. */
+void expire_after_backup(struct agent *, const struct config_cluster *, const struct places *);
+
+/* One part; false when nothing else shall be begun. */
+bool expire_run_part(struct expire_part *);
+/* Notes a failure and where it was; false when nothing else shall be begun. */
+bool expire_note(struct expire_part *, enum err, struct error *why);
+
+/* What this host remembers between runs. */
+enum err expire_load_sightings(struct expiry *, struct error *why) MUST_CHECK;
+void expire_save_sightings(const struct expiry *);
+/* ERR_DENIED: the clock jumped since the last run. */
+enum err expire_check_clock(const struct expiry *, struct error *why) MUST_CHECK;
+void expire_save_clock(const struct expiry *);
 
 /* Reads the catalog, and finds what --backup names, a damaged one too.  ERR_MISSING: there is none;
  * ERR_DENIED: it must not go without --force. */
-enum err expire_find_target(struct expiry *, struct catalog *, struct error *why) MUST_CHECK;
+enum err expire_find_target(struct expiry *, struct error *why) MUST_CHECK;
 
-/* Tells about one backup; `result` as expire_advance gave it, or as it would. */
-void expire_say_backup(struct expire_part *, const struct attempt *, const struct expire_result *);
+/* Tells about the backups of a part: with a policy about all of them, else about those that go. */
+void expire_say_backups(struct expire_part *);
 /* Tells what the sweep did, or would do in the end. */
 void expire_say_sweep(struct expire_part *);
-/* The windows of time that can be restored, with and without `going`.  What can't be told is a warning. */
-void expire_say_windows(struct expiry *, const struct catalog *, const struct attempt *going,
-			size_t count);
+/* The windows of time that can be restored, now and afterwards.  What can't be told is a warning. */
+void expire_say_windows(struct expiry *);
 
 #endif

@@ -17,44 +17,178 @@ static const char *const state_name[] = {
 	[EXPIRE_REMOVED] = "removed",
 };
 
-void expire_say_backup(struct expire_part *part, const struct attempt *attempt,
-		       const struct expire_result *result)
-{
-	struct report *r = &part->expiry->agent->report;
-	bool confirm = part->expiry->confirm;
-	char id[ATTEMPT_TEXT_MAX], due[BACKUP_TIME_MAX];
-	json_t *object = json_object();
+/* One backup as it is told of. */
+struct line {
+	struct expire_part *part;
+	const char *id;
+	char finished[BACKUP_TIME_MAX], stored[TEXT_SIZE_MAX];
+	const struct expire_result *result; /* of what goes */
+	char reason[EXPIRE_REASON_MAX];
+	bool dropped; /* by the policy, now */
+};
 
-	attempt_to_text(attempt, id);
+static void say_columns(const struct line *l, const char *verdict)
+{
+	report_text(&l->part->expiry->agent->report, "  %-33s  %-19s  %8s  %-6s  ", l->id,
+		    l->finished, l->stored, verdict);
+}
+
+static void say_going(const struct line *l)
+{
+	struct report *r = &l->part->expiry->agent->report;
+	const struct expire_result *result = l->result;
+	bool confirm = l->part->expiry->confirm;
+	const char *why = l->dropped ? l->reason : "", *then = l->dropped ? "; " : "";
+	char due[BACKUP_TIME_MAX];
+
 	backup_time_to_text(result->due_us, due);
 	switch (result->outcome) {
 	case EXPIRE_GRACE:
-		report_text(
-			r,
-			"  %s  hidden, to be removed after %s UTC; until then: pgagent undelete %s\n",
-			id, due, id);
+		say_columns(l, l->dropped && !confirm ? "HIDE" : "hidden");
+		report_text(r, "%s%sto be removed after %s UTC; until then: pgagent undelete %s\n",
+			    why, then, due, l->id);
 		break;
 	case EXPIRE_PINNED:
-		report_text(r, "  %s  waits: %s reads it; a later run goes on\n", id,
+		say_columns(l, "waits");
+		report_text(r, "%s%s%s reads it; a later run goes on\n", why, then,
 			    result->pinned_by);
 		break;
 	case EXPIRE_REMOVED:
-		report_text(r, "  %s  %s\n", id, confirm ? "removed" : "to be removed now");
+		say_columns(l, confirm ? "gone" : "REMOVE");
+		report_text(r, "%s%s%s\n", why, then, confirm ? "removed" : "to be removed now");
 		break;
 	case EXPIRE_KEPT:
-		report_text(r, "  %s  undeleted meanwhile, kept\n", id);
+		say_columns(l, "keep");
+		report_text(r, "undeleted meanwhile\n");
 		break;
 	}
-	report_put(object, "id", report_json_text(id));
+}
+
+static void put_going(json_t *object, const struct expire_part *part,
+		      const struct expire_result *result)
+{
+	bool due = result != NULL && result->outcome == EXPIRE_REMOVED && !part->expiry->confirm;
+
 	report_put(object, "state",
-		   report_json_text(result->outcome == EXPIRE_REMOVED && !confirm
-					    ? "due"
-					    : state_name[result->outcome]));
+		   report_json_text(result == NULL ? NULL
+				    : due          ? "due"
+						   : state_name[result->outcome]));
 	report_put(object, "due_at",
-		   report_json_time(result->outcome == EXPIRE_GRACE ? result->due_us : 0));
+		   report_json_time(
+			   result != NULL && result->outcome == EXPIRE_GRACE ? result->due_us : 0));
 	report_put(object, "pinned_by",
-		   report_json_text(result->outcome == EXPIRE_PINNED ? result->pinned_by : NULL));
+		   report_json_text(result != NULL && result->outcome == EXPIRE_PINNED
+					    ? result->pinned_by
+					    : NULL));
+}
+
+static const struct expire_going *going_of(const struct expire_part *part,
+					   const struct attempt *attempt)
+{
+	for (size_t i = 0; i < part->count; i++)
+		if (part->going[i].told && attempt_compare(&part->going[i].attempt, attempt) == 0)
+			return &part->going[i];
+	return NULL;
+}
+
+/* Entry `i` of the policy's catalog. */
+static void say_judged(struct expire_part *part, size_t i)
+{
+	const struct expire_policy *p = part->policy;
+	const struct summary *s = &p->catalog.entry[i].summary;
+	const struct expire_going *going = going_of(part, &s->attempt);
+	char id[ATTEMPT_TEXT_MAX];
+	struct line l = {.part = part,
+			 .id = id,
+			 .result = going != NULL ? &going->result : NULL,
+			 .dropped = p->verdict[i].drop};
+	json_t *object = json_object();
+
+	attempt_to_text(&s->attempt, id);
+	backup_time_to_text(s->finished_us, l.finished);
+	text_of_size(s->bytes_stored, l.stored);
+	expire_policy_reason(p, i, l.reason);
+	if (l.result != NULL) {
+		say_going(&l);
+	} else {
+		say_columns(&l, l.dropped ? "drop" : "keep");
+		report_text(&part->expiry->agent->report, "%s\n", l.reason);
+	}
+	report_put(object, "id", report_json_text(id));
+	report_put(object, "verdict",
+		   report_json_text(p->backup[i].hidden ? "hidden"
+				    : l.dropped         ? "drop"
+							: "keep"));
+	report_put(object, "rules", expire_policy_rules(p, i));
+	report_put(object, "reason", report_json_text(p->backup[i].hidden ? NULL : l.reason));
+	report_put(object, "wal", report_json_text(p->verdict[i].wal_to_end ? "to_end" : "own"));
+	report_put(object, "finished_at", report_json_time(s->finished_us));
+	report_put(object, "bytes_stored", report_json_u64(s->bytes_stored));
+	put_going(object, part, l.result);
 	(void)json_array_append_new(part->backups, object); /* without memory the dump fails */
+}
+
+/* One of which nothing but the name is known: damaged, or no policy was asked. */
+static void say_named(struct expire_part *part, const struct attempt *attempt,
+		      const struct expire_result *result)
+{
+	char id[ATTEMPT_TEXT_MAX];
+	struct line l = {.part = part, .id = id, .finished = "-", .stored = "-", .result = result};
+	json_t *object = json_object();
+
+	attempt_to_text(attempt, id);
+	if (result != NULL) {
+		say_going(&l);
+	} else {
+		say_columns(&l, "keep");
+		report_text(&part->expiry->agent->report,
+			    "DAMAGED, goes only by name: pgagent expire --backup %s\n", id);
+	}
+	report_put(object, "id", report_json_text(id));
+	report_put(object, "verdict", report_json_text(result != NULL ? "hidden" : "damaged"));
+	put_going(object, part, result);
+	(void)json_array_append_new(part->backups, object); /* as above */
+}
+
+static void say_all_judged(struct expire_part *part)
+{
+	const struct expire_policy *p = part->policy;
+	uint64_t system = part->cluster.system_identifier;
+
+	for (size_t i = p->catalog.damages; i > 0; i--) {
+		const struct catalog_damage *damage = &p->catalog.damage[i - 1];
+		const struct expire_going *going = going_of(part, &damage->attempt);
+
+		if (damage->system_identifier == system)
+			say_named(part, &damage->attempt, going != NULL ? &going->result : NULL);
+	}
+	for (size_t i = p->catalog.count; i > 0; i--)
+		if (p->backup[i - 1].system_identifier == system)
+			say_judged(part, i - 1);
+}
+
+void expire_say_backups(struct expire_part *part)
+{
+	struct expiry *x = part->expiry;
+	struct report *r = &x->agent->report;
+	char settings[EXPIRE_REASON_MAX];
+
+	report_text(r, "cluster %s, system identifier %" PRIu64 ", repository %s\n",
+		    part->cluster.name, part->cluster.system_identifier, place_name(part->place));
+	if (part->policy != NULL) {
+		expire_policy_settings(x->config, settings);
+		report_text(r, "retention: %s\n\n", settings);
+		report_text(r, "  %-33s  %-19s  %8s  %-6s  %s\n", "backup", "finished (UTC)",
+			    "stored", "", "why");
+		say_all_judged(part);
+		report_text(r, "\n");
+		return;
+	}
+	for (size_t i = 0; i < part->count; i++)
+		if (part->going[i].told)
+			say_named(part, &part->going[i].attempt, &part->going[i].result);
+	if (part->count == 0)
+		report_text(r, "  no backup is hidden or being removed\n");
 }
 
 void expire_say_sweep(struct expire_part *part)
@@ -66,15 +200,14 @@ void expire_say_sweep(struct expire_part *part)
 
 	text_of_size(part->packs.packs_removed_bytes, packs);
 	text_of_size(part->wal.removed_bytes, wal);
-	if (part->count == 0)
-		report_text(r, "  no backup is hidden or being removed\n");
 	report_text(r,
 		    "  %s %" PRIu64 " of %" PRIu64 " packs (%s) and %" PRIu64 " of %" PRIu64
 		    " WAL files (%s)%s\n",
 		    x->confirm ? "removed" : "frees", part->packs.packs_removed, part->packs.packs,
 		    packs, part->wal.removed, part->wal.objects, wal,
-		    x->confirm || part->count == part->due_now ? ""
-							       : ", when all of these are gone");
+		    x->confirm || part->count == part->due_now
+			    ? ""
+			    : ", when all that is hidden is gone");
 	if (part->packs.held || part->wal.held)
 		report_text(
 			r,
@@ -95,8 +228,10 @@ void expire_say_sweep(struct expire_part *part)
 	(void)json_array_append_new(x->repositories, object); /* as above */
 }
 
-static void say_windows(struct expiry *x, const struct catalog *catalog, const char *text,
-			const char *name)
+/* ---- windows ---- */
+
+static void say_windows(struct expiry *x, const struct catalog *catalog, size_t alone,
+			const char *text, const char *name)
 {
 	struct report *r = &x->agent->report;
 	struct window *window = NULL;
@@ -108,40 +243,59 @@ static void say_windows(struct expiry *x, const struct catalog *catalog, const c
 	if (windows_read_all(&x->agent->env, x->places, x->config->section.name, catalog, &window,
 			     &count, &why) != ERR_NONE)
 		report_warning(r, "%s is not known: %s", text, why.text);
-	else if (count == 0)
+	else if (count == 0 && alone == 0)
 		report_text(r, "NOTHING can be restored\n");
 	for (size_t i = 0; i < count; i++) {
 		window_say(r, &window[i]);
 		window_put(list, &window[i]);
 	}
+	if (alone > 0)
+		report_text(r, "and %zu older backup(s), each just as it was (--to-backup-end)\n",
+			    alone);
 	free(window);
-	report_put(x->agent->report.root, name, list);
+	report_put(x->root, name, list);
 }
 
-void expire_say_windows(struct expiry *x, const struct catalog *catalog,
-			const struct attempt *going, size_t count)
+/* The entries that begin a window; `alone` counts those that stay without one.  False: no memory. */
+static bool select_entries(const struct expiry *x, bool afterwards, struct catalog *out,
+			   size_t *alone)
 {
-	struct catalog after = {.count = 0};
+	const struct catalog *all = &x->catalog;
 
-	after.entry = calloc(catalog->count + 1, sizeof(*after.entry));
-	if (after.entry == NULL) {
-		report_warning(&x->agent->report, "windows are not known: no memory");
-		return;
-	}
-	for (size_t i = 0; i < catalog->count; i++) {
-		bool goes = false;
+	*alone = 0;
+	*out = (struct catalog){.count = 0};
+	out->entry = calloc(all->count + 1, sizeof(*out->entry));
+	for (size_t i = 0; out->entry != NULL && i < all->count; i++) {
+		unsigned there = all->entry[i].places & ~(afterwards ? x->gone[i] : 0);
 
-		for (size_t j = 0; j < count; j++)
-			goes = goes ||
-			       attempt_compare(&catalog->entry[i].summary.attempt, &going[j]) == 0;
-		if (!goes)
-			after.entry[after.count++] = catalog->entry[i];
+		if ((there & ~(afterwards ? x->alone[i] : 0)) != 0)
+			out->entry[out->count++] = all->entry[i];
+		else if (there != 0)
+			++*alone;
 	}
-	report_text(&x->agent->report, "\n");
-	say_windows(x, catalog, "now:", "windows_before");
-	if (after.count < catalog->count)
-		say_windows(x, &after, "afterwards:", "windows_after");
-	else
-		report_text(&x->agent->report, "afterwards: the same\n");
+	return out->entry != NULL;
+}
+
+void expire_say_windows(struct expiry *x)
+{
+	struct catalog before = {.count = 0}, after = {.count = 0};
+	struct report *r = &x->agent->report;
+	size_t none, alone;
+
+	if (!select_entries(x, false, &before, &none) || !select_entries(x, true, &after, &alone)) {
+		report_warning(r, "windows are not known: no memory");
+		goto out;
+	}
+	report_text(r, "\n");
+	say_windows(x, &before, none, "now:", "windows_before");
+	if (after.count < before.count) {
+		say_windows(x, &after, alone, "afterwards:", "windows_after");
+	} else {
+		report_text(r, "afterwards: the same\n");
+		report_put(x->root, "windows_after",
+			   json_incref(json_object_get(x->root, "windows_before")));
+	}
+out:
+	free(before.entry);
 	free(after.entry);
 }

@@ -71,9 +71,9 @@ static enum err is_whole(const struct expiry *x, const struct catalog_entry *ent
 }
 
 /* Whether a whole one of the same system stays; the newest is looked at first. */
-static enum err is_another(const struct expiry *x, const struct catalog *catalog, bool *out,
-			   struct error *why)
+static enum err is_another(const struct expiry *x, bool *out, struct error *why)
 {
+	const struct catalog *catalog = &x->catalog;
 	enum err e = ERR_NONE;
 
 	*out = false;
@@ -88,12 +88,12 @@ static enum err is_another(const struct expiry *x, const struct catalog *catalog
 }
 
 /* Refuses what must not happen by accident. */
-static enum err admit_target(const struct expiry *x, const struct catalog *catalog,
-			     struct error *why)
+static enum err admit_target(const struct expiry *x, struct error *why)
 {
-	const struct catalog_entry *entry = catalog_entry_of(catalog, x->target_system, &x->target);
+	const struct catalog_entry *entry =
+		catalog_entry_of(&x->catalog, x->target_system, &x->target);
 	const struct catalog_damage *damage =
-		catalog_damage_of(catalog, x->target_system, &x->target);
+		catalog_damage_of(&x->catalog, x->target_system, &x->target);
 	/* Of a damaged one only the marks beside it tell; a wish at its birth is lost with it, and must
 	 * not keep what can't be restored, and all that stands behind it, for ever. */
 	bool keep = (entry != NULL && entry->keep) || (damage != NULL && damage->keep);
@@ -104,7 +104,7 @@ static enum err admit_target(const struct expiry *x, const struct catalog *catal
 	if (x->force)
 		return ERR_NONE;
 	attempt_to_text(&x->target, id);
-	e = is_another(x, catalog, &another, why);
+	e = is_another(x, &another, why);
 	if (e != ERR_NONE || (another && !keep))
 		return e;
 	if (keep)
@@ -125,12 +125,12 @@ static enum err admit_target(const struct expiry *x, const struct catalog *catal
 	return ERR_DENIED;
 }
 
-enum err expire_find_target(struct expiry *x, struct catalog *catalog, struct error *why)
+enum err expire_find_target(struct expiry *x, struct error *why)
 {
 	const char *text = option_text(&x->agent->options, OPTION_BACKUP);
 	struct catalog_named named;
 	bool found = false;
-	enum err e = catalog_read(x->places, x->config->section.name, catalog, why);
+	enum err e = catalog_read(x->places, x->config->section.name, &x->catalog, why);
 
 	if (e != ERR_NONE || text == NULL)
 		return e;
@@ -142,12 +142,12 @@ enum err expire_find_target(struct expiry *x, struct catalog *catalog, struct er
 			error_hint(why, "see which there are: pgagent list");
 		}
 	} else {
-		e = catalog_name(catalog, text, &named, why);
+		e = catalog_name(&x->catalog, text, &named, why);
 		if (e == ERR_NONE) {
 			x->has_target = true;
 			x->target = named.attempt;
 			x->target_system = named.system_identifier;
 		}
 	}
-	return e == ERR_NONE ? admit_target(x, catalog, why) : e;
+	return e == ERR_NONE ? admit_target(x, why) : e;
 }

@@ -22,6 +22,10 @@ struct sweep_options {
 	/* As if these backups were removed already; for plans only. */
 	const struct attempt *without;
 	size_t withouts;
+	/* Of WAL: backups of which just what makes them consistent is needed, from their start to their stop;
+	 * unless a restore or recovery reads one.  Of all others everything from their start on. */
+	const struct attempt *alone;
+	size_t alones;
 };
 
 struct sweep_totals {
@@ -46,7 +50,7 @@ struct wal_sweep_totals {
 	bool held;
 };
 /* A segment (its slices, `.partial` and `.backup` files with it) goes when every backup on its timeline or
- * an ancestor of it starts behind it.  Nothing goes while there is no backup, while an undecided
+ * an ancestor of it starts behind it, or needs just its own WAL and stops before it.  Nothing goes while there is no backup, while an undecided
  * attempt has no start yet, or when something can't be read (ERR_CORRUPT).  History files stay; so does
  * the newest timeline when no backup needs it. */
 enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct wal_sweep_totals *,

@@ -1,19 +1,14 @@
 /* repo/sweep_wal.c - WAL that no backup needs any more. */
 #include "pgformat/history.h"
 #include "repo/sweep_internal.h"
+#include "repo/wal_need.h"
 #include "repo/wal_object.h"
 
 #include <stdlib.h>
 
 enum {
-	STARTS_MAX = 1 << 20,
+	NEEDS_MAX = 1 << 20,
 	LISTED_MAX = 1 << 22 /* objects looked at in one run, the oldest; 170 MB */
-};
-
-/* Where a restore may begin to replay. */
-struct start {
-	uint32_t timeline;
-	struct lsn at;
 };
 
 struct sweeping {
@@ -21,16 +16,17 @@ struct sweeping {
 	const struct sweep_options *options;
 	struct wal_sweep_totals *totals;
 	uint32_t segment_bytes;
-	struct start *start;
-	size_t starts, starts_capacity;
+	struct pins pins;
+	struct wal_need *need; /* of backups, and of what may become one */
+	size_t needs, needs_capacity;
 	bool protect_all;          /* nothing may go */
 	struct wal_listed *listed; /* what was there first; then what of it goes */
 	size_t count, capacity;
 	/* Of the timeline that is being walked. */
 	uint32_t timeline;
-	bool any_start;
-	struct lsn first; /* of the starts that need this timeline */
+	bool any_need; /* of this timeline */
 	uint32_t newest_timeline;
+	bool known; /* its history is */
 	struct history history;
 	struct sweep_turn turn;
 };
@@ -50,26 +46,51 @@ static enum err grow(void **array, size_t used, size_t *capacity, size_t size, s
 	return ERR_NONE;
 }
 
-static enum err add_start(struct sweeping *s, uint32_t timeline, struct lsn at, struct error *why)
+static enum err add_need(struct sweeping *s, struct wal_need need, struct error *why)
 {
-	enum err e =
-		grow((void **)&s->start, s->starts, &s->starts_capacity, sizeof(*s->start), why);
+	enum err e = grow((void **)&s->need, s->needs, &s->needs_capacity, sizeof(*s->need), why);
 
 	if (e != ERR_NONE)
 		return e;
-	if (s->starts == STARTS_MAX)
-		return error_set(why, ERR_LIMIT, "more than %d backups", STARTS_MAX);
-	s->start[s->starts++] = (struct start){.timeline = timeline, .at = at};
+	if (s->needs == NEEDS_MAX)
+		return error_set(why, ERR_LIMIT, "more than %d backups", NEEDS_MAX);
+	s->need[s->needs++] = need;
 	return ERR_NONE;
+}
+
+/* A reader may replay further than the backup it began with. */
+static bool is_read(const struct sweeping *s, const struct attempt *attempt)
+{
+	for (size_t i = 0; i < s->pins.count; i++) {
+		const struct pin_seen *pin = &s->pins.pin[i];
+
+		for (size_t j = 0; !pin->is_writer && j < pin->backups; j++)
+			if (attempt_compare(&pin->backup[j], attempt) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* What the caller did not judge came behind his back: all from its start on. */
+static bool is_alone(const struct sweeping *s, const struct attempt *attempt)
+{
+	for (size_t i = 0; i < s->options->alones; i++)
+		if (attempt_compare(&s->options->alone[i], attempt) == 0)
+			return !is_read(s, attempt);
+	return false;
 }
 
 static enum err add_backup(void *ctx, const struct backup_info *info, struct error *why)
 {
 	struct sweeping *s = ctx;
+	const struct summary *summary = info->summary;
+	struct wal_need need = {.timeline = summary->timeline, .start = summary->start};
 
-	if (sweep_is_without(s->options, &info->summary->attempt))
+	if (sweep_is_without(s->options, &summary->attempt))
 		return ERR_NONE;
-	return add_start(s, info->summary->timeline, info->summary->start, why);
+	if (is_alone(s, &summary->attempt))
+		need.stop = summary->stop;
+	return add_need(s, need, why);
 }
 
 /* Where it starts nobody knows: it may need all there is. */
@@ -85,34 +106,32 @@ static enum err refuse_damaged(void *ctx, const struct backup_damage *damage, st
 
 static enum err add_writers(struct sweeping *s, struct error *why)
 {
-	struct pins pins;
-	enum err e = pins_read(s->cluster, &pins, why);
+	enum err e = pins_read(s->cluster, &s->pins, why);
 
-	if (e == ERR_NONE && sweep_is_held(s->cluster, &pins, s->options->force))
+	if (e == ERR_NONE && sweep_is_held(s->cluster, &s->pins, s->options->force))
 		s->protect_all = s->totals->held = true;
-	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++) {
-		const struct pin_seen *pin = &pins.pin[i];
+	for (size_t i = 0; e == ERR_NONE && i < s->pins.count; i++) {
+		const struct pin_seen *pin = &s->pins.pin[i];
 
 		if (pin->unreadable || (pin->is_writer && pin->start.value == 0))
 			s->protect_all = true;
 		else if (pin->is_writer)
-			e = add_start(s, pin->timeline, pin->start, why);
+			e = add_need(s, (struct wal_need){pin->timeline, pin->start, {0}}, why);
 	}
-	pins_release(&pins);
 	return e;
 }
 
 /* ---- one timeline after the other ---- */
 
 /* What led to this timeline; where that is not known, every lower one may have. */
-static enum err read_history(struct sweeping *s, uint32_t timeline, bool *known, struct error *why)
+static enum err read_history(struct sweeping *s, uint32_t timeline, struct error *why)
 {
 	struct wal_name name = {.kind = WAL_NAME_HISTORY, .timeline = timeline};
 	uint8_t *text = NULL;
 	size_t len = 0;
 	enum err e;
 
-	*known = timeline == 1;
+	s->known = timeline == 1;
 	s->history = (struct history){.timeline = timeline};
 	if (timeline == 1)
 		return ERR_NONE;
@@ -120,29 +139,23 @@ static enum err read_history(struct sweeping *s, uint32_t timeline, bool *known,
 	if (e == ERR_NONE)
 		e = history_from_text(timeline, bytes_of(text, len), &s->history, why);
 	free(text);
-	*known = e == ERR_NONE;
+	s->known = e == ERR_NONE;
 	return e == ERR_MISSING || e == ERR_CORRUPT ? ERR_NONE : e;
+}
+
+static const struct history *known_history(const struct sweeping *s)
+{
+	return s->known ? &s->history : NULL;
 }
 
 static enum err look_at(struct sweeping *s, uint32_t timeline, struct error *why)
 {
-	bool known;
-	enum err e = read_history(s, timeline, &known, why);
+	enum err e = read_history(s, timeline, why);
 
 	s->timeline = timeline;
-	s->any_start = false;
-	for (size_t i = 0; e == ERR_NONE && i < s->starts; i++) {
-		const struct start *start = &s->start[i];
-		struct lsn begin, end;
-		bool needs = start->timeline == timeline ||
-			     (known ? history_has(&s->history, start->timeline, &begin, &end)
-				    : start->timeline < timeline);
-
-		if (needs && (!s->any_start || start->at.value < s->first.value)) {
-			s->any_start = true;
-			s->first = start->at;
-		}
-	}
+	/* The last segment there can be is needed by whatever needs the timeline to its end. */
+	s->any_need = wal_need_any(s->need, s->needs, timeline, known_history(s),
+				   UINT64_MAX / s->segment_bytes - 1, s->segment_bytes);
 	return e;
 }
 
@@ -153,9 +166,10 @@ static bool is_needed(const struct sweeping *s, const struct wal_listed *listed)
 	if (listed->name.kind == WAL_NAME_HISTORY || s->protect_all ||
 	    !wal_name_segno(&listed->name, s->segment_bytes, &segno))
 		return true;
-	if (!s->any_start)
-		return s->timeline == s->newest_timeline;
-	return s->first.value < wal_segment_start(segno + 1, s->segment_bytes).value;
+	if (!s->any_need && s->timeline == s->newest_timeline)
+		return true;
+	return wal_need_any(s->need, s->needs, s->timeline, known_history(s), segno,
+			    s->segment_bytes);
 }
 
 static enum err take_listed(void *ctx, const struct wal_listed *listed, struct error *why)
@@ -263,7 +277,7 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 		e = add_writers(s, why);
 	if (e == ERR_NONE)
 		e = backups_list_all(c, true, add_backup, refuse_damaged, s, why);
-	if (e == ERR_NONE && s->starts == 0)
+	if (e == ERR_NONE && s->needs == 0)
 		s->protect_all = true; /* WAL may be all there is */
 	if (e == ERR_NONE)
 		e = keep_going(s, why);
@@ -272,7 +286,8 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	else if (!options->plan)
 		e = remove_going(s, why);
 	sweep_turn_end(&s->turn);
-	free(s->start);
+	pins_release(&s->pins);
+	free(s->need);
 	free(s->listed);
 	free(s);
 	return e;

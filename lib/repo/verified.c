@@ -185,6 +185,11 @@ bool verified_flagged(const struct verified *v, const struct pack_id *pack, uint
 	return false;
 }
 
+bool verified_pack_flagged(const struct verified *v, const struct pack_id *pack)
+{
+	return damage_of(v, pack) < v->damage.count;
+}
+
 bool verified_any_flagged(const struct verified *v)
 {
 	return v->damage.count > 0;

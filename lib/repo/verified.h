@@ -29,6 +29,8 @@ void verified_free(struct verified *); /* NULL is fine */
 int64_t verified_pack_us(const struct verified *, const struct pack_id *);
 /* True when frame `ordinal` of this pack is known to be damaged, or pages in it are. */
 bool verified_flagged(const struct verified *, const struct pack_id *, uint32_t ordinal);
+/* True when anything in this pack is. */
+bool verified_pack_flagged(const struct verified *, const struct pack_id *);
 /* True when anything is known to be damaged: else there is no need to ask about each frame. */
 bool verified_any_flagged(const struct verified *);
 

@@ -112,6 +112,7 @@ struct wal_listed {
 	bool slice;
 	uint32_t from, to; /* of a slice */
 	uint64_t stored_bytes;
+	int64_t stored_at_us; /* by the store's clock; 0 = unknown */
 };
 /* Everything under wal/, in key order: timelines ascend, segments ascend within one. */
 enum err wal_list(const struct cluster *,

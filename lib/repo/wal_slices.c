@@ -57,6 +57,7 @@ static enum err walk_object(void *ctx, const struct store_object *object, struct
 	     !wal_name_segno(&listed.name, w->segment_bytes, &segno) || segno < w->from_segno))
 		return ERR_NONE;
 	listed.stored_bytes = object->size;
+	listed.stored_at_us = object->stored_at_us;
 	return w->visit(w->ctx, &listed, why);
 }
 

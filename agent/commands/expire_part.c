@@ -1,0 +1,243 @@
+/* commands/expire_part.c - one system identifier's part of a cluster in one repository: what goes, how far it
+ * may go now, what is swept behind it.
+ */
+#include "agent.h"
+#include "commands/expire.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char asked_for[] = "asked for by name: pgagent expire --backup";
+static const char by_policy[] = "no rule of the retention keeps it";
+
+bool expire_note(struct expire_part *part, enum err e, struct error *why)
+{
+	if (e == ERR_NONE)
+		return true;
+	(void)error_add(why, "repository %s", place_name(part->place)); /* the kind stays */
+	failures_add(&part->expiry->failures, why);
+	return !failures_end(&part->expiry->failures);
+}
+
+/* ---- which ones go ---- */
+
+static enum err add_going(struct expire_part *part, const struct attempt *attempt,
+			  struct error *why)
+{
+	for (size_t i = 0; i < part->count; i++)
+		if (attempt_compare(&part->going[i].attempt, attempt) == 0)
+			return ERR_NONE;
+	if (part->count == part->capacity) {
+		size_t more = part->capacity == 0 ? 16 : 2 * part->capacity;
+		struct expire_going *bigger = reallocarray(part->going, more, sizeof(*bigger));
+
+		if (bigger == NULL)
+			return error_set(why, ERR_MEMORY, "no memory for %zu backups", more);
+		part->going = bigger;
+		part->capacity = more;
+	}
+	part->going[part->count++] = (struct expire_going){.attempt = *attempt};
+	return ERR_NONE;
+}
+
+static bool is_target(const struct expire_part *part, const struct attempt *attempt)
+{
+	const struct expiry *x = part->expiry;
+
+	return x->has_target && part->cluster.system_identifier == x->target_system &&
+	       attempt_compare(attempt, &x->target) == 0;
+}
+
+/* What the policy drops, of this part. */
+static bool is_dropped(const struct expire_part *part, size_t i)
+{
+	const struct expire_policy *p = part->policy;
+
+	return p->verdict[i].drop &&
+	       p->backup[i].system_identifier == part->cluster.system_identifier;
+}
+
+/* A tombstone without a manifest is done with; a shown backup is none of ours, unless it is the
+ * target. */
+static enum err take_going(void *ctx, const struct attempt *attempt, struct error *why)
+{
+	struct expire_part *part = ctx;
+	struct hidden hidden;
+	bool there = false;
+	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+
+	if (e == ERR_NONE && (hidden.state != HIDE_SHOWN || is_target(part, attempt)))
+		e = decision_is_there(&part->cluster, attempt, &there, why);
+	if (e == ERR_NONE && there)
+		e = add_going(part, attempt, why);
+	return expire_note(part, e, why) ? ERR_NONE : e; /* the others have their turn */
+}
+
+static enum err find_going(struct expire_part *part, struct error *why)
+{
+	const struct expiry *x = part->expiry;
+	enum err e = hide_list(&part->cluster, take_going, part, why);
+
+	for (size_t i = 0; e == ERR_NONE && part->policy != NULL && i < part->policy->catalog.count;
+	     i++)
+		if (is_dropped(part, i))
+			e = add_going(part, &part->policy->backup[i].attempt, why);
+	if (e == ERR_NONE && x->has_target && part->cluster.system_identifier == x->target_system)
+		e = take_going(part, &x->target, why);
+	return e;
+}
+
+/* ---- how far they go ---- */
+
+/* Attempts whose writers are gone or silent are decided, and pins of silent readers end. */
+static enum err end_stale(struct expire_part *part, struct error *why)
+{
+	struct expiry *x = part->expiry;
+	int64_t now_us = clock_monotonic_us(x->agent->env.clock);
+	size_t aborted, ended = 0;
+	struct pins pins = {.count = 0};
+	enum err e = decision_abort_dead(&part->cluster, &aborted, why);
+
+	if (e == ERR_NONE)
+		e = pins_read(&part->cluster, &pins, why);
+	if (e == ERR_NONE)
+		e = sightings_note(x->sightings, &part->cluster, &pins, now_us, why);
+	if (e == ERR_NONE)
+		e = pins_end_stale(&part->cluster, &pins, x->sightings, now_us, &ended, why);
+	pins_release(&pins);
+	if (e == ERR_NONE && aborted + ended > 0)
+		log_event(&x->agent->log, LEVEL_INFO,
+			  "%zu run(s) that gave no sign of life any more were ended",
+			  aborted + ended);
+	return e;
+}
+
+/* What expire_advance would do now. */
+static enum err foresee(struct expire_part *part, const struct attempt *attempt,
+			struct expire_result *out, struct error *why)
+{
+	int64_t grace_us = part->expiry->config->expire_grace_us;
+	int64_t now_us = clock_now_us(part->expiry->agent->env.clock);
+	const struct pin_seen *holder = NULL;
+	struct pins pins = {.count = 0};
+	struct hidden hidden;
+	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+
+	*out = (struct expire_result){.outcome = EXPIRE_REMOVED};
+	if (e != ERR_NONE)
+		return e;
+	if (hidden.state == HIDE_SHOWN)
+		hidden.since_us = now_us; /* it would be hidden now */
+	out->due_us = hidden.since_us + grace_us;
+	if (hidden.state != HIDE_REMOVED &&
+	    (hidden.since_us > now_us || now_us - hidden.since_us < grace_us)) {
+		out->outcome = EXPIRE_GRACE;
+		return ERR_NONE;
+	}
+	e = pins_read(&part->cluster, &pins, why);
+	if (e == ERR_NONE)
+		e = expire_holder(&part->cluster, &pins, attempt, &holder, why);
+	if (e == ERR_NONE && holder != NULL) {
+		out->outcome = EXPIRE_PINNED;
+		(void)snprintf(out->pinned_by, sizeof(out->pinned_by), "%s", holder->holder);
+	}
+	pins_release(&pins);
+	return e;
+}
+
+/* E1 of what is asked for by name or dropped by the policy. */
+static enum err hide(struct expire_part *part, const struct attempt *attempt, struct error *why)
+{
+	const char *reason = is_target(part, attempt) ? asked_for : NULL;
+	enum err e;
+
+	for (size_t i = 0;
+	     reason == NULL && part->policy != NULL && i < part->policy->catalog.count; i++)
+		if (is_dropped(part, i) &&
+		    attempt_compare(&part->policy->backup[i].attempt, attempt) == 0)
+			reason = by_policy;
+	if (reason == NULL)
+		return ERR_NONE;
+	e = hide_backup(&part->cluster, attempt, reason, why); /* E1 */
+	part->expiry->hidden += e == ERR_NONE;
+	return e == ERR_EXISTS ? ERR_NONE : e;
+}
+
+static enum err advance(struct expire_part *part, struct expire_going *going, struct error *why)
+{
+	struct expiry *x = part->expiry;
+	enum err e = x->confirm ? hide(part, &going->attempt, why) : ERR_NONE;
+
+	if (e == ERR_NONE)
+		e = x->confirm ? expire_advance(&part->cluster, &going->attempt,
+						x->config->expire_grace_us, &going->result, why)
+			       : foresee(part, &going->attempt, &going->result, why);
+	if (e != ERR_NONE)
+		return e;
+	going->told = true;
+	part->due_now += going->result.outcome == EXPIRE_REMOVED;
+	x->removed += going->result.outcome == EXPIRE_REMOVED;
+	return ERR_NONE;
+}
+
+/* ---- what is swept behind them ---- */
+
+static enum err list_withouts(const struct expire_part *part, struct attempt **out,
+			      struct error *why)
+{
+	*out = calloc(part->count + 1, sizeof(**out));
+	if (*out == NULL)
+		return error_set(why, ERR_MEMORY, "no memory for %zu backups", part->count);
+	for (size_t i = 0; i < part->count; i++)
+		(*out)[i] = part->going[i].attempt;
+	return ERR_NONE;
+}
+
+/* Packs, WAL and what is left of removed backups do not wait for one another. */
+static bool sweep(struct expire_part *part)
+{
+	struct expiry *x = part->expiry;
+	struct sweep_options options = {.plan = !x->confirm, .force = x->force};
+	struct attempt *without = NULL;
+	size_t forgotten;
+	struct error why;
+	bool go_on = true;
+
+	if (!x->confirm) {
+		go_on = expire_note(part, list_withouts(part, &without, &why), &why);
+		options.without = without;
+		options.withouts = part->count;
+	}
+	if (part->policy != NULL) {
+		options.alone = part->policy->alone;
+		options.alones = part->policy->alones;
+	}
+	if (go_on)
+		go_on = expire_note(part, sweep_packs(&part->cluster, &options, &part->packs, &why),
+				    &why);
+	if (go_on)
+		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &part->wal, &why),
+				    &why);
+	if (go_on && x->confirm)
+		go_on = expire_note(part, expire_forget(&part->cluster, &forgotten, &why), &why);
+	x->freed_bytes += part->packs.packs_removed_bytes + part->wal.removed_bytes;
+	free(without);
+	return go_on;
+}
+
+/* Each step does what it can: what an earlier one left undone is only ever kept too long. */
+bool expire_run_part(struct expire_part *part)
+{
+	struct error why;
+	bool go_on = true;
+
+	if (part->expiry->confirm)
+		go_on = expire_note(part, end_stale(part, &why), &why);
+	if (go_on && find_going(part, &why) != ERR_NONE)
+		go_on = !failures_end(&part->expiry->failures) && expire_note(part, why.kind, &why);
+	for (size_t i = 0; go_on && i < part->count; i++)
+		go_on = expire_note(part, advance(part, &part->going[i], &why), &why);
+	return go_on && sweep(part);
+}

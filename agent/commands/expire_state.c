@@ -1,0 +1,128 @@
+/* commands/expire_state.c - what this host remembers between runs: heartbeats it saw, and what its clock
+ * showed.
+ */
+#include "agent.h"
+#include "base/file.h"
+#include "commands/expire.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	SIGHTINGS_FILE_MAX = 32 << 20, /* bytes; SIGHTINGS_MAX lines */
+	CLOCK_FILE_MAX = 4096
+};
+
+static void path_of(const struct expiry *x, const char *what, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/%s-%s", x->agent->config.global.state_directory, what,
+		       x->config->section.name); /* cut: not found, as if it were new */
+}
+
+static enum err save(const struct expiry *x, const char *path, const struct writer *text,
+		     struct error *why)
+{
+	struct env *env = &x->agent->env;
+
+	if (text->bad)
+		return error_set(why, ERR_LIMIT, "too much was seen");
+	return file_replace(env->files, env->random, AT_FDCWD, path, writer_view(text), 0600, why);
+}
+
+/* ---- heartbeats ---- */
+
+/* A file that is not there or can't be read means: observed from now on. */
+enum err expire_load_sightings(struct expiry *x, struct error *why)
+{
+	struct env *env = &x->agent->env;
+	char path[PATH_MAX], boot[64];
+	uint8_t *text = NULL;
+	size_t len = 0;
+	enum err e;
+
+	path_of(x, "pins", path);
+	sightings_boot_id(env, boot);
+	e = file_read_all(env->files, AT_FDCWD, path, SIGHTINGS_FILE_MAX, &text, &len, why);
+	if (e == ERR_NONE)
+		e = sightings_decode(bytes_of(text, len), boot, &x->sightings, why);
+	if (e != ERR_NONE && e != ERR_MISSING)
+		log_event(&x->agent->log, LEVEL_WARNING,
+			  "%s can't be used, pins are observed from now on: %s", path, why->text);
+	free(text);
+	return e == ERR_NONE ? ERR_NONE : sightings_new(boot, &x->sightings, why);
+}
+
+void expire_save_sightings(const struct expiry *x)
+{
+	char path[PATH_MAX];
+	struct writer text;
+	struct error why;
+	enum err e;
+
+	path_of(x, "pins", path);
+	writer_init(&text, SIGHTINGS_FILE_MAX);
+	sightings_encode(x->sightings, &text);
+	e = save(x, path, &text, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
+		log_event(&x->agent->log, LEVEL_WARNING,
+			  "what was seen of pins is not kept, stale ones are found later: %s",
+			  why.text);
+}
+
+/* ---- the clock ---- */
+
+static void look_at_clock(struct env *env, struct retention_clock *out)
+{
+	sightings_boot_id(env, out->boot);
+	out->wall_us = clock_now_us(env->clock);
+	out->monotonic_us = clock_monotonic_us(env->clock);
+}
+
+/* A file that is not there or can't be read means: nothing is known against the clock. */
+enum err expire_check_clock(const struct expiry *x, struct error *why)
+{
+	struct env *env = &x->agent->env;
+	struct retention_clock before, now;
+	char path[PATH_MAX];
+	uint8_t *text = NULL;
+	size_t len = 0;
+	struct error unread;
+	enum err e;
+
+	if (x->force)
+		return ERR_NONE;
+	path_of(x, "clock", path);
+	look_at_clock(env, &now);
+	e = file_read_all(env->files, AT_FDCWD, path, CLOCK_FILE_MAX, &text, &len, &unread);
+	if (e == ERR_NONE)
+		e = retention_clock_decode(bytes_of(text, len), &before, &unread);
+	free(text);
+	if (e == ERR_NONE)
+		return retention_check_clock(&before, &now, why);
+	if (e != ERR_MISSING)
+		log_event(&x->agent->log, LEVEL_WARNING, "%s can't be used: %s", path, unread.text);
+	return ERR_NONE;
+}
+
+void expire_save_clock(const struct expiry *x)
+{
+	struct retention_clock now;
+	char path[PATH_MAX];
+	struct writer text;
+	struct error why;
+	enum err e;
+
+	path_of(x, "clock", path);
+	look_at_clock(&x->agent->env, &now);
+	writer_init(&text, CLOCK_FILE_MAX);
+	retention_clock_encode(&now, &text);
+	e = save(x, path, &text, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
+		log_event(&x->agent->log, LEVEL_WARNING,
+			  "what the clock showed is not kept, a jump may not be noticed: %s",
+			  why.text);
+}
