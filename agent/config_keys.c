@@ -70,7 +70,7 @@ static const struct config_key cluster_keys[] = {
 	CLUSTER(backup_schedule, "backup_schedule", CONFIG_CRON, "0 1 * * *", EVERYWHERE),
 	CLUSTER(schedule_timezone, "schedule_timezone", CONFIG_ZONE, "UTC", EVERYWHERE),
 	CLUSTER(retain_window_us, "retain_window", CONFIG_DURATION, "14d", EVERYWHERE),
-	CLUSTER(retain_backups, "retain_backups", CONFIG_NUMBER, "2", .min = 1, .max = RETAIN_MAX,
+	CLUSTER(retain_backups, "retain_backups", CONFIG_NUMBER, "2", .max = RETAIN_MAX,
 		EVERYWHERE),
 	CLUSTER(retain_daily, "retain_daily", CONFIG_NUMBER, "7", .max = RETAIN_MAX, EVERYWHERE),
 	CLUSTER(retain_weekly, "retain_weekly", CONFIG_NUMBER, "4", .max = RETAIN_MAX, EVERYWHERE),

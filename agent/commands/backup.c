@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "commands/backup_report.h"
 #include "commands/commands.h"
+#include "commands/expire.h"
 #include "commands/leftovers.h"
 #include "config_stored.h"
 #include "lock.h"
@@ -190,6 +191,10 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		code = EXIT_DAMAGED;
 	}
 	summary_release(&result.summary);
+	if (config->expire_auto)
+		expire_after_backup(agent, config, places);
+	else
+		report_put(agent->report.root, "expire", json_null());
 	return code;
 }
 

@@ -1,6 +1,7 @@
 /* commands/check.c - `pgagent check`: tries every link of the chain and says what mends it. */
 #include "commands/check.h"
 #include "commands/commands.h"
+#include "commands/expire_policy.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -98,6 +99,23 @@ static void check_configuration(struct check *c)
 			  agent_config_path(c->agent), c->config->section.name);
 }
 
+static void check_retention(struct check *c)
+{
+	const struct retention_policy policy = expire_policy_of(c->config);
+	char text[EXPIRE_REASON_MAX];
+
+	expire_policy_settings(c->config, text);
+	if (!retention_is_set(&policy))
+		check_say(c, CHECK_WARNING, "retention",
+			  "say how far back any moment is wanted: retain_window = 14d",
+			  "none is set: nothing ever goes, until the repository is full");
+	else if (!c->config->expire_auto)
+		check_say(c, CHECK_OK, "retention", NULL,
+			  "%s; expire_auto is off: pgagent expire --confirm carries it out", text);
+	else
+		check_say(c, CHECK_OK, "retention", NULL, "%s; each backup carries it out", text);
+}
+
 static int exit_code(const struct check *c)
 {
 	int signal = *c->agent->env.cancelled;
@@ -164,6 +182,7 @@ int command_check(struct agent *agent)
 		return agent_fail(agent, &why);
 	c.links = json_array();
 	check_configuration(&c);
+	check_retention(&c);
 	check_server(&c);
 	check_repositories(&c);
 	check_spool(&c);

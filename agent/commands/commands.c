@@ -24,6 +24,8 @@ const struct command commands[] = {
 	{&spec_copy, command_copy},
 	{&spec_expire, command_expire},
 	{&spec_undelete, command_undelete},
+	{&spec_keep, command_keep},
+	{&spec_unkeep, command_unkeep},
 	{&spec_export, WHOLE_ONLY(command_export)},
 	{&spec_key, command_key},
 	{&spec_config, command_config},

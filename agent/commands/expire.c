@@ -29,8 +29,9 @@ static enum err run_part(void *ctx, const char *name, uint64_t system, struct er
 	part->packs = (struct sweep_totals){.packs = 0};
 	part->wal = (struct wal_sweep_totals){.objects = 0};
 	go_on = expire_run_part(part);
-	expire_say_backups(part);
-	if (go_on)
+	if (!x->quiet)
+		expire_say_backups(part);
+	if (!x->quiet && go_on)
 		expire_say_sweep(part);
 	json_decref(part->backups);
 	return go_on ? ERR_NONE : failures_answer(&x->failures, why);
@@ -133,8 +134,6 @@ enum err expire_run(struct expiry *x, struct error *why)
 		return e;
 	run_places(x);
 	progress_erase(&x->agent->progress);
-	report_put(x->root, "confirmed", json_boolean(x->confirm));
-	report_put(x->root, "repositories", json_incref(x->repositories));
 	if (x->confirm)
 		expire_save_sightings(x);
 	if (x->confirm && !x->clock_refused) /* or it would be refused but once */
@@ -171,8 +170,11 @@ static int expire(struct expiry *x)
 
 	if (e == ERR_MISSING)
 		return agent_fail_as(agent, EXIT_UNREACHABLE, &why);
-	if (e == ERR_NONE)
+	if (e == ERR_NONE) {
 		e = expire_run(x, &why);
+		report_put(agent->report.root, "confirmed", json_boolean(x->confirm));
+		report_put(agent->report.root, "repositories", json_incref(x->repositories));
+	}
 	if (e != ERR_NONE)
 		return agent_fail(agent, &why);
 	attempt_to_text(&x->target, id);
@@ -189,7 +191,6 @@ int command_expire(struct agent *agent)
 	struct expiry x = {.agent = agent,
 			   .confirm = option_given(&agent->options, OPTION_CONFIRM),
 			   .force = option_given(&agent->options, OPTION_FORCE),
-			   .root = agent->report.root,
 			   .failures = {.report = &agent->report},
 			   .repositories = json_array()};
 	struct places places = {.count = 0};

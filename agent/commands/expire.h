@@ -12,8 +12,7 @@ struct expiry {
 	const struct config_cluster *config;
 	const struct places *places;
 	bool confirm, force;
-	bool quiet;         /* nothing is told but what was removed or hidden */
-	json_t *root;       /* where the document gets its fields */
+	bool quiet;         /* after a backup: only the numbers below are told */
 	bool clock_refused; /* what it showed at the last run is remembered on */
 	bool has_target;    /* --backup: then no policy decides anything */
 	struct attempt target;
@@ -55,7 +54,8 @@ void expire_release(struct expiry *);
 struct lock;
 enum err expire_lock(struct agent *, const struct config_cluster *, struct lock *,
 		     struct error *why) MUST_CHECK;
-/* What a backup does after its commit with expire_auto: as `expire --confirm`, told in a line. */
+/* What a backup does after its commit with expire_auto: as `expire --confirm`, told in a line.  A failure is a
+ * warning, as the backup is there; what another run removes right now is left to it. */
 void expire_after_backup(struct agent *, const struct config_cluster *, const struct places *);
 
 /* One part; false when nothing else shall be begun. */

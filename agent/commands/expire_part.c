@@ -3,6 +3,7 @@
  */
 #include "agent.h"
 #include "commands/expire.h"
+#include "repo/keep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -147,6 +148,20 @@ static enum err foresee(struct expire_part *part, const struct attempt *attempt,
 	return e;
 }
 
+/* Somebody may have marked it between the verdict and the record: then his word counts. */
+static enum err yield_to_mark(struct expire_part *part, const struct attempt *attempt,
+			      struct error *why)
+{
+	enum keep_mark mark;
+	enum err e = keep_read(&part->cluster, attempt, &mark, why);
+
+	if (e != ERR_NONE || mark != KEEP_ON)
+		return e;
+	part->expiry->hidden--;
+	e = hide_undelete(&part->cluster, attempt, "it was marked by keep meanwhile", why);
+	return e == ERR_MISSING ? ERR_NONE : e; /* undeleted by him, too */
+}
+
 /* E1 of what is asked for by name or dropped by the policy. */
 static enum err hide(struct expire_part *part, const struct attempt *attempt, struct error *why)
 {
@@ -162,6 +177,8 @@ static enum err hide(struct expire_part *part, const struct attempt *attempt, st
 		return ERR_NONE;
 	e = hide_backup(&part->cluster, attempt, reason, why); /* E1 */
 	part->expiry->hidden += e == ERR_NONE;
+	if (e == ERR_NONE && reason == by_policy)
+		return yield_to_mark(part, attempt, why);
 	return e == ERR_EXISTS ? ERR_NONE : e;
 }
 

@@ -9,6 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct retention_policy expire_policy_of(const struct config_cluster *config)
+{
+	return (struct retention_policy){.window_us = config->retain_window_us,
+					 .backups = config->retain_backups,
+					 .daily = config->retain_daily,
+					 .weekly = config->retain_weekly,
+					 .monthly = config->retain_monthly,
+					 .yearly = config->retain_yearly,
+					 .grace_us = config->expire_grace_us};
+}
+
 static void fill(struct expire_policy *p)
 {
 	for (size_t i = 0; i < p->catalog.count; i++) {
@@ -73,13 +84,7 @@ enum err expire_policy_read(const struct env *env, const struct places *places, 
 	if (e != ERR_NONE)
 		return e;
 	out->input = (struct retention_input){
-		.policy = {.window_us = config->retain_window_us,
-			   .backups = config->retain_backups,
-			   .daily = config->retain_daily,
-			   .weekly = config->retain_weekly,
-			   .monthly = config->retain_monthly,
-			   .yearly = config->retain_yearly,
-			   .grace_us = config->expire_grace_us},
+		.policy = expire_policy_of(config),
 		.now_us = clock_now_us(env->clock),
 		.backup = out->backup,
 		.backups = out->catalog.count,
@@ -125,6 +130,7 @@ static const struct word {
 	{RETAIN_KEEP, "keep", "marked by keep"},
 	{RETAIN_UNSOUND, "unsound",
 	 "CAN'T BE RESTORED (pgagent verify tells why), goes only by name"},
+	{RETAIN_ALL, "all", "no retention is set"},
 	{RETAIN_LINEAGE, "lineage", "a timeline without its history file may need it"},
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };

@@ -31,4 +31,7 @@ json_t *expire_policy_rules(const struct expire_policy *, size_t i);
 /* The settings that count: "retain_window 14d, retain_backups 2, ...". */
 void expire_policy_settings(const struct config_cluster *, char out[EXPIRE_REASON_MAX]);
 
+/* What the configuration of a cluster says. */
+struct retention_policy expire_policy_of(const struct config_cluster *);
+
 #endif

@@ -253,7 +253,7 @@ static void say_windows(struct expiry *x, const struct catalog *catalog, size_t 
 		report_text(r, "and %zu older backup(s), each just as it was (--to-backup-end)\n",
 			    alone);
 	free(window);
-	report_put(x->root, name, list);
+	report_put(x->agent->report.root, name, list);
 }
 
 /* The entries that begin a window; `alone` counts those that stay without one.  False: no memory. */
@@ -292,8 +292,8 @@ void expire_say_windows(struct expiry *x)
 		say_windows(x, &after, alone, "afterwards:", "windows_after");
 	} else {
 		report_text(r, "afterwards: the same\n");
-		report_put(x->root, "windows_after",
-			   json_incref(json_object_get(x->root, "windows_before")));
+		report_put(x->agent->report.root, "windows_after",
+			   json_incref(json_object_get(x->agent->report.root, "windows_before")));
 	}
 out:
 	free(before.entry);

@@ -446,6 +446,28 @@ const struct command_spec spec_undelete = {
 	.reads_config = true,
 };
 
+const struct command_spec spec_keep = {
+	.name = "keep",
+	.arguments = "BACKUP",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "mark a backup so that retention leaves it alone, until unkeep",
+	.example = "pgagent keep 20261123T010000Z-5d0c9a7be1f04c33",
+	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
+const struct command_spec spec_unkeep = {
+	.name = "unkeep",
+	.arguments = "BACKUP",
+	.arguments_min = 1,
+	.arguments_max = 1,
+	.summary = "withdraw the mark of keep, or that of backup --keep",
+	.example = "pgagent unkeep 20261123T010000Z-5d0c9a7be1f04c33",
+	.exits = EXITS_TARGET,
+	.reads_config = true,
+};
+
 const struct command_spec spec_key = {
 	.name = "key",
 	.arguments = "list|test|add|remove|rotate [SLOT]",

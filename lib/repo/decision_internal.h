@@ -32,6 +32,11 @@ enum err key_list_read(const struct cluster *, const char *folder, struct key_li
 		       struct error *why) MUST_CHECK;
 void key_list_release(struct key_list *);
 
+/* Puts a clear record about `attempt` that stands beside its decision: hidden, tomb, keep and their ends;
+ * `end` NULL = none.  ERR_EXISTS: the key is taken by another one. */
+enum err mark_put(const struct cluster *, const char *key, const char *type, const struct attempt *,
+		  const char *reason, const char *end, struct error *why) MUST_CHECK;
+
 enum { PIN_NAME_MAX = 96 /* "<holder>/<n>"; what is longer is nobody's pin */ };
 /* The key of what was listed below `folder`; false: too long to be a pin. */
 bool pin_listed_key(const struct cluster *, const char *folder, const char *name,

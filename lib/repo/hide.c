@@ -27,10 +27,9 @@ static void tomb_key(const struct cluster *c, const struct attempt *attempt,
 	(void)snprintf(out, STORE_KEY_MAX, "%stombs/%s", c->prefix, name); /* as above */
 }
 
-/* Puts a record about `attempt`; `end` NULL = none. */
-static enum err put_record(const struct cluster *c, const char *key, const char *type,
-			   const struct attempt *attempt, const char *reason, const char *end,
-			   struct error *why)
+enum err mark_put(const struct cluster *c, const char *key, const char *type,
+		  const struct attempt *attempt, const char *reason, const char *end,
+		  struct error *why)
 {
 	const struct env *env = c->repository->env;
 	char text[TIME_TEXT_MAX];
@@ -183,7 +182,7 @@ enum err hide_backup(const struct cluster *c, const struct attempt *attempt, con
 		return error_set(why, ERR_LIMIT, "backup %s was hidden %d times", name,
 				 HIDE_GENERATIONS_MAX);
 	hidden_key(c, attempt, h.has_record ? h.generation + 1 : 0, "", key);
-	return put_record(c, key, "hidden", attempt, reason, NULL, why);
+	return mark_put(c, key, "hidden", attempt, reason, NULL, why);
 }
 
 /* Competes for the end of the hidden generation.  ERR_MISSING: there is none to end. */
@@ -203,8 +202,8 @@ static enum err decide(const struct cluster *c, const struct attempt *attempt, c
 	if (h.state == HIDE_REMOVED)
 		return ERR_NONE;
 	hidden_key(c, attempt, h.generation, ".end", key);
-	e = put_record(c, key, "hidden-end", attempt, reason,
-		       wanted == HIDE_REMOVED ? "removed" : "undeleted", why);
+	e = mark_put(c, key, "hidden-end", attempt, reason,
+		     wanted == HIDE_REMOVED ? "removed" : "undeleted", why);
 	if (e == ERR_NONE)
 		*decided = wanted;
 	if (e != ERR_EXISTS)
@@ -247,7 +246,7 @@ enum err hide_put_tomb(const struct cluster *c, const struct attempt *attempt, c
 	enum err e;
 
 	tomb_key(c, attempt, key);
-	e = put_record(c, key, "tomb", attempt, reason, NULL, why);
+	e = mark_put(c, key, "tomb", attempt, reason, NULL, why);
 	if (e != ERR_EXISTS)
 		return e;
 	return store_confirm(c->repository->store, key,

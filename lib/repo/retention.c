@@ -315,6 +315,20 @@ static void mark_window(const struct deciding *d, int64_t from_us, choice *choos
 
 /* ---- all of it ---- */
 
+bool retention_is_set(const struct retention_policy *p)
+{
+	return p->window_us > 0 || p->backups > 0 || p->daily > 0 || p->weekly > 0 ||
+	       p->monthly > 0 || p->yearly > 0;
+}
+
+static void keep_all(struct deciding *d)
+{
+	for (size_t i = 0; i < d->in->backups; i++) {
+		d->out[i].rules |= d->in->backup[i].hidden ? 0 : RETAIN_ALL;
+		d->out[i].wal_to_end = true;
+	}
+}
+
 static void decide(struct deciding *d)
 {
 	const struct retention_input *in = d->in;
@@ -329,7 +343,9 @@ static void decide(struct deciding *d)
 		/* How far it may be of use nobody knows. */
 		d->out[i].wal_to_end = in->backup[i].unsound || d->order == 0;
 	}
-	if (d->order == 0)
+	if (!retention_is_set(p))
+		keep_all(d);
+	if (d->order == 0 || !retention_is_set(p))
 		return;
 	mark_newest(d);
 	mark_periods(d, RETAIN_DAILY, p->daily);

@@ -18,6 +18,9 @@ struct retention_policy {
 	int64_t grace_us; /* WAL goes this much later than the window needs: it can't be undeleted */
 };
 
+/* False: it says nothing, and nothing goes by it. */
+bool retention_is_set(const struct retention_policy *);
+
 struct retention_backup {
 	struct attempt attempt;
 	uint64_t system_identifier;
@@ -64,7 +67,8 @@ enum retention_rule {
 	RETAIN_YEARLY = 1 << 9,
 	RETAIN_KEEP = 1 << 10,
 	RETAIN_UNSOUND = 1 << 11, /* only by name: a policy does not judge what can't be restored */
-	RETAIN_LINEAGE = 1 << 12  /* a timeline of which the history is missing may need it */
+	RETAIN_LINEAGE = 1 << 12, /* a timeline of which the history is missing may need it */
+	RETAIN_ALL = 1 << 13      /* no rule is set: nothing goes by policy */
 };
 
 struct retention_verdict {

@@ -1,6 +1,7 @@
 /* repo/sweep_wal.c - WAL that no backup needs any more. */
 #include "pgformat/history.h"
 #include "repo/sweep_internal.h"
+#include "repo/wal_gaps.h"
 #include "repo/wal_need.h"
 #include "repo/wal_object.h"
 
@@ -20,6 +21,7 @@ struct sweeping {
 	struct wal_need *need; /* of backups, and of what may become one */
 	size_t needs, needs_capacity;
 	bool protect_all;          /* nothing may go */
+	bool listed_in_part;       /* there was more */
 	struct wal_listed *listed; /* what was there first; then what of it goes */
 	size_t count, capacity;
 	/* Of the timeline that is being walked. */
@@ -29,6 +31,9 @@ struct sweeping {
 	bool known; /* its history is */
 	struct history history;
 	struct sweep_turn turn;
+	/* What goes behind something that stays; where the first that stays begins, by timeline. */
+	struct wal_gaps gaps, first_kept;
+	bool in_gap;
 };
 
 static enum err grow(void **array, size_t used, size_t *capacity, size_t size, struct error *why)
@@ -179,11 +184,65 @@ static enum err take_listed(void *ctx, const struct wal_listed *listed, struct e
 
 	s->totals->objects++;
 	s->totals->bytes += listed->stored_bytes;
-	if (s->count == LISTED_MAX)
+	s->listed_in_part = s->count == LISTED_MAX;
+	if (s->listed_in_part)
 		return ERR_NONE;
 	e = grow((void **)&s->listed, s->count, &s->capacity, sizeof(*s->listed), why);
 	if (e == ERR_NONE)
 		s->listed[s->count++] = *listed;
+	return e;
+}
+
+static bool any_kept(const struct sweeping *s, uint32_t timeline)
+{
+	return s->first_kept.count > 0 &&
+	       s->first_kept.gap[s->first_kept.count - 1].timeline == timeline;
+}
+
+/* Notes a segment or slice that goes, or that stays, in the order of the listing. */
+static enum err note_gap(struct sweeping *s, const struct wal_listed *listed, bool goes,
+			 struct error *why)
+{
+	struct wal_gap here = {.timeline = listed->name.timeline};
+	uint64_t segno;
+
+	if (listed->name.kind != WAL_NAME_SEGMENT ||
+	    !wal_name_segno(&listed->name, s->segment_bytes, &segno))
+		return ERR_NONE;
+	here.from = wal_segment_start(segno, s->segment_bytes);
+	here.to = wal_segment_start(segno + 1, s->segment_bytes);
+	if (!goes) {
+		s->in_gap = false;
+		return any_kept(s, here.timeline) ? ERR_NONE
+						  : wal_gaps_add(&s->first_kept, &here, why);
+	}
+	if (s->in_gap && s->gaps.gap[s->gaps.count - 1].timeline == here.timeline) {
+		s->gaps.gap[s->gaps.count - 1].to = here.to;
+		return ERR_NONE;
+	}
+	s->in_gap = any_kept(s, here.timeline);
+	return s->in_gap ? wal_gaps_add(&s->gaps, &here, why) : ERR_NONE;
+}
+
+/* Before anything goes.  What was recorded before, and lies behind nothing any more, is forgotten. */
+static enum err record_gaps(struct sweeping *s, struct error *why)
+{
+	struct wal_gaps old;
+	enum err e = wal_gaps_read(s->cluster, &old, why);
+
+	for (size_t i = 0; e == ERR_NONE && i < s->gaps.count; i++)
+		e = wal_gap_put(s->cluster, &s->gaps.gap[i],
+				"no backup that retention keeps needs it", why);
+	for (size_t i = 0; e == ERR_NONE && i < old.count; i++) {
+		bool behind = s->listed_in_part;
+
+		for (size_t j = 0; !behind && j < s->first_kept.count; j++)
+			behind = s->first_kept.gap[j].timeline == old.gap[i].timeline &&
+				 s->first_kept.gap[j].from.value < old.gap[i].from.value;
+		if (!behind)
+			e = wal_gap_remove(s->cluster, &old.gap[i], why);
+	}
+	wal_gaps_release(&old);
 	return e;
 }
 
@@ -195,13 +254,18 @@ static enum err keep_going(struct sweeping *s, struct error *why)
 	for (size_t i = 0; i < s->count; i++) {
 		const struct wal_listed *listed = &s->listed[i];
 
-		if (listed->name.timeline != s->timeline) {
-			enum err e = look_at(s, listed->name.timeline, why);
+		enum err e = ERR_NONE;
+		bool goes;
 
-			if (e != ERR_NONE)
-				return e;
-		}
-		if (is_needed(s, listed))
+		if (listed->name.timeline != s->timeline)
+			e = look_at(s, listed->name.timeline, why);
+		if (e != ERR_NONE)
+			return e;
+		goes = !is_needed(s, listed);
+		e = note_gap(s, listed, goes, why);
+		if (e != ERR_NONE)
+			return e;
+		if (!goes)
 			continue;
 		s->totals->removed++;
 		s->totals->removed_bytes += listed->stored_bytes;
@@ -284,7 +348,11 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 	if (e != ERR_NONE)
 		totals->removed = totals->removed_bytes = 0;
 	else if (!options->plan)
+		e = record_gaps(s, why);
+	if (e == ERR_NONE && !options->plan)
 		e = remove_going(s, why);
+	wal_gaps_release(&s->gaps);
+	wal_gaps_release(&s->first_kept);
 	sweep_turn_end(&s->turn);
 	pins_release(&s->pins);
 	free(s->need);

@@ -24,6 +24,7 @@ const char *const settings_of_recovery[] = {"restore_command",
 					    "recovery_target_inclusive",
 					    "recovery_target_timeline",
 					    "recovery_target_action",
+					    "recovery_prefetch",
 					    "hot_standby",
 					    NULL};
 
@@ -252,6 +253,10 @@ static void list_target(struct list *list, const struct settings_input *in, stru
 						   : "pause");
 	if (plan->action == ACTION_PAUSE)
 		list_set(list, "hot_standby", "on");
+	/* The server decodes ahead of what it replays, and asks for segments behind the target: where one is
+	 * missing and later ones are not, archive-get stops it. */
+	if (plan->reach.ends_in_hole || in->request->kind == TARGET_BACKUP_END)
+		list_set(list, "recovery_prefetch", "off");
 }
 
 /* A standby is to be what the original is; but what the original, once a standby itself, followed and ran

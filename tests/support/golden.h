@@ -19,7 +19,7 @@ struct golden {
 	size_t len;
 };
 
-enum { GOLDEN_KEPT_MAX = 128 };
+enum { GOLDEN_KEPT_MAX = 256 };
 static void *golden_kept[GOLDEN_KEPT_MAX];
 static size_t golden_count;
 

@@ -118,7 +118,7 @@ Test(config, bad_values_are_refused_where_they_stand)
 	cr_expect_not_null(strstr(why.hint, "aes-256-gcm"), "%s", why.hint);
 	refused("[cluster:c]\nwal_streaming = maybe\n", 2, "wal_streaming");
 	refused("[cluster:c]\narchive_wait = 60\n", 2, "archive_wait");
-	refused("[cluster:c]\nretain_backups = 0\n", 2, "retain_backups");
+	refused("[cluster:c]\nretain_backups = -1\n", 2, "retain_backups");
 	refused("[cluster:c]\nretain_daily = -1\n", 2, "retain_daily");
 	refused("[cluster:c]\ncompression = zstd:99\n", 2, "compression");
 	refused("[cluster:c]\ncompression = lz4\n", 2, "compression");

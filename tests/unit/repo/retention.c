@@ -154,6 +154,20 @@ Test(retention, wrong_checksums_do_not_displace_the_last_good_one)
 	cr_expect_eq(v[2].rules, RETAIN_SOUND);
 }
 
+Test(retention, without_a_rule_nothing_goes)
+{
+	struct retention_backup b[10];
+	struct retention_verdict v[10];
+
+	daily(b, 10);
+	b[4].hidden = true; /* by name */
+	decide((struct retention_policy){.grace_us = DAY}, b, 10, v);
+	for (unsigned i = 0; i < 10; i++) {
+		cr_expect(!v[i].drop && v[i].wal_to_end, "%u", i);
+		cr_expect_eq(v[i].rules, i == 4 ? 0 : RETAIN_ALL, "%u", i);
+	}
+}
+
 Test(retention, time_stands_still_while_no_backup_succeeds)
 {
 	struct retention_backup b[10];

@@ -152,6 +152,19 @@ Test(settings, a_standby_has_no_target_and_no_pin_and_follows_what_it_is_told_to
 	HAS(written(s), "restore_command = 'false'\n");
 }
 
+Test(settings, nothing_is_read_ahead_where_wal_may_be_missing_behind_the_target)
+{
+	struct scene *s = scene(TARGET_LATEST);
+
+	HAS_NOT(written(s), "recovery_prefetch");
+	s->plan.reach.ends_in_hole = true;
+	HAS(written(s), "recovery_prefetch = 'off'\n");
+	s->plan.reach.ends_in_hole = false;
+	s->request.kind = TARGET_BACKUP_END;
+	s->plan.kind = TARGET_LSN; /* of a standby's */
+	HAS(written(s), "recovery_prefetch = 'off'\n");
+}
+
 /* The one that is set must come behind the empty ones, or the server refuses to start. */
 Test(settings, the_target_is_the_last_of_its_kind)
 {

@@ -1,0 +1,162 @@
+"""What retention keeps comes back, what it drops goes, and the plan is what happens."""
+
+import re
+
+import pytest
+
+from harness import judges
+from harness.wait import until
+
+pytestmark = pytest.mark.only(15, 18)
+
+# Only what a rule names stays, and what goes is gone at once.
+BARE = {"expire_grace": "0", "retain_window": "0s", "retain_daily": "0", "retain_weekly": "0",
+        "retain_monthly": "0", "retain_yearly": "0", "refresh_period": "0"}
+
+
+def protected(lab, major, **settings):
+    return lab.protected(major, scale=1, agent_settings={**BARE, **settings})
+
+
+def change(server, name):
+    server.sql(f"CREATE TABLE t{name} AS SELECT generate_series(1, 1000) AS i")
+
+
+def backups_of(document):
+    return {b["id"]: b for part in document["repositories"] for b in part["backups"]}
+
+
+def ids(agent):
+    """Oldest first."""
+    return [b["id"] for b in reversed(agent.backups())]
+
+
+def segments(agent):
+    return sorted(o.name for o in agent.objects() if "wal" in o.parts and len(o.name) == 24)
+
+
+def restored(lab, server, agent, *args):
+    target = lab.place("r")
+    agent.restore(target, *args, "--action", "promote", "--start")
+    clone = lab.attach(target, server)
+    until("the clone to be promoted", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+    return clone
+
+
+def test_the_plan_is_what_happens_and_what_is_left_comes_back(lab, major):
+    """Two by number, one by its mark: the marked one keeps just its own WAL."""
+    server, agent = protected(lab, major, retain_backups="2", expire_auto="off")
+    taken, rows, points = [], [], []
+    for number in range(5):
+        change(server, number)
+        rows.append(judges.fingerprint(server))
+        taken.append(agent.backup()["id"])
+        change(server, f"{number}_after")
+        points.append((server.lsn(), judges.fingerprint(server)))
+        server.archive_all()
+    server.archiver_rests()
+    agent.run("keep", taken[1])
+    assert "already" in agent.run("keep", taken[1]).out
+    before, wal = agent.objects(), segments(agent)
+    text = agent.run("expire").out
+    plan = agent.json("expire")
+    assert agent.objects() == before
+    judged = backups_of(plan)
+    assert {b: judged[b]["verdict"] for b in taken} == dict(
+        zip(taken, ["drop", "keep", "drop", "keep", "keep"]))
+    assert judged[taken[1]]["rules"] == ["keep"] and judged[taken[1]]["wal"] == "own"
+    assert "marked by keep" in text and "no rule keeps it" in text and "--confirm" in text
+    done = agent.json("expire", "--confirm")
+    assert ids(agent) == [taken[1], taken[3], taken[4]]
+    assert {b for b, d in backups_of(done).items() if d["state"] == "removed"} == {taken[0], taken[2]}
+    for planned, carried in zip(plan["repositories"], done["repositories"]):
+        for field in ("packs", "packs_removed", "bytes_freed", "wal_files", "wal_files_removed"):
+            assert planned[field] == carried[field], field
+    assert len(segments(agent)) < len(wal)
+    again = agent.json("expire")
+    assert all(b["verdict"] == "keep" for b in backups_of(again).values())
+    assert all(part["packs_removed"] == part["wal_files_removed"] == 0
+               for part in again["repositories"])
+    agent.run("verify", "--all")
+    # The marked one, as it was; the end of what is there, from the WAL behind the newest.
+    clone = restored(lab, server, agent, "--backup", taken[1], "--to-backup-end")
+    judges.same_rows(rows[1], judges.fingerprint(clone))
+    judges.amcheck(clone)
+    clone = restored(lab, server, agent, "--to-lsn", points[4][0])
+    judges.same_rows(points[4][1], judges.fingerprint(clone))
+    # What lies between the marked one and the window is said to be out of reach, before anything is written.
+    target = lab.place("r")
+    refused = agent.run("restore", "-D", target, "--to-lsn", points[1][0], expect=3)
+    assert not target.exists(), refused
+    agent.run("unkeep", taken[1])
+    agent.run("expire", "--confirm", "--force")
+    assert ids(agent) == taken[3:]
+
+
+def test_each_backup_prunes_behind_itself(lab, major):
+    server, agent = protected(lab, major, retain_backups="1")
+    first = agent.backup()
+    assert first["expire"]["hidden"] == first["expire"]["removed"] == 0
+    assert first["expire"]["error"] is None
+    change(server, 1)
+    kept = agent.backup("--keep")
+    assert kept["expire"]["removed"] == 1 and ids(agent) == [kept["id"]]
+    change(server, 2)
+    rows = judges.fingerprint(server)
+    last = agent.backup()
+    assert last["expire"]["removed"] == 0 and ids(agent) == [kept["id"], last["id"]]
+    agent.run("unkeep", kept["id"])
+    newest = agent.backup()
+    assert newest["expire"]["hidden"] == 2 and newest["expire"]["removed"] == 2, newest["expire"]
+    assert ids(agent) == [newest["id"]]
+    server.archive_all()
+    judges.same_rows(rows, judges.fingerprint(restored(lab, server, agent, "--to-latest")))
+
+
+def test_a_restore_keeps_its_backup_and_the_wal_behind_it(lab, major):
+    """Its pin lives on through the recovery, whatever retention says meanwhile."""
+    server, agent = protected(lab, major, retain_backups="1")
+    first = agent.backup()
+    change(server, 1)
+    lsn, rows = server.lsn(), judges.fingerprint(server)
+    server.archive_all()
+    target = lab.place("r")
+    document = agent.restore(target, "--to-lsn", lsn, "--action", "promote")
+    change(server, 2)
+    second = agent.backup()
+    assert second["expire"]["hidden"] == 1 and second["expire"]["removed"] == 0
+    assert first["id"] not in ids(agent)
+    clone = lab.start_by_hand(document, target, server)
+    until("the clone to be promoted", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
+    judges.same_rows(rows, judges.fingerprint(clone))
+    judges.amcheck(clone)
+
+
+def test_a_clock_that_went_back_is_refused_and_nothing_goes(lab, major):
+    server, agent = protected(lab, major, retain_backups="1", expire_auto="off")
+    agent.backup()
+    agent.run("expire", "--confirm")
+    change(server, 1)
+    agent.backup()
+    server.archiver_rests()
+    clock = agent.home / "state" / "clock-main"
+    shown = re.search(r"^time (\d{4})", clock.read_text(encoding="utf-8"), re.M).group(1)
+    clock.write_text(clock.read_text(encoding="utf-8").replace(
+        f"time {shown}", f"time {int(shown) + 1}"), encoding="utf-8")
+    before = agent.objects()
+    for _ in range(2):  # a refusal is not forgotten
+        done = agent.run("expire", "--confirm", expect=1)
+        assert "clock jumped" in done.err and "--force" in done.err
+    assert agent.objects() == before and len(ids(agent)) == 2
+    agent.run("expire", "--confirm", "--force")
+    assert len(ids(agent)) == 1
+
+
+def test_without_any_rule_nothing_goes_and_check_says_so(lab, major):
+    server, agent = protected(lab, major, retain_backups="0")
+    first, second = agent.backup(), agent.backup()
+    assert ids(agent) == [first["id"], second["id"]]
+    assert "no retention is set" in agent.run("expire").out
+    link = next(link for link in agent.json("check", expect=None)["links"]
+                if link["code"] == "retention")
+    assert link["severity"] == "warning"
