@@ -3,6 +3,7 @@
 #include "repo/expire.h"
 #include "repo/wal_object.h"
 #include "small_backup.h"
+#include "still_clock.h"
 
 #include <string.h>
 
@@ -87,6 +88,34 @@ Test(sweep, more_than_half_is_asked_for_by_force)
 	cr_assert_eq(keys_below(&w, "packs/"), 5);
 	OK(sweep_packs(&w.cluster, &force, &totals, &why));
 	cr_assert_eq(keys_below(&w, "packs/"), 2);
+	repo_world_release(&w);
+}
+
+/* An hour goes by with each look at it. */
+static int64_t hurry(struct clock *c)
+{
+	return ((struct still_clock *)c)->now_us += INT64_C(3600) * 1000 * 1000;
+}
+
+/* Its pin may be taken for left behind after a day, and a copy then begins. */
+Test(sweep, ends_well_before_its_pin_can_be_taken_for_left_behind)
+{
+	static const struct clock_ops ops = {.now_us = hurry, .monotonic_us = hurry};
+	const struct sweep_options force = {.force = true};
+	struct still_clock clock = {.clock = {.ops = &ops}};
+	struct sweep_totals totals;
+	struct repo_world w;
+	struct error why;
+
+	world_init(&w, 5, 40);
+	w.env.clock = &clock.clock;
+	cr_assert_eq(sweep_packs(&w.cluster, &force, &totals, &why), ERR_TRANSIENT);
+	cr_assert(totals.packs_removed > 0 &&
+		  totals.packs_removed < SWEEP_TIME_MAX_US / 3600000000);
+	cr_assert_eq(keys_below(&w, "pins/"), 0);
+	w.env.clock = clock_os();
+	OK(sweep_packs(&w.cluster, &force, &totals, &why));
+	cr_assert_eq(keys_below(&w, "packs/"), 5);
 	repo_world_release(&w);
 }
 
