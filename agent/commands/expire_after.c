@@ -5,7 +5,6 @@
 #include "lock.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 static void say(struct expiry *x, const struct error *failed)
 {

@@ -5,8 +5,6 @@
 #include "commands/commands.h"
 #include "failures.h"
 
-#include <stdio.h>
-
 struct keeping {
 	struct agent *agent;
 	const struct config_cluster *config;

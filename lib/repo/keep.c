@@ -24,8 +24,8 @@ static enum err read_last(const struct cluster *c, const struct attempt *attempt
 	attempt_to_text(attempt, name);
 	(void)snprintf(folder, sizeof(folder), "keeps/%s.", name); /* fits */
 	e = key_list_read(c, folder, &list, why);
-	for (size_t i = 0; e == ERR_NONE && i < list.count;
-	     i++) { /* ascending: the last one counts */
+	/* Ascending: the last one counts. */
+	for (size_t i = 0; e == ERR_NONE && i < list.count; i++) {
 		char *rest;
 		unsigned long n = strtoul(list.key[i], &rest, 10);
 

@@ -253,7 +253,6 @@ static enum err keep_going(struct sweeping *s, struct error *why)
 
 	for (size_t i = 0; i < s->count; i++) {
 		const struct wal_listed *listed = &s->listed[i];
-
 		enum err e = ERR_NONE;
 		bool goes;
 

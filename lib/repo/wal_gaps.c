@@ -1,6 +1,5 @@
 /* repo/wal_gaps.c - records of WAL that is missing and known to be. */
 #include "repo/wal_gaps.h"
-#include "base/text.h"
 #include "repo/decision_internal.h"
 #include "repo/lines.h"
 

@@ -1,5 +1,5 @@
 /* Facts about the beginning and the end of timelines, with WAL that PostgreSQL 15 wrote. */
-#include "wal_shelf.h"
+#include "wal_scene.h"
 
 #include "base/crc32c.h"
 
@@ -30,15 +30,8 @@ struct world {
 static void world_init(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
-	listener_init(&w->heard);
-	shelf_world(&w->repo, NULL);
-	w->archive = (struct wal_archive){.cluster = {w->repo.cluster}, .count = 1};
-	w->env = w->repo.env;
-	w->env.observer = &w->heard.observer;
-	for (unsigned segno = 0xB; segno <= 0xE; segno++)
-		shelf_put_golden(&w->repo, 1, segno);
-	for (unsigned segno = 0xF; segno <= 0x11; segno++)
-		shelf_put_golden(&w->repo, 2, segno);
+	scene_archive(&w->repo, &w->heard, &w->archive, &w->env);
+	scene_put_both(&w->repo);
 	shelf_put_text(&w->repo, "00000002.history", "1\t0/F000A0\tno recovery target\n");
 	w->path = (struct history){.timeline = 2, .count = 1, .entry = {{1, {FORK}}}};
 }

@@ -1,7 +1,6 @@
 /* Facts about saving the WAL that only a lost server has, with WAL that PostgreSQL 15 wrote. */
 #include "base/crc32c.h"
-#include "scratch.h"
-#include "wal_shelf.h"
+#include "wal_scene.h"
 
 #include "wal/salvage.h"
 #include "wal/unarchived.h"
@@ -32,13 +31,8 @@ static struct world *world(unsigned last)
 		.server_version = 150000, .wal_segment_bytes = SHELF_SEGMENT, .block_bytes = 8192};
 
 	cr_assert_not_null(w);
-	listener_init(&w->heard);
-	shelf_world(&w->repo, NULL);
-	w->archive = (struct wal_archive){.cluster = {w->repo.cluster}, .count = 1};
-	w->env = w->repo.env;
-	w->env.observer = &w->heard.observer;
-	w->scratch = scratch_open();
-	cr_assert_eq(mkdirat(w->scratch.dir, "archive_status", 0700), 0);
+	scene_archive(&w->repo, &w->heard, &w->archive, &w->env);
+	w->scratch = scene_pg_wal();
 	w->source = (struct wal_salvage_source){
 		.dir = w->scratch.dir, .segment_bytes = SHELF_SEGMENT, .timeline = 1};
 	for (unsigned segno = 0xB; segno <= last; segno++)
@@ -57,37 +51,11 @@ static void world_end(struct world *w)
 	free(w);
 }
 
-static void lay(struct world *w, const char *name, struct bytes in)
-{
-	int fd = openat(w->scratch.dir, name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-
-	cr_assert_geq(fd, 0, "%s", name);
-	cr_assert_eq(write(fd, in.data, in.len), (ssize_t)in.len);
-	(void)close(fd);
-}
-
-static void lay_as(struct world *w, uint32_t timeline, uint64_t segno, struct golden bytes)
-{
-	struct wal_name name = shelf_name(timeline, segno);
-	char text[WAL_NAME_MAX];
-
-	wal_name_to_text(&name, text);
-	lay(w, text, golden_view(bytes));
-}
-
-static void lay_golden(struct world *w, uint32_t timeline, unsigned from, unsigned to)
-{
-	for (unsigned segno = from; segno <= to; segno++)
-		lay_as(w, timeline, segno, shelf_golden(timeline, segno));
-}
-
-static const char history_text[] = "1\t0/F000A0\tno recovery target specified\n";
-
 /* A server that was promoted from timeline 1. */
 static void lay_promoted(struct world *w)
 {
-	lay(w, "00000002.history", bytes_of_text(history_text));
-	lay_golden(w, 2, 0xF, 0x11);
+	scene_lay(&w->scratch, "00000002.history", bytes_of_text(scene_history));
+	scene_lay_golden(&w->scratch, 2, 0xF, 0x11);
 	w->source.timeline = 2;
 }
 
@@ -154,7 +122,7 @@ Test(salvage, of_what_is_archived_is_nothing)
 	struct world *w = world(0xF);
 
 	assert_answer(w, WAL_SALVAGE_NOTHING, "");
-	lay_golden(w, 1, 0xD, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xE);
 	assert_answer(w, WAL_SALVAGE_NOTHING, "");
 	world_end(w);
 }
@@ -165,7 +133,7 @@ Test(salvage, as_if_it_were_archived_is_what_it_is_afterwards)
 	struct wal_reach before, as_if, after;
 	uint32_t bytes;
 
-	lay_golden(w, 1, 0xC, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xC, 0xE);
 	before = reach_of(w);
 	assert_found(w, 2, "00000001000000000000000D", "00000001000000000000000E");
 	cr_assert_gt(w->found->commits, 0);
@@ -203,7 +171,7 @@ Test(salvage, the_open_segment_is_put_up_to_its_last_record)
 	struct error why;
 
 	memset(d.data + BEHIND_LONG, 0, SHELF_SEGMENT - BEHIND_LONG);
-	lay_as(w, 1, 0xD, d);
+	scene_lay_as(&w->scratch, 1, 0xD, d);
 	assert_found(w, 1, "00000001000000000000000D", "00000001000000000000000D");
 	cr_assert_eq(w->found->open, BEHIND_LONG);
 	cr_assert_eq(w->found->end.value, UINT64_C(0xD00000) + w->found->open);
@@ -223,7 +191,7 @@ Test(salvage, slices_of_the_open_segment_are_gone_on_from)
 	struct golden d = shelf_golden(1, 0xD), other = shelf_golden(1, 0xD);
 
 	memset(d.data + BEHIND_LONG, 0, SHELF_SEGMENT - BEHIND_LONG);
-	lay_as(w, 1, 0xD, d);
+	scene_lay_as(&w->scratch, 1, 0xD, d);
 	shelf_put_slice(&w->repo, 1, 0xD, d, 0, 64);
 	assert_found(w, 1, "00000001000000000000000D", "00000001000000000000000D");
 	assert_put(w, 1);
@@ -231,7 +199,7 @@ Test(salvage, slices_of_the_open_segment_are_gone_on_from)
 	world_end(w);
 
 	w = world(0xC);
-	lay_as(w, 1, 0xD, d);
+	scene_lay_as(&w->scratch, 1, 0xD, d);
 	other.data[50] ^= 1;
 	shelf_put_slice(&w->repo, 1, 0xD, other, 0, 64);
 	assert_answer(w, WAL_SALVAGE_BRANCH, "00000001000000000000000D");
@@ -244,12 +212,12 @@ Test(salvage, what_was_recycled_or_has_expired_is_left_out)
 	struct world *w = world(0xD);
 
 	shelf_remove(&w->repo, 1, 0xB);
-	lay_golden(w, 1, 0xB, 0xE);
-	lay(w, "archive_status/00000001000000000000000B.done", bytes_of(NULL, 0));
-	lay_as(w, 1, 0x20, shelf_golden(1, 0xD));
+	scene_lay_golden(&w->scratch, 1, 0xB, 0xE);
+	scene_lay(&w->scratch, "archive_status/00000001000000000000000B.done", bytes_of(NULL, 0));
+	scene_lay_as(&w->scratch, 1, 0x20, shelf_golden(1, 0xD));
 	assert_found(w, 1, "00000001000000000000000E", "00000001000000000000000E");
 	/* Another archive may have it, ours has not. */
-	lay(w, "archive_status/00000001000000000000000E.done", bytes_of(NULL, 0));
+	scene_lay(&w->scratch, "archive_status/00000001000000000000000E.done", bytes_of(NULL, 0));
 	assert_found(w, 1, "00000001000000000000000E", "00000001000000000000000E");
 	world_end(w);
 }
@@ -259,7 +227,7 @@ Test(salvage, a_hole_in_the_archive_is_filled)
 	struct world *w = world(0xE);
 
 	shelf_remove(&w->repo, 1, 0xD);
-	lay_golden(w, 1, 0xD, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xE);
 	assert_found(w, 1, "00000001000000000000000D", "00000001000000000000000D");
 	cr_assert(reach_of(w).ends_in_hole);
 	assert_put(w, 1);
@@ -271,7 +239,7 @@ Test(salvage, what_does_not_follow_on_the_archive_is_a_gap)
 {
 	struct world *w = world(0xC);
 
-	lay_golden(w, 1, 0xE, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xE, 0xE);
 	assert_answer(w, WAL_SALVAGE_GAP, "00000001000000000000000D");
 	cr_assert_eq(lost_segments(w), 1);
 	world_end(w);
@@ -338,8 +306,8 @@ Test(salvage, other_content_under_an_archived_name_is_another_branch)
 {
 	struct world *w = world(0xE);
 
-	lay_golden(w, 1, 0xD, 0xD);
-	lay_as(w, 1, 0xE, forged(0xE));
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xD);
+	scene_lay_as(&w->scratch, 1, 0xE, forged(0xE));
 	assert_answer(w, WAL_SALVAGE_BRANCH, "00000001000000000000000E");
 	cr_assert_not_null(strstr(w->found->reason, "another branch"));
 	world_end(w);
@@ -351,8 +319,8 @@ Test(salvage, a_branch_is_seen_by_what_lies_before_its_end)
 
 	shelf_put(&w->repo, 1, 0xD, shelf_golden(1, 0xD));
 	shelf_put(&w->repo, 1, 0xE, forged(0xE));
-	lay_golden(w, 1, 0xD, 0xE);
-	lay_golden(w, 1, 0xF, 0xF);
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xF, 0xF);
 	assert_answer(w, WAL_SALVAGE_BRANCH, "00000001000000000000000E");
 	world_end(w);
 }
@@ -406,7 +374,7 @@ Test(salvage, a_timeline_that_the_archive_knows_goes_on_where_that_ends)
 	struct world *w = world(0xE);
 
 	lay_promoted(w);
-	shelf_put_text(&w->repo, "00000002.history", history_text);
+	shelf_put_text(&w->repo, "00000002.history", scene_history);
 	shelf_put_golden(&w->repo, 2, 0xF);
 	assert_found(w, 2, "000000020000000000000010", "000000020000000000000011");
 	assert_put(w, 1);
@@ -434,8 +402,8 @@ Test(salvage, ends_before_damage_and_the_rest_is_told)
 	struct golden d = shelf_golden(1, 0xD);
 
 	d.data[BEHIND_LONG + 30] ^= 1;
-	lay_as(w, 1, 0xD, d);
-	lay_golden(w, 1, 0xE, 0xE);
+	scene_lay_as(&w->scratch, 1, 0xD, d);
+	scene_lay_golden(&w->scratch, 1, 0xE, 0xE);
 	assert_found(w, 1, "00000001000000000000000D", "00000001000000000000000D");
 	cr_assert_eq(w->found->end.value, UINT64_C(0xD00000) + BEHIND_LONG);
 	w->archive.salvage = w->salvage;
@@ -450,8 +418,8 @@ Test(salvage, a_record_that_was_never_whole_is_nobodys_loss)
 	struct golden c = shelf_golden(1, 0xC);
 
 	memset(c.data + WAL_PAGE_BYTES, 0, SHELF_SEGMENT - WAL_PAGE_BYTES);
-	lay_golden(w, 1, 0xB, 0xB);
-	lay_as(w, 1, 0xC, c);
+	scene_lay_golden(&w->scratch, 1, 0xB, 0xB);
+	scene_lay_as(&w->scratch, 1, 0xC, c);
 	assert_answer(w, WAL_SALVAGE_NOTHING, "");
 	cr_assert_eq(lost_segments(w), 0);
 	world_end(w);
@@ -470,7 +438,7 @@ Test(salvage, one_of_two_repositories_is_enough_and_the_other_is_told)
 	struct world *w = world(0xC);
 
 	add_sibling(w);
-	lay_golden(w, 1, 0xD, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xE);
 	look(w);
 	repo_world_fail(&w->sibling, FAULT_DOWN, 1, ERR_TRANSIENT);
 	assert_put(w, 1);
@@ -483,7 +451,7 @@ Test(salvage, that_no_repository_took_is_an_error_and_a_second_try_goes_on)
 	struct world *w = world(0xC);
 	size_t complete;
 
-	lay_golden(w, 1, 0xD, 0xE);
+	scene_lay_golden(&w->scratch, 1, 0xD, 0xE);
 	for (unsigned n = 1;; n++) {
 		enum err e;
 

@@ -1,5 +1,5 @@
 /* Facts about the last commits of an archive, with WAL that PostgreSQL 15 wrote. */
-#include "wal_shelf.h"
+#include "wal_scene.h"
 
 #include "pgformat/history.h"
 #include "wal/tail.h"
@@ -25,15 +25,8 @@ struct world {
 static void world_init(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
-	listener_init(&w->heard);
-	shelf_world(&w->repo, NULL);
-	w->archive = (struct wal_archive){.cluster = {w->repo.cluster}, .count = 1};
-	w->env = w->repo.env;
-	w->env.observer = &w->heard.observer;
-	for (unsigned segno = 0xB; segno <= 0xE; segno++)
-		shelf_put_golden(&w->repo, 1, segno);
-	for (unsigned segno = 0xF; segno <= 0x11; segno++)
-		shelf_put_golden(&w->repo, 2, segno);
+	scene_archive(&w->repo, &w->heard, &w->archive, &w->env);
+	scene_put_both(&w->repo);
 	w->path = (struct history){.timeline = 2, .count = 1, .entry = {{1, {0xF000A0}}}};
 	w->search = (struct wal_tail_search){.path = &w->path,
 					     .segment_bytes = SHELF_SEGMENT,
