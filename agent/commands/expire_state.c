@@ -74,13 +74,6 @@ void expire_save_sightings(const struct expiry *x)
 
 /* ---- the clock ---- */
 
-static void look_at_clock(struct env *env, struct retention_clock *out)
-{
-	sightings_boot_id(env, out->boot);
-	out->wall_us = clock_now_us(env->clock);
-	out->monotonic_us = clock_monotonic_us(env->clock);
-}
-
 /* A file that is not there or can't be read means: nothing is known against the clock. */
 enum err expire_check_clock(const struct expiry *x, struct error *why)
 {
@@ -95,7 +88,7 @@ enum err expire_check_clock(const struct expiry *x, struct error *why)
 	if (x->force)
 		return ERR_NONE;
 	path_of(x, "clock", path);
-	look_at_clock(env, &now);
+	retention_clock_look(env, &now);
 	e = file_read_all(env->files, AT_FDCWD, path, CLOCK_FILE_MAX, &text, &len, &unread);
 	if (e == ERR_NONE)
 		e = retention_clock_decode(bytes_of(text, len), &before, &unread);
@@ -116,7 +109,7 @@ void expire_save_clock(const struct expiry *x)
 	enum err e;
 
 	path_of(x, "clock", path);
-	look_at_clock(&x->agent->env, &now);
+	retention_clock_look(&x->agent->env, &now);
 	writer_init(&text, CLOCK_FILE_MAX);
 	retention_clock_encode(&now, &text);
 	e = save(x, path, &text, &why);

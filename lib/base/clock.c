@@ -16,7 +16,7 @@ static int64_t read_us(clockid_t id)
 {
 	struct timespec t = {0};
 
-	(void)clock_gettime(id, &t); /* cannot fail for the two clocks named below */
+	(void)clock_gettime(id, &t); /* cannot fail for the three clocks named below */
 	return (int64_t)t.tv_sec * US_PER_S + t.tv_nsec / 1000;
 }
 
@@ -30,6 +30,12 @@ static int64_t os_monotonic_us(struct clock *c)
 {
 	(void)c;
 	return read_us(CLOCK_MONOTONIC);
+}
+
+static int64_t os_since_boot_us(struct clock *c)
+{
+	(void)c;
+	return read_us(CLOCK_BOOTTIME);
 }
 
 static void os_sleep_us(struct clock *c, int64_t us)
@@ -48,6 +54,7 @@ static void os_sleep_us(struct clock *c, int64_t us)
 static const struct clock_ops os_ops = {
 	.now_us = os_now_us,
 	.monotonic_us = os_monotonic_us,
+	.since_boot_us = os_since_boot_us,
 	.sleep_us = os_sleep_us,
 };
 

@@ -1,6 +1,7 @@
 /* base/clock.h - time as something that is passed in, so that tests can move it.
  *
- * Wall time is for people and for names; durations, timeouts and staleness use monotonic time.
+ * Wall time is for people and for names; durations, timeouts and staleness use monotonic time, which
+ * stands still while the machine is suspended: nobody was observed then.  Time since the boot goes on.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -13,6 +14,8 @@ struct clock;
 struct clock_ops {
 	int64_t (*now_us)(struct clock *);       /* wall clock, microseconds since 1970 UTC */
 	int64_t (*monotonic_us)(struct clock *); /* never goes back; origin is arbitrary */
+	/* Never goes back either, and counts the time that the machine was suspended, too. */
+	int64_t (*since_boot_us)(struct clock *);
 	/* May end early when a signal arrives: look at `cancelled`, then at the time. */
 	void (*sleep_us)(struct clock *, int64_t);
 };
@@ -32,6 +35,11 @@ static inline int64_t clock_now_us(struct clock *c)
 static inline int64_t clock_monotonic_us(struct clock *c)
 {
 	return c->ops->monotonic_us(c);
+}
+
+static inline int64_t clock_since_boot_us(struct clock *c)
+{
+	return c->ops->since_boot_us(c);
 }
 
 static inline void clock_sleep_us(struct clock *c, int64_t us)

@@ -103,8 +103,9 @@ void retention_period(enum retention_rule, int64_t us, char out[RETENTION_PERIOD
 /* What a clock showed, kept between runs. */
 struct retention_clock {
 	char boot[64];
-	int64_t wall_us, monotonic_us;
+	int64_t wall_us, since_boot_us;
 };
+void retention_clock_look(const struct env *, struct retention_clock *out);
 #define RETENTION_JUMP_US (INT64_C(60) * 60 * 1000 * 1000)
 /* ERR_DENIED: since `before` the wall clock went back, or within one boot further than time did. */
 enum err retention_check_clock(const struct retention_clock *before,

@@ -1,16 +1,25 @@
 /* repo/retention_clock.c - whether the wall clock went as time did since it was looked at last. */
 #include "base/clock.h"
 #include "repo/lines.h"
+#include "repo/pins.h"
 #include "repo/retention.h"
 
 #include <stdio.h>
 #include <string.h>
 
+/* Time since the boot goes on while the machine is suspended, as the wall clock does. */
+void retention_clock_look(const struct env *env, struct retention_clock *out)
+{
+	sightings_boot_id(env, out->boot);
+	out->wall_us = clock_now_us(env->clock);
+	out->since_boot_us = clock_since_boot_us(env->clock);
+}
+
 enum err retention_check_clock(const struct retention_clock *before,
 			       const struct retention_clock *now, struct error *why)
 {
 	bool one_boot = strcmp(before->boot, now->boot) == 0 && strcmp(now->boot, "unknown") != 0;
-	int64_t passed_us = one_boot ? now->monotonic_us - before->monotonic_us : 0;
+	int64_t passed_us = one_boot ? now->since_boot_us - before->since_boot_us : 0;
 	int64_t ahead_us = now->wall_us - before->wall_us - passed_us;
 	char then[TIME_TEXT_MAX], here[TIME_TEXT_MAX];
 
@@ -23,8 +32,9 @@ enum err retention_check_clock(const struct retention_clock *before,
 		"this host's clock jumped: it showed %s at the last run, and %s now; nothing "
 		"is removed by time",
 		then, here);
-	error_hint(why, "set the clock; if it is right now, or the host was suspended, say so: "
-			"pgagent expire --confirm --force");
+	error_hint(why,
+		   "set the clock; if it is right now, or a virtual machine was paused, say so: "
+		   "pgagent expire --confirm --force");
 	return ERR_DENIED;
 }
 
@@ -35,20 +45,20 @@ void retention_clock_encode(const struct retention_clock *c, struct writer *out)
 	lines_put(out, "boot", c->boot);
 	time_to_text(c->wall_us, text);
 	lines_put(out, "time", text);
-	lines_putf(out, "monotonic-us", "%lld", (long long)c->monotonic_us);
+	lines_putf(out, "since-boot-us", "%lld", (long long)c->since_boot_us);
 }
 
 enum err retention_clock_decode(struct bytes text, struct retention_clock *out, struct error *why)
 {
 	struct retention_clock c;
 	char time[TIME_TEXT_MAX];
-	uint64_t monotonic_us;
+	uint64_t since_boot_us;
 
 	if (!lines_get(text, "boot", c.boot, sizeof(c.boot)) ||
 	    !lines_get(text, "time", time, sizeof(time)) || !time_from_text(time, &c.wall_us) ||
-	    !lines_get_u64(text, "monotonic-us", &monotonic_us) || monotonic_us > INT64_MAX)
+	    !lines_get_u64(text, "since-boot-us", &since_boot_us) || since_boot_us > INT64_MAX)
 		return error_set(why, ERR_CORRUPT, "what the clock showed: not such a file");
-	c.monotonic_us = (int64_t)monotonic_us;
+	c.since_boot_us = (int64_t)since_boot_us;
 	*out = c;
 	return ERR_NONE;
 }

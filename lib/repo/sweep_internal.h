@@ -8,7 +8,7 @@
 struct sweep_turn {
 	const struct cluster *cluster; /* NULL: not taken (a plan needs none) */
 	struct pin pin;
-	int64_t began_us, began_monotonic_us;
+	int64_t began_us, began_since_boot_us;
 };
 /* After a failure a pin may be there: end it all the same. */
 enum err sweep_turn_take(struct sweep_turn *, const struct cluster *, struct error *why) MUST_CHECK;

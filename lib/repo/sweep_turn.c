@@ -11,7 +11,7 @@ enum err sweep_turn_take(struct sweep_turn *turn, const struct cluster *c, struc
 	*turn = (struct sweep_turn){.cluster = c,
 				    .pin = {.kind = PIN_SWEEP},
 				    .began_us = clock_now_us(env->clock),
-				    .began_monotonic_us = clock_monotonic_us(env->clock)};
+				    .began_since_boot_us = clock_since_boot_us(env->clock)};
 	e = pin_holder_new(env, "sweep", turn->pin.holder, why);
 	return e == ERR_NONE ? pin_put(c, &turn->pin, why) : e;
 }
@@ -22,9 +22,9 @@ enum err sweep_turn_check(const struct sweep_turn *turn, struct error *why)
 
 	if (*env->cancelled)
 		return error_set(why, ERR_CANCELLED, "sweep: stopped on request");
-	/* The monotonic clock stands still while a machine sleeps; the other one may be set. */
+	/* One may be set, the other stands still where a virtual machine is paused. */
 	if (clock_now_us(env->clock) - turn->began_us < SWEEP_TIME_MAX_US &&
-	    clock_monotonic_us(env->clock) - turn->began_monotonic_us < SWEEP_TIME_MAX_US)
+	    clock_since_boot_us(env->clock) - turn->began_since_boot_us < SWEEP_TIME_MAX_US)
 		return ERR_NONE;
 	return error_set(why, ERR_TRANSIENT,
 			 "%s: the sweep took %" PRId64 " hours and ends here; the next goes on",

@@ -73,8 +73,10 @@ static void add_actor(struct world *w, enum role role, const char *name,
 
 static void world_init(struct world *w, const struct scenario *scenario, uint64_t seed, FILE *trace)
 {
-	static const struct clock_ops ops = {
-		.now_us = world_now, .monotonic_us = world_now, .sleep_us = world_sleep};
+	static const struct clock_ops ops = {.now_us = world_now,
+					     .monotonic_us = world_now,
+					     .since_boot_us = world_now,
+					     .sleep_us = world_sleep};
 	struct repository_init init = {.encryption = ENCRYPTION_NONE, .slot_name = "clear"};
 	struct error why;
 

@@ -6,7 +6,7 @@
 
 struct still_clock {
 	struct clock clock; /* first member */
-	int64_t now_us;     /* both kinds of time */
+	int64_t now_us;     /* every kind of time */
 };
 
 static inline int64_t still_now(struct clock *c)
@@ -21,8 +21,10 @@ static inline void still_sleep(struct clock *c, int64_t us)
 
 static inline void still_clock_init(struct still_clock *c)
 {
-	static const struct clock_ops ops = {
-		.now_us = still_now, .monotonic_us = still_now, .sleep_us = still_sleep};
+	static const struct clock_ops ops = {.now_us = still_now,
+					     .monotonic_us = still_now,
+					     .since_boot_us = still_now,
+					     .sleep_us = still_sleep};
 
 	*c = (struct still_clock){.clock = {.ops = &ops}, .now_us = INT64_C(1795442700000000)};
 }

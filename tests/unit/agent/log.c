@@ -25,7 +25,7 @@ static void test_sleep(struct clock *c, int64_t us)
 	((struct test_clock *)c)->us += us;
 }
 
-static const struct clock_ops ops = {test_now, test_now, test_sleep};
+static const struct clock_ops ops = {test_now, test_now, test_now, test_sleep};
 static struct test_clock test_clock = {{&ops}, INT64_C(1795442700123456)};
 static char *text;
 static size_t size;

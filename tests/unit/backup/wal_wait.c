@@ -33,7 +33,7 @@ static void sleep_us(struct clock *c, int64_t us)
 static enum err wait_for(struct slow_archive *s, struct repo_world *w, int64_t us,
 			 struct error *why)
 {
-	static const struct clock_ops ops = {now, now, sleep_us};
+	static const struct clock_ops ops = {now, now, now, sleep_us};
 	struct env env = w->env;
 
 	s->clock.ops = &ops;

@@ -53,9 +53,11 @@ Test(clock, the_systems_clock_runs_forward_and_is_of_this_century)
 {
 	struct clock *c = clock_os();
 	int64_t before = clock_monotonic_us(c);
+	int64_t boot = clock_since_boot_us(c);
 
 	clock_sleep_us(c, 1000);
 	cr_assert_geq(clock_monotonic_us(c) - before, 1000);
+	cr_assert_geq(clock_since_boot_us(c) - boot, 1000);
 	cr_assert_gt(clock_now_us(c), INT64_C(1700000000000000));
 	clock_sleep_us(c, 0);
 	clock_sleep_us(c, -1);

@@ -106,7 +106,7 @@ static inline void still_sleep(struct clock *clock, int64_t us)
 	c->slept += us;
 }
 
-static const struct clock_ops still_ops = {still_now, still_now, still_sleep};
+static const struct clock_ops still_ops = {still_now, still_now, still_now, still_sleep};
 static const int64_t day_us = INT64_C(86400000000);
 
 static inline void world_stand_still(struct world *w, struct still_clock *clock)

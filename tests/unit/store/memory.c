@@ -15,7 +15,8 @@ static int64_t still_now(struct clock *c)
 	return ((struct still *)c)->now_us;
 }
 
-static const struct clock_ops still_ops = {.now_us = still_now, .monotonic_us = still_now};
+static const struct clock_ops still_ops = {
+	.now_us = still_now, .monotonic_us = still_now, .since_boot_us = still_now};
 
 Test(store_memory, takes_its_time_from_the_clock_it_was_given)
 {
