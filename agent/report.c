@@ -99,7 +99,7 @@ void report_lesser(struct report *r, const struct error *why)
 
 void report_error(struct report *r, const struct error *why)
 {
-	json_t *error = json_object(), *root = document(r->command);
+	json_t *error = json_object(), *root = r->begun ? json_object() : document(r->command);
 
 	report_lesser(r, why);
 	report_put(error, "code", report_json_text(error_kind_word(why->kind)));
@@ -123,6 +123,35 @@ void report_warning(struct report *r, const char *format, ...)
 	say(r, "pgagent: warning", text);
 }
 
+/* The document with `before` in place of its opening brace, and without the closing one where more of it is
+ * to come. */
+static bool write_document(const struct report *r, const char *before, bool more)
+{
+	char *text = json_dumps(r->root, JSON_INDENT(2));
+	size_t len = text == NULL ? 0 : strlen(text), end = more ? strlen("\n}") : 0;
+	bool written = len >= end + 1 && fputs(before, r->out) >= 0 &&
+		       fwrite(text + 1, 1, len - 1 - end, r->out) == len - 1 - end;
+
+	free(text);
+	return written;
+}
+
+enum err report_put_now(struct report *r, const char *key, json_t *take_value, struct error *why)
+{
+	bool written = true;
+
+	report_put(r->root, key, take_value);
+	if (r->json) {
+		written = write_document(r, r->begun ? "," : "{", true);
+		(void)json_object_clear(r->root); /* fails for what is no object */
+		r->begun = true;
+	}
+	errno = 0;
+	if (fflush(r->out) != 0 || !written)
+		return error_set_os(why, ERR_IO, errno, "writing to standard output");
+	return ERR_NONE;
+}
+
 int report_finish(struct report *r, int code, bool keep_code)
 {
 	bool written = true;
@@ -130,7 +159,10 @@ int report_finish(struct report *r, int code, bool keep_code)
 	if (r->progress != NULL)
 		progress_erase(r->progress);
 	if (r->json && r->root != NULL) {
-		written = json_dumpf(r->root, r->out, JSON_INDENT(2)) == 0;
+		if (r->begun && json_object_size(r->root) == 0)
+			written = fputs("\n}", r->out) >= 0;
+		else
+			written = write_document(r, r->begun ? "," : "{", false);
 		written = fputc('\n', r->out) != EOF && written;
 	}
 	errno = 0;

@@ -3,7 +3,8 @@
  *
  * In text mode report_text() writes to stdout at once.  In JSON mode it writes nothing, and what
  * was put into `root` is written as one document by report_finish().  A failure is written as text
- * to stderr in both modes; in JSON mode the document then holds only the error.
+ * to stderr in both modes; in JSON mode the document then holds only the error, and what was out
+ * already (report_put_now).
  */
 #ifndef REPORT_H
 #define REPORT_H
@@ -35,6 +36,7 @@ struct report {
 	json_t *root;                   /* the document; commands put their fields into it */
 	struct progress_line *progress; /* erased before stderr is written; may be NULL */
 	bool failed;                    /* an error was reported */
+	bool begun;                     /* the beginning of the document is out already */
 };
 
 /* ERR_MEMORY is the only failure.  `command` may be NULL. */
@@ -54,7 +56,12 @@ void report_lesser(struct report *, const struct error *);
 /* "pgagent: warning: TEXT" on stderr: what the person must read although the command goes on. */
 void report_warning(struct report *, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Writes the document and flushes.  `code`, or EXIT_FAILED when stdout could not be written (the
+/* What must be seen before that is done which it belongs to: puts the value into the document and writes
+ * that as far as it goes, or, in text mode, what was said; and flushes.  ERR_IO: it can't be seen. */
+enum err report_put_now(struct report *, const char *key, json_t *take_value,
+			struct error *why) MUST_CHECK;
+
+/* Writes the document, or the rest of it, and flushes.  `code`, or EXIT_FAILED when stdout could not be written (the
  * codes of archive-get and archive-push do not depend on stdout: pass `keep_code`). */
 int report_finish(struct report *, int code, bool keep_code);
 

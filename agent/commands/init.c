@@ -2,8 +2,8 @@
  *
  * Safe to repeat: what is there is opened and checked, what is missing is made.  All repositories
  * of a cluster are one family: the second takes over the key set of the first, in slots of its own.
- * Order: key file on disk -> slots -> FORMAT (the repository's commit point), so that no repository
- * ever exists whose key was never written.
+ * Order: key file on disk, recovery code shown -> slots -> FORMAT (the repository's commit point), so that no
+ * repository ever exists whose key was never written, and no slot whose code was never seen.
  */
 #include "agent.h"
 #include "base/file.h"
@@ -67,6 +67,18 @@ static enum err ensure_key_file(struct init_run *r, const struct config_repo *re
 	return e;
 }
 
+static enum err show_recovery(struct init_run *r, struct error *why)
+{
+	struct report *report = &r->agent->report;
+
+	report_text(report,
+		    "\nrecovery code, shown this once: %s\n"
+		    "  It opens the repository when the key file is lost. Write it down, away from "
+		    "this machine;\n  try what you wrote: pgagent key test --stdin\n\n",
+		    r->recovery_text);
+	return report_put_now(report, "recovery_code", report_json_text(r->recovery_text), why);
+}
+
 static enum err ensure_recovery(struct init_run *r, struct error *why)
 {
 	struct writer text;
@@ -83,7 +95,7 @@ static enum err ensure_recovery(struct init_run *r, struct error *why)
 		r->has_recovery = true;
 	}
 	writer_release(&text);
-	return e;
+	return e == ERR_NONE ? show_recovery(r, why) : e;
 }
 
 /* An opened repository of the family, whose keys a new one takes over; NULL when there is none. */
@@ -185,6 +197,9 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 	/* A new key file beside an old repository could not open it: never made then. */
 	if (e == ERR_NONE && !exists && *repo->key_file != '\0')
 		e = ensure_key_file(r, repo, &made_key, why);
+	if (made_key)
+		report_text(&r->agent->report, "key file %s: made; keep a copy of it elsewhere\n",
+			    repo->key_file);
 	if (e == ERR_NONE)
 		e = place_secret(r->agent, repo, &secret, &has, why);
 	if (e == ERR_NONE && !exists)
@@ -199,9 +214,6 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 		json_decref(json);
 		return error_add(why, "repository %s", place_name(place)), e;
 	}
-	if (made_key)
-		report_text(&r->agent->report, "key file %s: made; keep a copy of it elsewhere\n",
-			    repo->key_file);
 	report_text(&r->agent->report, "repository %s (%s): %s, encryption %s\n", place_name(place),
 		    repo->path, exists ? "is there and opens" : "made",
 		    place->repository->encryption == ENCRYPTION_NONE ? "none" : "aes-256-gcm");
@@ -212,20 +224,6 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 	put_documents(r, place, json);
 	(void)json_array_append_new(r->repositories, json); /* without memory the dump fails */
 	return ERR_NONE;
-}
-
-static void say_recovery(struct init_run *r)
-{
-	struct report *report = &r->agent->report;
-
-	if (!r->has_recovery)
-		return;
-	report_text(report,
-		    "\nrecovery code, shown this once: %s\n"
-		    "  It opens the repository when the key file is lost. Write it down, away from "
-		    "this machine;\n  try what you wrote: pgagent key test --stdin\n\n",
-		    r->recovery_text);
-	report_put(report->root, "recovery_code", report_json_text(r->recovery_text));
 }
 
 /* Who is the server?  What is known is compared, what is new is written. */
@@ -307,8 +305,6 @@ static enum err init(struct init_run *r, struct error *why)
 	for (size_t i = 0; i < r->places.count && e == ERR_NONE; i++)
 		if (!exists[i])
 			e = init_place(r, &r->places.place[i], false, why);
-	/* Shown even when what follows fails: the slot exists now. */
-	say_recovery(r);
 	if (e != ERR_NONE)
 		return e;
 	e = learn_server(r, &system, why);

@@ -1,6 +1,7 @@
 /* commands/key_change.c - `pgagent key add|remove|rotate`: who opens the repositories from now on.
  *
- * Adding: key file on disk -> its slot in every repository.  A rotation: lib/repo/keys_change.c.
+ * Adding: key file on disk, recovery code shown -> its slot in every repository.  A rotation:
+ * lib/repo/keys_change.c.
  */
 #include "commands/key.h"
 
@@ -31,6 +32,7 @@ struct change {
 	struct key_secret code; /* of --stdin */
 	struct key_secret fresh;
 	char fresh_text[RECOVERY_CODE_TEXT_MAX];
+	bool code_shown;
 	json_t *slots;
 };
 
@@ -105,15 +107,6 @@ static void say_slot(void *ctx, size_t i, const char *slot, bool put)
 	(void)json_array_append_new(c->slots, object); /* without memory the dump fails */
 }
 
-static struct key_change change_of(struct change *c)
-{
-	return (struct key_change){.env = &c->agent->env,
-				   .place = c->key_place,
-				   .count = c->count,
-				   .told = say_slot,
-				   .ctx = c};
-}
-
 static enum err make_code(struct change *c, struct error *why)
 {
 	struct writer text;
@@ -131,17 +124,38 @@ static enum err make_code(struct change *c, struct error *why)
 	return e;
 }
 
-/* Once it has a slot anywhere, also where the rest then failed. */
-static void say_code(struct change *c)
+static enum err show_code(void *ctx, struct error *why)
 {
-	if (c->fresh_text[0] == '\0' || json_array_size(c->slots) == 0)
-		return;
+	struct change *c = ctx;
+
+	if (c->fresh_text[0] == '\0')
+		return ERR_NONE;
 	report_text(&c->agent->report,
 		    "\nrecovery code, shown this once: %s\n"
 		    "  Write it down, away from this machine; try what you wrote: pgagent key test "
 		    "--stdin\n\n",
 		    c->fresh_text);
-	report_put(c->agent->report.root, "recovery_code", report_json_text(c->fresh_text));
+	c->code_shown = true;
+	return report_put_now(&c->agent->report, "recovery_code", report_json_text(c->fresh_text),
+			      why);
+}
+
+static struct key_change change_of(struct change *c)
+{
+	return (struct key_change){.env = &c->agent->env,
+				   .place = c->key_place,
+				   .count = c->count,
+				   .told = say_slot,
+				   .show = show_code,
+				   .ctx = c};
+}
+
+/* The new code's slots are the first. */
+static void say_code_is_void(struct change *c)
+{
+	if (c->code_shown && json_array_size(c->slots) == 0)
+		report_warning(&c->agent->report, "the recovery code that was shown has no slot: "
+						  "throw it away, the next try makes another");
 }
 
 static enum err read_file(const struct change *c, enum slot_type type, const char *path,
@@ -454,7 +468,8 @@ int key_change(struct agent *agent, const char *action)
 		e = is_rotate                    ? rotate(&c, &why)
 		    : strcmp(action, "add") == 0 ? add(&c, &why)
 						 : remove_slot(&c, &why);
-	say_code(&c);
+	if (e != ERR_NONE && e != ERR_UNSURE)
+		say_code_is_void(&c);
 	report_put(agent->report.root, "slots", c.slots);
 	if (e != ERR_NONE)
 		code = code == EXIT_LOCKED ? agent_fail_as(agent, EXIT_LOCKED, &why)

@@ -1,7 +1,7 @@
 /* repo/keys_change.c - slots put and removed over a family of repositories.
  *
  * A rotation: (1) what the given secrets open anywhere is merged, so that an epoch that an earlier
- * rotation began is gone on with, under the same key; (2) the new secret's slots, then those of the
+ * rotation began is gone on with, under the same key; (2) the new secret is shown, its slots, then those of the
  * others, then our own are put, each in every repository: we seal in the new epoch last, when whoever
  * is to open it can; (3) each is opened again; (4) only then the slots that they replace are removed.
  *
@@ -149,6 +149,8 @@ enum err keys_add(const struct key_change *c, const struct key_secret *secret, c
 		return e;
 	}
 	epoch = keyring_epoch(merged);
+	if (c->show != NULL)
+		e = c->show(c->ctx, why);
 	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {
 		struct store *store = c->place[i].store;
 
@@ -232,7 +234,9 @@ static enum err put_all(const struct rotating *r, const struct key_rotation *wha
 {
 	enum err e = ERR_NONE;
 
-	if (what->fresh != NULL)
+	if (what->fresh != NULL && r->change->show != NULL)
+		e = r->change->show(r->change->ctx, why);
+	if (what->fresh != NULL && e == ERR_NONE)
 		e = put_everywhere(r, what->fresh, false, why);
 	for (size_t s = 0; s < what->also_count && e == ERR_NONE; s++)
 		e = put_everywhere(r, what->also[s], true, why);

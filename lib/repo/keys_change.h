@@ -21,6 +21,9 @@ struct key_change {
 	size_t count;
 	/* Told of each slot once it is durable, or, `put` false, found good as it was. */
 	void (*told)(void *ctx, size_t place, const char *slot, bool put);
+	/* Told before the first slot of the new secret is put, so that nobody is left with a slot whose secret
+	 * was never seen; a failure ends the change.  NULL: nothing has to be seen. */
+	enum err (*show)(void *ctx, struct error *why);
 	void *ctx;
 };
 

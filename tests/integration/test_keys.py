@@ -1,5 +1,6 @@
 """Who opens the repositories: keys added, removed, rotated, and what each of them still reads."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -7,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness import judges
-from harness.kill import kill_at
+from harness.kill import NO_LEAKS, kill_at, strace
 from harness.restored import forget, restored_whole
 
 # Keys are no matter of the server's version.
 pytestmark = pytest.mark.only(15)
 
+CODE = re.compile(r"(?:[0-9A-Z]{5}-){7}[0-9A-Z]{5}")
 READER = Path(__file__).parents[1] / "reader/reader.py"
 
 
@@ -43,7 +45,7 @@ def direct(agent, repo, key=None):
 
 
 def code_in(text):
-    return re.search(r"([0-9A-Z]{5}-){7}[0-9A-Z]{5}", text).group(0)
+    return CODE.search(text).group(0)
 
 
 def test_a_new_key_alone_opens_and_a_removed_one_no_more(lab):
@@ -156,6 +158,60 @@ def test_killed_anywhere_a_rotation_leaves_all_readable_and_writable(lab):
     agent.run("key", "rotate", "--recovery-code")
     assert "key rotate" not in agent.run("backup", "--checkpoint", "fast").err
     agent.run("verify", "--all")
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+@pytest.mark.parametrize("change", ["add", "rotate"])
+def test_killed_anywhere_no_slot_is_left_whose_code_was_not_shown(lab, change, output):
+    _, agent = family(lab)
+    shown, cut = set(), 0
+
+    def run(rule):
+        done = agent.run("key", change, "--recovery-code", "--output", output, expect=None,
+                         env=NO_LEAKS, wrap=strace(lab, rule))
+        shown.update(CODE.findall(done.out))
+        return done
+
+    for nth in range(1, 50):
+        done = run(f"link,linkat:error=EIO:signal=SIGKILL:when={nth}")
+        if done.code == 0:
+            break
+        cut += bool(CODE.search(done.out))
+    assert cut > 1
+    # One that fails says so, and in its document the code is there too.
+    done = run("link,linkat:error=EIO:when=2")
+    assert done.code == 1 and CODE.search(done.out), done
+    if output == "json":
+        assert done.json()["error"] and CODE.fullmatch(done.json()["recovery_code"])
+    assert "throw it away" not in done.err
+    done = run("link,linkat:error=EIO:when=1")
+    assert "throw it away" in done.err
+    for repo in "ab":
+        left = {name for name, s in slots(agent, repo).items() if s["type"] == "recovery-code"}
+        for code in shown:
+            done = subprocess.run(
+                agent.command("key", "test", "--stdin", "--repo", repo, "--output", "json"),
+                input=code + "\n", text=True, capture_output=True, check=False,
+                env=agent.environment(), timeout=120)
+            if done.returncode == 0:
+                left.discard(json.loads(done.stdout)["tests"][0]["slot"])
+        assert left == {"recovery"}, "but for init's"
+
+
+def test_killed_anywhere_init_shows_the_code_of_each_slot(lab):
+    seen = 0
+    for nth in range(1, 50):
+        agent = lab.agent(None)
+        done = agent.run("init", "--yes", expect=None, env=NO_LEAKS,
+                         wrap=strace(lab, f"link,linkat:error=EIO:signal=SIGKILL:when={nth}"))
+        seen += (agent.repo / "keys/recovery").exists()
+        if (agent.repo / "keys/recovery").exists():
+            code_in(done.out)
+        if (agent.repo / "FORMAT").exists():
+            typed(agent, code_in(done.out), "test")
+        if done.code == 0:
+            break
+    assert seen > 2
 
 
 def test_below_two_keys_is_said_and_an_unencrypted_repository_has_none(lab):

@@ -97,6 +97,62 @@ Test(report, an_error_is_text_on_stderr_and_the_whole_document_in_json)
 	forget();
 }
 
+Test(report, what_must_be_seen_at_once_begins_the_document_that_an_error_ends)
+{
+	static const bool fails[] = {false, true};
+
+	for (size_t i = 0; i < 2; i++) {
+		json_t *got;
+
+		begin(true);
+		cr_assert_eq(report_put_now(&report, "code", report_json_text("ABC"), &why),
+			     ERR_NONE);
+		cr_expect_not_null(strstr(out_text, "\"code\": \"ABC\""), "%s", out_text);
+		cr_assert_eq(report_put_now(&report, "more", json_integer(2), &why), ERR_NONE);
+		report_put(report.root, "slots", json_array());
+		if (fails[i])
+			report_error(&report, &(struct error){.kind = ERR_FULL, .text = "no"});
+		(void)end(EXIT_DONE);
+		got = json_loads(out_text, JSON_REJECT_DUPLICATES, NULL);
+		cr_assert_not_null(got, "%s", out_text);
+		cr_expect_eq(json_object_size(got), 5);
+		cr_expect_str_eq(json_string_value(json_object_get(got, "schema")), "pgagent.v1");
+		cr_expect_str_eq(json_string_value(json_object_get(got, "code")), "ABC");
+		cr_expect_eq(json_integer_value(json_object_get(got, "more")), 2);
+		cr_expect_not_null(json_object_get(got, fails[i] ? "error" : "slots"));
+		json_decref(got);
+		forget();
+	}
+	begin(true);
+	cr_assert_eq(report_put_now(&report, "code", json_null(), &why), ERR_NONE);
+	(void)end(EXIT_DONE);
+	cr_expect_str_eq(out_text, "{\n  \"schema\": \"pgagent.v1\",\n  \"command\": \"list\",\n"
+				   "  \"code\": null\n}\n");
+	forget();
+	begin(false);
+	report_text(&report, "code ABC\n");
+	cr_assert_eq(report_put_now(&report, "code", report_json_text("ABC"), &why), ERR_NONE);
+	cr_expect_str_eq(out_text, "code ABC\n");
+	(void)end(EXIT_DONE);
+	cr_expect_str_eq(out_text, "code ABC\n");
+	forget();
+}
+
+Test(report, what_cant_be_seen_at_once_is_a_failure)
+{
+	for (int json = 0; json < 2; json++) {
+		begin(json);
+		fclose(report.out);
+		report.out = fopen("/dev/full", "w");
+		cr_assert_not_null(report.out);
+		report_text(&report, "code ABC\n");
+		cr_expect_eq(report_put_now(&report, "code", report_json_text("ABC"), &why),
+			     ERR_IO);
+		(void)end(EXIT_DONE);
+		forget();
+	}
+}
+
 Test(report, control_characters_never_reach_the_terminal)
 {
 	begin(false);
