@@ -26,6 +26,7 @@ struct looking {
 	uint8_t *stored;        /* owned; what was read from the archive last */
 	bool missed;            /* a record that somebody would miss */
 	uint64_t end;           /* LSN behind the last record; 0 = none */
+	uint64_t told_segno;    /* the walk came so far, as the observer knows */
 };
 
 static enum err answer(struct looking *k, enum wal_salvage_answer what)
@@ -114,6 +115,24 @@ static void choose(struct looking *k)
 
 /* ---- 4: the walk ---- */
 
+/* A walk that begins again further back is no step back. */
+static void tell_walk(struct looking *k, uint64_t segno)
+{
+	const struct local_wal *local = &k->s->local;
+	uint64_t before = local->segment[k->first].segno - 1;
+	uint64_t last = local->segment[k->last].segno;
+
+	if (segno <= before || segno <= k->told_segno || segno > last)
+		return;
+	k->told_segno = segno;
+	observer_progress(local->env->observer,
+			  &(struct progress){
+				  .phase = "looking at WAL",
+				  .done_bytes = (segno - before) * local->segment_bytes,
+				  .total_bytes = (last - before + 1) * local->segment_bytes,
+			  });
+}
+
 /* As the directory has it, else as the archive has. */
 static enum err walk_segment(void *ctx, uint32_t timeline, uint64_t segno, struct bytes *out,
 			     struct error *why)
@@ -128,6 +147,7 @@ static enum err walk_segment(void *ctx, uint32_t timeline, uint64_t segno, struc
 
 	if (*local->env->cancelled)
 		return error_set(why, ERR_CANCELLED, "looking at WAL: cancelled");
+	tell_walk(k, segno);
 	local_name(local, timeline, segno, &name, text);
 	if (segment != NULL && segment->here)
 		return local_read(local, text, local->segment_bytes, out, why);

@@ -73,7 +73,7 @@ static enum err introduce(const struct wal_archive *archive, const struct cluste
 }
 
 static enum err put_into(const struct wal_salvage *s, const struct wal_archive *one, int level,
-			 struct error *why)
+			 struct progress *progress, struct error *why)
 {
 	enum err e = introduce(s->local.archive, &one->cluster[0], why);
 
@@ -83,6 +83,9 @@ static enum err put_into(const struct wal_salvage *s, const struct wal_archive *
 		if (*s->local.env->cancelled)
 			return error_set(why, ERR_CANCELLED, "salvaging WAL: stopped on request");
 		e = put_piece(s, one, &s->piece[i], level, why);
+		progress->done_bytes += s->piece[i].bytes;
+		progress->done_items++;
+		observer_progress(s->local.env->observer, progress);
 	}
 	return e;
 }
@@ -92,13 +95,17 @@ enum err wal_salvage_put(const struct wal_salvage *s, int level, size_t *complet
 {
 	const struct wal_archive *archive = s->local.archive;
 	struct error first = {.kind = ERR_NONE}, unheard;
+	struct progress progress = {.phase = "saving WAL",
+				    .total_items = archive->count * s->pieces};
 	size_t has_all = 0;
 
 	if (why == NULL)
 		why = &unheard;
+	for (size_t i = 0; i < s->pieces; i++)
+		progress.total_bytes += archive->count * (uint64_t)s->piece[i].bytes;
 	for (size_t i = 0; i < archive->count; i++) {
 		const struct wal_archive one = {.cluster = {archive->cluster[i]}, .count = 1};
-		enum err e = put_into(s, &one, level, why);
+		enum err e = put_into(s, &one, level, &progress, why);
 
 		if (e == ERR_CANCELLED || e == ERR_MEMORY || e == ERR_EXISTS)
 			return error_add(why, "salvaging WAL");

@@ -123,11 +123,14 @@ static inline struct golden shelf_made(const struct repo_world *w, uint32_t time
 	return g;
 }
 
-/* An observer that remembers its last event. */
+/* An observer that remembers its last event and the last progress. */
 struct listener {
 	struct observer observer;
 	unsigned events;
 	char text[1024];
+	struct progress progress;
+	unsigned steps;
+	bool fell; /* progress of a phase went back, or beyond its total */
 };
 
 static inline void listener_event(struct observer *o, enum level level, const char *text)
@@ -141,8 +144,12 @@ static inline void listener_event(struct observer *o, enum level level, const ch
 
 static inline void listener_progress(struct observer *o, const struct progress *p)
 {
-	(void)o;
-	(void)p;
+	struct listener *l = (struct listener *)o;
+
+	l->fell = l->fell || p->done_bytes > p->total_bytes ||
+		  (l->progress.phase == p->phase && p->done_bytes < l->progress.done_bytes);
+	l->progress = *p;
+	l->steps++;
 }
 
 static inline void listener_init(struct listener *l)

@@ -96,6 +96,12 @@ static void assert_put(struct world *w, size_t complete)
 	cr_assert_eq(got, complete);
 }
 
+static void add_sibling(struct world *w)
+{
+	shelf_world(&w->sibling, &w->repo);
+	w->archive.cluster[w->archive.count++] = w->sibling.cluster;
+}
+
 static struct wal_reach reach_of(struct world *w)
 {
 	struct error why;
@@ -156,6 +162,27 @@ Test(salvage, as_if_it_were_archived_is_what_it_is_afterwards)
 	cr_assert_eq(bytes, w->found->open);
 	cr_assert_eq(lost_segments(w), 0);
 	assert_answer(w, WAL_SALVAGE_NOTHING, "");
+	world_end(w);
+}
+
+Test(salvage, tells_how_far_it_looked_and_how_far_it_put)
+{
+	struct world *w = world(0xC);
+	const struct progress *progress = &w->heard.progress;
+
+	add_sibling(w);
+	scene_lay_golden(&w->scratch, 1, 0xC, 0xE);
+	assert_found(w, 2, "00000001000000000000000D", "00000001000000000000000E");
+	cr_assert_str_eq(progress->phase, "looking at WAL");
+	cr_assert_eq(progress->done_bytes, 2 * SHELF_SEGMENT, "it is in the third");
+	cr_assert_eq(progress->total_bytes, 3 * SHELF_SEGMENT);
+	cr_assert_eq(w->heard.steps, 2);
+	assert_put(w, 2);
+	cr_assert_str_eq(progress->phase, "saving WAL");
+	cr_assert(progress->done_items == 4 && progress->total_items == 4);
+	cr_assert_eq(progress->done_bytes, progress->total_bytes);
+	cr_assert_eq(w->heard.steps, 6);
+	cr_assert(!w->heard.fell);
 	world_end(w);
 }
 
@@ -426,12 +453,6 @@ Test(salvage, a_record_that_was_never_whole_is_nobodys_loss)
 }
 
 /* ---- repositories that fail ---- */
-
-static void add_sibling(struct world *w)
-{
-	shelf_world(&w->sibling, &w->repo);
-	w->archive.cluster[w->archive.count++] = w->sibling.cluster;
-}
 
 Test(salvage, one_of_two_repositories_is_enough_and_the_other_is_told)
 {
