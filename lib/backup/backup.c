@@ -183,6 +183,8 @@ static enum err run_pin(struct run *r)
 		pin.backup = r->adoption->candidate[0];
 	e = keeper_start(r->env, r->cluster, r->clusters, &pin, &r->keeper, r->why); /* W1 */
 	if (e == ERR_NONE)
+		e = run_outlast_sweeps(r);
+	if (e == ERR_NONE)
 		e = adopt_prove(r->adoption, r->keeper, &r->parent, r->why); /* W2 */
 	if (e == ERR_NONE && r->parent != NULL)
 		e = run_renew(r);

@@ -29,6 +29,12 @@ static enum err run_check(struct run *r, struct summary *s)
 	if (label.start.value != base_backup_start(r->source).value)
 		return error_set(r->why, ERR_PEER,
 				 "backup_label and BASE_BACKUP name different start LSNs");
+	/* A connection string may name several servers. */
+	if (label.from_standby && !r->on_standby)
+		return error_set(
+			r->why, ERR_PEER,
+			"the server was no standby when this backup was begun, and is one now: "
+			"take it again");
 	s->control_len = control.len < CONTROL_KEPT_BYTES ? control.len : CONTROL_KEPT_BYTES;
 	memcpy(s->control, control.data, s->control_len);
 	s->from_standby = label.from_standby;

@@ -36,10 +36,13 @@ struct run {
 	struct worker **worker;
 	unsigned items, workers;
 	struct base_backup_end end;
+	bool on_standby; /* that is read, as it said once the pins were there */
 	uint64_t wal_bytes;
 	bool committed; /* in at least one repository */
 };
 
+/* Behind W1, before anything is read. */
+enum err run_outlast_sweeps(struct run *) MUST_CHECK;
 /* Before the backup begins, so that its slot holds the WAL from before its start; leaves the streamer NULL
  * where no second walsender is free. */
 enum err run_open_stream(struct run *) MUST_CHECK;

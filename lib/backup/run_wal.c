@@ -7,8 +7,10 @@
  * primary is idle.
  */
 #include "backup/run_internal.h"
+#include "repo/sweep.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static struct streamer_config stream_config(const struct run *r)
 {
@@ -17,6 +19,20 @@ static struct streamer_config stream_config(const struct run *r)
 					.cluster = r->cluster,
 					.clusters = r->clusters,
 					.level = r->request->level};
+}
+
+/* A standby's backup begins where its last restartpoint was: WAL that may have been archived long before the pin,
+ * so that a sweep that looked for pins before may still remove it.  What a primary's backup needs was not finished
+ * when its pin was put, and nobody can have listed it. */
+enum err run_outlast_sweeps(struct run *r)
+{
+	char standby[8];
+	enum err e = session_show(r->session, "in_hot_standby", standby, sizeof(standby), r->why);
+
+	r->on_standby = e == ERR_NONE && strcmp(standby, "on") == 0;
+	for (size_t i = 0; r->on_standby && e == ERR_NONE && i < r->clusters; i++)
+		e = sweep_outlast(&r->cluster[i], "backup", r->why);
+	return e;
 }
 
 enum err run_open_stream(struct run *r)

@@ -10,13 +10,11 @@
  */
 #include "repo/copy_internal.h"
 #include "repo/decision_internal.h"
-#include "repo/pins.h"
+#include "repo/sweep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { LOOK_EVERY_US = 2 * 1000 * 1000 };
 
 /* What the source has sealed last, the target's slots open too: a copy is worth its keys. */
 static enum err check_keys(const struct repository *from, const struct repository *to,
@@ -107,47 +105,6 @@ static enum err drop_left_behind(struct copying *c, struct error *why)
 	return e;
 }
 
-static enum err find_sweep(struct copying *c, char holder[PIN_HOLDER_MAX], struct error *why)
-{
-	struct pins pins;
-	enum err e = pins_read(c->to, &pins, why);
-
-	holder[0] = '\0';
-	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++)
-		if (!pins.pin[i].gone && strncmp(pins.pin[i].holder, "sweep-", 6) == 0)
-			memcpy(holder, pins.pin[i].holder, PIN_HOLDER_MAX);
-	pins_release(&pins);
-	return e;
-}
-
-enum err copy_wait_for_sweeps(struct copying *c, struct error *why)
-{
-	int64_t deadline = clock_monotonic_us(c->env->clock) + COPY_SWEEP_WAIT_US;
-	char holder[PIN_HOLDER_MAX];
-
-	for (;;) {
-		enum err e = find_sweep(c, holder, why);
-
-		if (e != ERR_NONE || holder[0] == '\0')
-			return e;
-		if (*c->env->cancelled)
-			return error_set(why, ERR_CANCELLED, "copy: stopped on request");
-		if (clock_monotonic_us(c->env->clock) >= deadline)
-			break;
-		c->progress = (struct progress){.phase = "waiting for an expire of the target"};
-		observer_progress(c->env->observer, &c->progress);
-		clock_sleep_us(c->env->clock, LOOK_EVERY_US);
-	}
-	(void)error_set(why, ERR_TRANSIENT,
-			"an expire has been removing from %s for more than %" PRId64
-			" minutes (pin %s)",
-			c->to->repository->store->label, COPY_SWEEP_WAIT_US / 60 / 1000000, holder);
-	error_hint(why,
-		   "let it end, then run the copy again; if its host is gone for good, its pin "
-		   "ends after a day of runs of: pgagent expire --confirm");
-	return ERR_TRANSIENT;
-}
-
 /* (5) to (7) */
 static enum err copy_all(struct copying *c, struct error *why)
 {
@@ -171,7 +128,7 @@ static enum err run(struct copying *c, struct error *why)
 	if (e == ERR_NONE)
 		e = drop_left_behind(c, why);
 	if (e == ERR_NONE)
-		e = copy_wait_for_sweeps(c, why);
+		e = sweep_outlast(c->to, "copy", why);
 	if (e == ERR_NONE)
 		e = copy_all(c, why);
 	keeper_stop(c->reading, true);

@@ -16,9 +16,6 @@
 
 #include "repo/decision.h"
 
-/* How long a copy waits for a sweep of the target to end. */
-#define COPY_SWEEP_WAIT_US (INT64_C(10) * 60 * 1000 * 1000)
-
 enum copy_outcome {
 	COPY_DONE,    /* copied now */
 	COPY_THERE,   /* the target has it */

@@ -46,11 +46,6 @@ enum err copy_wal(struct copying *, struct error *why) MUST_CHECK;
 /* W5: ERR_MISSING when the WAL from the start to the stop of a backup is not at the target. */
 enum err copy_check_wal(struct copying *, const struct summary *, struct error *why) MUST_CHECK;
 
-/* ---- copy.c ---- */
-
-/* Waits until no sweep of the target is under way that began before our pin was there. */
-enum err copy_wait_for_sweeps(struct copying *, struct error *why) MUST_CHECK;
-
 /* ---- copy_backup.c ---- */
 
 struct copy_list {

@@ -74,6 +74,7 @@ static enum err decode_pin(struct bytes text, struct pin_seen *pin, struct host_
 	    !lines_get_u64(text, "pid", &by->pid))
 		return error_set(why, ERR_CORRUPT,
 				 "pin %s: it does not say who holds it, or reads what", key);
+	(void)snprintf(pin->host, sizeof(pin->host), "%.63s", by->host);
 	pin->is_writer = strcmp(pin->kind, "backup") == 0;
 	pin->is_copy = strcmp(pin->kind, PIN_COPY_TO) == 0;
 	if (pin->is_writer && !attempt_from_text(pin->holder, &pin->attempt))

@@ -18,6 +18,7 @@ enum { PIN_HOLDER_MAX = 64, PIN_BACKUPS_MAX = 8, PINS_MAX = 65536 };
 struct pin_seen {
 	char holder[PIN_HOLDER_MAX];
 	char kind[16]; /* "" when unreadable */
+	char host[64]; /* where its process runs, cut; "" when unreadable */
 	uint32_t n;    /* its newest heartbeat */
 	/* It can't be read, or names more than PIN_BACKUPS_MAX backups: protects everything. */
 	bool unreadable;

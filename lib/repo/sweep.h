@@ -7,7 +7,8 @@
  * the sweep before its first removal.
  *
  * A sweep and a copy into the same repository exclude each other: a sweep pins first too, and removes
- * nothing when S2 shows a copy; a copy that finds the pin of a sweep waits until it is gone.
+ * nothing when S2 shows a copy; a copy that finds the pin of a sweep waits until it is gone.  So does a backup from a
+ * standby, whose first WAL may have been stored long before its pin.
  */
 #ifndef REPO_SWEEP_H
 #define REPO_SWEEP_H
@@ -55,6 +56,13 @@ struct wal_sweep_totals {
  * the newest timeline when no backup needs it. */
 enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct wal_sweep_totals *,
 		   struct error *why) MUST_CHECK;
+
+/* How long one waits for sweeps to end. */
+#define SWEEP_WAIT_US (INT64_C(60) * 60 * 1000 * 1000)
+
+/* Returns when no sweep is under way that may have looked for pins before the caller put his: what is there then, and
+ * what his pin protects, stays.  `who` he is ("copy", "backup") is told.  ERR_TRANSIENT after SWEEP_WAIT_US. */
+enum err sweep_outlast(const struct cluster *, const char *who, struct error *why) MUST_CHECK;
 
 /* Objects below probe/ that are older than a day. */
 enum err sweep_probes(const struct repository *, size_t *removed, struct error *why) MUST_CHECK;

@@ -172,7 +172,9 @@ enum err writer_backup(struct actor *a, int number, int parent, struct error *wh
 	e = pin_put(&a->cluster, &pin, why); /* W1 */
 	if (e != ERR_NONE)
 		return e;
-	if (parent >= 0) {
+	if (a->world->scenario->standby)
+		e = sweep_outlast(&a->cluster, "backup", why);
+	if (e == ERR_NONE && parent >= 0) {
 		e = parent_prove(&a->cluster, 1, &a->world->attempt[parent], &proven, why); /* W2 */
 		if (e == ERR_MISSING || e == ERR_CORRUPT) {
 			parent = -1;

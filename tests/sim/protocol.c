@@ -25,6 +25,8 @@ enum { SEEDS = 100, VARIANT_SEEDS_MAX = 20000 };
 #define WAL_OF_TWO                                                                                 \
 	.writers = 2, .maintenance = 1, .steady = true, .fresh = true, .wal = true, .script = "obww"
 
+#define WAL_OF_A_STANDBY WAL_OF_TWO, .standby = true
+
 #define ONE_COPY .copies = 1, .maintenance = 1, .steady = true
 /* What is copied begins before all that is left here. */
 #define WAL_OF_A_COPY ONE_COPY, .writers = 1, .fresh = true, .wal = true, .script = "obww"
@@ -39,6 +41,8 @@ static const struct scenario scenarios[] = {
 	{.name = "one writer, two removals", ONE_WRITER_TWO},
 	{.name = "WAL of everybody", WAL},
 	{.name = "WAL of two writers", WAL_OF_TWO},
+	{.name = "WAL of everybody, from a standby", WAL, .standby = true},
+	{.name = "WAL of two who read a standby", WAL_OF_A_STANDBY},
 	{.name = "a copy",
 	 .writers = 1,
 	 .copies = 1,
@@ -117,6 +121,10 @@ static const struct scenario scenarios[] = {
 	{.name = "WAL is swept with manifests read before pins",
 	 WAL_OF_TWO,
 	 .lies = {[ROLE_MAINTENANCE] = LIE_OLD_MANIFESTS},
+	 .broken = true},
+	{.name = "who reads a standby does not look for a sweep",
+	 WAL_OF_A_STANDBY,
+	 .lies = {[ROLE_WRITER] = LIE_NO_SWEEPS},
 	 .broken = true},
 	{.name = "a copy takes no pin",
 	 ONE_COPY,

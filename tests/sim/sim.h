@@ -107,9 +107,10 @@ struct scenario {
 	unsigned writers, maintenance, operations; /* of each maintenance process, at most */
 	unsigned copies;                           /* of SIM_COPIED, beside at most one writer */
 	bool restore, person;
-	bool wal;    /* backups store theirs, and maintenance sweeps it */
-	bool steady; /* nobody crashes */
-	bool fresh;  /* writers take no parent */
+	bool wal;     /* backups store theirs, and maintenance sweeps it */
+	bool standby; /* writers read one: they begin in a segment that was stored long ago */
+	bool steady;  /* nobody crashes */
+	bool fresh;   /* writers take no parent */
 	/* Of maintenance; NULL = drawn: e expire one, b expire the backup B, o the older one, A;
 	 * s sweep, w sweep WAL, t end what is stale, d end what is silent for a day, a advance all, f forget. */
 	const char *script;

@@ -1,7 +1,8 @@
 /* sim/wal.c - the WAL of the simulated server: what a backup begins with and stores, and its sweep.
  *
- * A segment is stood for by a slice of one page, which goes by the same rules.  As on a primary, a backup
- * begins in the segment that is being written, which nobody has stored yet.
+ * A segment is stood for by a slice of one page, which goes by the same rules.  On a primary a backup
+ * begins in the segment that is being written, which nobody has stored yet; on a standby where its last restartpoint
+ * was.
  */
 #include "repo/admit.h"
 #include "repo/wal_object.h"
@@ -40,9 +41,11 @@ enum err wal_begin(struct actor *a, int number, struct pin *pin, struct error *w
 	struct world *w = a->world;
 
 	w->truth.begins[number] = w->writing;
+	if (w->scenario->standby && a->role == ROLE_WRITER && w->started)
+		w->truth.begins[number] = 1 + sim_below(&a->random, w->writing - 1);
 	if (!w->scenario->wal)
 		return ERR_NONE;
-	pin->start = wal_lsn(w->writing);
+	pin->start = wal_lsn(w->truth.begins[number]);
 	pin->timeline = 1;
 	return pin_put(&a->cluster, pin, why);
 }

@@ -182,7 +182,7 @@ Test(copy, waits_for_a_sweep_and_gives_up_in_the_end)
 	began = clock.now_us;
 	pin(&to, PIN_SWEEP, "sweep-0123456789abcdef", 0);
 	cr_assert_eq(copy(&from, &to, &o, &totals, &why), ERR_TRANSIENT);
-	cr_assert_geq(clock.now_us - began, COPY_SWEEP_WAIT_US);
+	cr_assert_geq(clock.now_us - began, SWEEP_WAIT_US);
 	cr_assert(keys_below(&to, "packs/") == 0 && keys_below(&to, "wal/") == 0);
 	OK(pin_drop(&to.cluster, "sweep-0123456789abcdef", &why));
 	OK(copy(&from, &to, &o, &totals, &why));

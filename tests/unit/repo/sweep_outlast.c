@@ -1,0 +1,168 @@
+/* Waiting for sweeps: for those that began before, not for others, and not for ever. */
+#include "repo/lines.h"
+#include "repo/sweep.h"
+#include "repo_world.h"
+#include "still_clock.h"
+
+#include <string.h>
+
+static const char first_sweep[] = "sweep-0000000000000001",
+		  second_sweep[] = "sweep-0000000000000002";
+
+/* A clock that is slept on; what happens at the second time. */
+struct sleeper {
+	struct still_clock clock; /* first member */
+	struct repo_world *world;
+	unsigned sleeps;
+	void (*meanwhile)(struct repo_world *);
+};
+
+static void pin_sweep(struct repo_world *w, const char *holder)
+{
+	struct pin pin = {.kind = PIN_SWEEP};
+	struct error why;
+
+	(void)snprintf(pin.holder, sizeof(pin.holder), "%s", holder);
+	OK(pin_put(&w->cluster, &pin, &why));
+}
+
+static void sleep_on(struct clock *c, int64_t us)
+{
+	struct sleeper *s = (struct sleeper *)c;
+
+	s->clock.now_us += us;
+	if (++s->sleeps == 2 && s->meanwhile != NULL)
+		s->meanwhile(s->world);
+}
+
+static int64_t now(struct clock *c)
+{
+	return ((struct still_clock *)c)->now_us;
+}
+
+static void world_init(struct repo_world *w, struct sleeper *s)
+{
+	static const struct clock_ops ops = {
+		.now_us = now, .monotonic_us = now, .sleep_us = sleep_on};
+
+	repo_world_init(w, NULL);
+	*s = (struct sleeper){.world = w};
+	still_clock_init(&s->clock);
+	s->clock.clock.ops = &ops;
+	w->env.clock = &s->clock.clock;
+}
+
+Test(sweep_outlast, without_a_sweep_nobody_waits)
+{
+	struct repo_world w;
+	struct sleeper s;
+	struct error why;
+
+	world_init(&w, &s);
+	OK(sweep_outlast(&w.cluster, "backup", &why));
+	cr_assert_eq(s.sleeps, 0);
+	repo_world_release(&w);
+}
+
+static void one_ends_and_another_begins(struct repo_world *w)
+{
+	struct error why;
+
+	pin_sweep(w, second_sweep);
+	OK(pin_drop(&w->cluster, first_sweep, &why));
+}
+
+Test(sweep_outlast, one_that_began_later_is_not_waited_for)
+{
+	struct repo_world w;
+	struct sleeper s;
+	struct error why;
+
+	world_init(&w, &s);
+	s.meanwhile = one_ends_and_another_begins;
+	pin_sweep(&w, first_sweep);
+	OK(sweep_outlast(&w.cluster, "backup", &why));
+	cr_assert_eq(s.sleeps, 2);
+	cr_assert_eq(keys_below(&w, "pins/"), 1);
+	repo_world_release(&w);
+}
+
+Test(sweep_outlast, gives_up_and_says_whose_pin_it_is_and_what_ends_it)
+{
+	struct repo_world w;
+	struct sleeper s;
+	struct error why;
+	struct pins pins;
+	int64_t began;
+
+	world_init(&w, &s);
+	pin_sweep(&w, first_sweep);
+	began = s.clock.now_us;
+	cr_assert_eq(sweep_outlast(&w.cluster, "backup", &why), ERR_TRANSIENT);
+	cr_assert_geq(s.clock.now_us - began, SWEEP_WAIT_US);
+	OK(pins_read(&w.cluster, &pins, &why));
+	cr_assert_neq(pins.pin[0].host[0], '\0');
+	cr_assert_eq(sweep_outlast(&w.cluster, "backup", &why), ERR_TRANSIENT);
+	cr_assert_not_null(strstr(why.text, first_sweep));
+	cr_assert_not_null(strstr(why.text, pins.pin[0].host));
+	cr_assert_not_null(strstr(why.hint, "pgagent expire --confirm on "));
+	cr_assert_not_null(strstr(why.hint, pins.pin[0].host));
+	pins_release(&pins);
+	repo_world_release(&w);
+}
+
+static void cancel(struct repo_world *w)
+{
+	static const volatile int yes = 1;
+
+	w->env.cancelled = &yes;
+}
+
+Test(sweep_outlast, is_stopped_on_request)
+{
+	struct repo_world w;
+	struct sleeper s;
+	struct error why;
+
+	world_init(&w, &s);
+	s.meanwhile = cancel;
+	pin_sweep(&w, first_sweep);
+	cr_assert_eq(sweep_outlast(&w.cluster, "backup", &why), ERR_CANCELLED);
+	cr_assert_eq(s.sleeps, 2);
+	repo_world_release(&w);
+}
+
+/* One that can't be read may be alive; one whose process is no more is not, and the next run drops it. */
+Test(sweep_outlast, what_the_dead_left_is_passed_over_and_dropped)
+{
+	char key[STORE_KEY_MAX], machine[64], host[256];
+	struct repo_world w;
+	struct sleeper s;
+	struct writer body;
+	struct error why;
+	size_t aborted;
+
+	world_init(&w, &s);
+	pin_sweep(&w, first_sweep);
+	(void)snprintf(key, sizeof(key), "%spins/%s/00000000", w.cluster.prefix, first_sweep);
+	writer_init(&body, RECORD_BYTES_MAX);
+	OK(record_get(w.repository, key, "pin", &body, &why));
+	cr_assert(lines_get(writer_view(&body), "machine", machine, sizeof(machine)) &&
+		  lines_get(writer_view(&body), "host", host, sizeof(host)));
+	OK(store_remove(w.memory, key, &why));
+	OK(store_put(w.memory, key, bytes_of_text("damaged"), &why));
+	cr_assert_eq(sweep_outlast(&w.cluster, "backup", &why), ERR_TRANSIENT);
+	cr_assert_not_null(strstr(why.text, "unknown host"));
+	OK(store_remove(w.memory, key, &why));
+	writer_reset(&body);
+	writer_text(&body, "kind %s\nhost %s\nmachine %s\n", PIN_SWEEP, host, machine);
+	writer_text(&body, "boot an-earlier-one\npid-space 1\npid 1\n");
+	OK(record_put(w.repository, key, "pin", writer_view(&body), &why));
+	writer_release(&body);
+	s.sleeps = 0;
+	OK(sweep_outlast(&w.cluster, "backup", &why));
+	cr_assert_eq(s.sleeps, 0);
+	OK(decision_abort_dead(&w.cluster, &aborted, &why));
+	cr_assert_eq(keys_below(&w, "pins/"), 0);
+	repo_world_release(&w);
+}
