@@ -140,8 +140,8 @@ enum err config_cluster(const struct config *, const char *name, const struct co
 /* True for what --repo takes without a configuration: it holds a '/'. */
 bool config_repo_is_place(const char *repo);
 
-/* The repositories to use: those of the cluster (NULL: all), restricted by --repo, which is names
- * with commas, a path or a URL; key options open a path or URL only.  `out` has room for `max`
+/* The repositories to use: those of the cluster (NULL: all), or those of --repo, which is names of any that
+ * are configured, with commas, or a path or a URL; key options open a path or URL only.  `out` has room for `max`
  * pointers into the configuration. */
 enum err config_select_repos(struct config *, const struct config_cluster *, const struct options *,
 			     const struct config_repo **out, size_t max, size_t *count,

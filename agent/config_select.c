@@ -1,4 +1,6 @@
-/* config_select.c - which repositories a command uses: the cluster's, or what --repo says. */
+/* config_select.c - which repositories a command uses: the cluster's, or what --repo says, which may be
+ * one that the cluster is only copied to.
+ */
 #include "config.h"
 
 #include <stdio.h>
@@ -145,8 +147,8 @@ enum err config_select_repos(struct config *config, const struct config_cluster 
 			     const struct options *options, const struct config_repo **out,
 			     size_t max, size_t *count, struct error *why)
 {
-	const struct config_repo *const *all =
-		cluster != NULL ? cluster->repos : (const struct config_repo *const *)config->repos;
+	const struct config_repo *const *named = (const struct config_repo *const *)config->repos;
+	const struct config_repo *const *all = cluster != NULL ? cluster->repos : named;
 	size_t all_count = cluster != NULL ? cluster->repos_count : config->repos_count;
 	const char *at = option_text(options, OPTION_REPO);
 	size_t n = 0;
@@ -168,10 +170,10 @@ enum err config_select_repos(struct config *config, const struct config_cluster 
 		out[n++] = all[i];
 	while (at != NULL && *(at += strspn(at, ",")) != '\0') {
 		size_t len = strcspn(at, ",");
-		const struct config_repo *found = find(all, all_count, at, len);
+		const struct config_repo *found = find(named, config->repos_count, at, len);
 
 		if (found == NULL)
-			return no_such_repo(all, all_count, "--repo", at, len, why);
+			return no_such_repo(named, config->repos_count, "--repo", at, len, why);
 		if (n < max)
 			out[n++] = found;
 		at += len;

@@ -309,19 +309,20 @@ Test(config, repo_as_url_is_taken_apart)
 	config_release(&config);
 }
 
-Test(config, repo_by_name_restricts_and_unknown_names_are_refused)
+Test(config, repo_by_name_is_any_that_is_configured_and_others_are_refused)
 {
 	const struct config_repo *repos[4];
 	size_t count = 0;
 
+	/* The cluster is only copied to b. */
 	cr_assert_eq(load("[repo:a]\npath = /a\nkey_file = /k\n[repo:b]\npath = /b\nkey_file = /k\n"
-			  "[cluster:main]\n"),
+			  "[cluster:main]\nrepos = a\n"),
 		     ERR_NONE);
 	memset(&options, 0, sizeof(options));
 	cr_assert_eq(
 		config_select_repos(&config, config.clusters[0], &options, repos, 4, &count, &why),
 		ERR_NONE);
-	cr_expect_eq(count, 2);
+	cr_expect_eq(count, 1);
 	give(OPTION_REPO, "b");
 	cr_assert_eq(
 		config_select_repos(&config, config.clusters[0], &options, repos, 4, &count, &why),
