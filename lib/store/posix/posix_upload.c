@@ -160,7 +160,12 @@ static enum err explain(struct posix *p, const char *key, enum err err, struct e
 	(void)error_add(why, "cannot store %s in %s", key, p->path); /* the kind stays */
 	if (err == ERR_FULL)
 		error_hint(why, "free space or grow the file system: df -h %s", p->path);
-	if (err == ERR_DENIED)
+	if (err == ERR_DENIED && why != NULL && why->os == EROFS)
+		error_hint(why,
+			   "it is mounted read-only, for us at least: a unit of systemd writes "
+			   "there with ReadWritePaths=%s",
+			   p->path);
+	else if (err == ERR_DENIED)
 		error_hint(why, "see who may write there: namei -l %s", p->path);
 	return err;
 }
