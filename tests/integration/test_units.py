@@ -60,6 +60,17 @@ def test_a_service_starts_a_command_that_there_is(lab, name):
     assert done.returncode == 0 and f"pgagent {line[6]} " in done.stdout, done
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_given_the_keys_of_the_examples(lab, name):
+    """From a place of our own in systemd's store, and only if it is there: a path with a '/' must be."""
+    text = (installed(lab) / name).read_text(encoding="utf-8")
+    keys = {Path(key).name for conf in (TREE / "conf").rglob("*.conf")
+            for key in re.findall(r"^;?\s*key_file = (\S+)", conf.read_text(encoding="utf-8"), re.M)}
+    assert keys >= {"local.key", "offsite.key"}
+    for key in keys:
+        assert f"\nLoadCredential={key}:pgagent.{key}\n" in text, key
+
+
 @pytest.mark.parametrize("example", sorted((TREE / "conf/examples").glob("*.conf")),
                          ids=lambda path: path.stem)
 def test_an_example_is_a_good_configuration(lab, example):
