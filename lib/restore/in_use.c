@@ -5,12 +5,16 @@
  *
  *  1. A process of that id here that works in this very directory: a server.
  *  2. The shared memory it names, with the directory's own device and inode in it, as PostgreSQL checks it:
- *     attached, a server, or what is left of one; not attached, none, since the last one was here.  With those
- *     of the directory that the file names, which is another one: this is a copy of that, file and all, and
- *     none, since a server here would have written the file anew.
- *  3. Its socket answers, and the lock beside it names this directory: a server.
- *  4. It was written before this machine was started, and the directory is on a disk of this machine: none.
- *  5. Else nothing is proven: it may run in another container or on another host.
+ *     attached, a server, or what is left of one; not attached, and made by that very process since its start,
+ *     none, since the last one was here.  Each container numbers its memory from 0 on, so that the number
+ *     alone is no proof: a server that was killed here and one that runs there may both have number 0.
+ *  3. It is word for word the file of the directory that it names, which is another one whose memory is here:
+ *     this is a copy of that, file and all, and none, since a server here would have written the file anew.
+ *  4. Its socket answers, and the lock beside it names this directory: a server.
+ *  5. Any process called postgres works in this directory, by whatever path and id: a server, or what is left
+ *     of one.  From a host its containers' are seen.
+ *  6. It was written before this machine was started, and the directory is on a disk of this machine: none.
+ *  7. Else nothing is proven: it may run in another container or on another host.
  * Without postmaster.pid the memory is asked for by the key that a server here would take first: a running
  * server whose file was removed goes on for up to a minute.
  */
@@ -23,6 +27,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -33,6 +38,7 @@ enum {
 	PID_FILE_LINES = 8,
 	PROC_STAT_BYTES_MAX = 1 << 20, /* a line for each processor stands before the one we want */
 	SHARED_MAGIC = 679834894,      /* of PostgreSQL 15 to 18, pg_shmem.h: */
+	SHARED_CREATOR = 4,
 	SHARED_DEVICE = 40,
 	SHARED_INODE = 48,
 	SHARED_HEADER_BYTES = 56
@@ -42,7 +48,8 @@ struct inspecting {
 	const struct env *env;
 	const char *path;
 	struct stat directory;
-	char *line[PID_FILE_LINES]; /* of postmaster.pid; NULL = it is not there */
+	struct bytes file; /* postmaster.pid; .data NULL = it is not there */
+	char *line[PID_FILE_LINES];
 	char *how;
 	size_t how_len;
 };
@@ -111,21 +118,51 @@ static enum directory_use look_at_process(const struct inspecting *i)
 	return DIRECTORY_UNPROVEN;
 }
 
-/* ---- 2: the shared memory ---- */
+/* ---- 2 and 3: the shared memory ---- */
 
 enum memory { MEMORY_NONE, MEMORY_OTHERS, MEMORY_ORIGINALS, MEMORY_LEFT, MEMORY_ATTACHED };
 
 static bool is_of(const uint8_t *header, const struct stat *directory)
 {
-	return get_u64(header + SHARED_DEVICE) == (uint64_t)directory->st_dev &&
+	return get_u32(header) == SHARED_MAGIC &&
+	       get_u64(header + SHARED_DEVICE) == (uint64_t)directory->st_dev &&
 	       get_u64(header + SHARED_INODE) == (uint64_t)directory->st_ino;
+}
+
+/* Whether the process of postmaster.pid made it: a postmaster notes its start, then makes its memory. */
+static bool is_its_own(const struct inspecting *i, const uint8_t *header,
+		       const struct shmid_ds *state)
+{
+	long started = number_of(i->line[2]);
+
+	return (long)get_u32(header + SHARED_CREATOR) == labs(number_of(i->line[0])) &&
+	       started > 0 && (long)state->shm_ctime >= started;
+}
+
+/* The directory that postmaster.pid names, when it is another one with the same file. */
+static bool is_copied_from(const struct inspecting *i, struct stat *original)
+{
+	struct files *files = i->env->files;
+	char path[PATH_MAX];
+	uint8_t *text;
+	size_t len;
+	bool same;
+
+	if (i->line[1] == NULL || i->line[1][0] != '/' ||
+	    files->ops->stat(files, AT_FDCWD, i->line[1], 0, original) < 0 ||
+	    is_here(i, original) ||
+	    snprintf(path, sizeof(path), "%s/postmaster.pid", i->line[1]) >= (int)sizeof(path) ||
+	    file_read_all(files, AT_FDCWD, path, PID_FILE_BYTES_MAX, &text, &len, NULL) != ERR_NONE)
+		return false;
+	same = len == i->file.len && memcmp(text, i->file.data, len) == 0;
+	free(text);
+	return same;
 }
 
 static enum memory look_at_memory(const struct inspecting *i, int id)
 {
-	struct files *files = i->env->files;
 	struct shmid_ds state;
-	struct stat named;
+	struct stat original;
 	enum memory found = MEMORY_OTHERS;
 	const uint8_t *header;
 
@@ -136,11 +173,13 @@ static enum memory look_at_memory(const struct inspecting *i, int id)
 	header = shmat(id, NULL, SHM_RDONLY);
 	if ((intptr_t)header == -1)
 		return MEMORY_OTHERS;
-	if (get_u32(header) == SHARED_MAGIC && i->line[1] != NULL && i->line[1][0] == '/' &&
-	    files->ops->stat(files, AT_FDCWD, i->line[1], 0, &named) >= 0 && is_of(header, &named))
+	if (is_of(header, &i->directory) && state.shm_nattch > 0)
+		found = MEMORY_ATTACHED;
+	else if (is_of(header, &i->directory) && is_its_own(i, header, &state))
+		found = MEMORY_LEFT;
+	else if (is_its_own(i, header, &state) && is_copied_from(i, &original) &&
+		 is_of(header, &original))
 		found = MEMORY_ORIGINALS;
-	if (get_u32(header) == SHARED_MAGIC && is_of(header, &i->directory))
-		found = state.shm_nattch > 0 ? MEMORY_ATTACHED : MEMORY_LEFT;
 	(void)shmdt(header); /* it was attached */
 	return found;
 }
@@ -159,7 +198,7 @@ static bool is_attached_by_key(const struct inspecting *i)
 	return true;
 }
 
-/* ---- 3: the socket ---- */
+/* ---- 4: the socket ---- */
 
 static bool socket_answers(const struct inspecting *i)
 {
@@ -204,7 +243,50 @@ static bool socket_is_of_others(const struct inspecting *i)
 	return others;
 }
 
-/* ---- 4: the machine ---- */
+/* ---- 5: any process ---- */
+
+struct scanning {
+	const struct inspecting *i;
+	char found[16]; /* its id; "" = none */
+};
+
+static int look_at_any(void *ctx, const char *name, mode_t type)
+{
+	struct scanning *s = ctx;
+	struct files *files = s->i->env->files;
+	char path[64];
+	struct stat st;
+	uint8_t *text;
+	size_t len;
+
+	(void)type;
+	if (strspn(name, "0123456789") != strlen(name) || strlen(name) >= sizeof(s->found))
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/%s/cwd", name); /* fits */
+	if (files->ops->stat(files, AT_FDCWD, path, 0, &st) < 0 || !is_here(s->i, &st))
+		return 0;
+	/* Others may stand in it, a person's shell or this very process. */
+	(void)snprintf(path, sizeof(path), "/proc/%s/comm", name);
+	if (file_read_all(files, AT_FDCWD, path, 64, &text, &len, NULL) != ERR_NONE)
+		return 0;
+	if (strcmp((char *)text, "postgres\n") == 0 || strcmp((char *)text, "postmaster\n") == 0)
+		(void)snprintf(s->found, sizeof(s->found), "%s", name);
+	free(text);
+	return 0;
+}
+
+static bool is_worked_in(const struct inspecting *i)
+{
+	struct scanning s = {.i = i};
+
+	/* What cannot be listed shows nobody, and that alone proves nothing. */
+	(void)i->env->files->ops->list(i->env->files, AT_FDCWD, "/proc", look_at_any, &s);
+	if (s.found[0] != '\0')
+		(void)snprintf(i->how, i->how_len, "process %s, a postgres, works in it", s.found);
+	return s.found[0] != '\0';
+}
+
+/* ---- 6: the machine ---- */
 
 /* Seconds since 1970; 0 = not known. */
 static long machine_started(const struct env *env)
@@ -232,7 +314,10 @@ static bool is_on_a_network(const char *path)
 		0x517B,                             /* SMB, CIFS, SMB2: */
 		0xFF534D42, 0xFE534D42, 0x00C36400, /* Ceph */
 		0x65735546,                         /* FUSE: GlusterFS and others */
-		0x01021997                          /* 9p */
+		0x01021997,                         /* 9p */
+		0x01161970, 0x7461636F,             /* GFS2, OCFS2 */
+		0x0BD00BD0, 0x47504653,             /* Lustre, GPFS */
+		0x19830326, 0x5346414F              /* BeeGFS, AFS */
 	};
 	struct statfs fs;
 
@@ -254,8 +339,10 @@ static enum directory_use inspect(const struct inspecting *i)
 	enum memory memory = id != NULL ? look_at_memory(i, (int)number_of(id + 1)) : MEMORY_NONE;
 	long written = number_of(i->line[2]);
 
-	if (process == DIRECTORY_USED || memory == MEMORY_LEFT || memory == MEMORY_ORIGINALS)
-		return process == DIRECTORY_USED ? DIRECTORY_USED : DIRECTORY_FREE;
+	if (process == DIRECTORY_USED || is_worked_in(i))
+		return DIRECTORY_USED;
+	if (memory == MEMORY_LEFT || memory == MEMORY_ORIGINALS)
+		return DIRECTORY_FREE;
 	if (memory == MEMORY_ATTACHED) {
 		(void)snprintf(i->how, i->how_len, "its shared memory %s is attached", id + 1);
 		return DIRECTORY_USED;
@@ -279,7 +366,7 @@ enum directory_use directory_is_in_use(const struct env *env, const char *path, 
 				       size_t how_len)
 {
 	struct inspecting i = {.env = env, .path = path, .how = how, .how_len = how_len};
-	char file[PATH_MAX], *at;
+	char file[PATH_MAX], *line, *at;
 	enum directory_use use;
 	uint8_t *text;
 	size_t len;
@@ -290,15 +377,23 @@ enum directory_use directory_is_in_use(const struct env *env, const char *path, 
 		return DIRECTORY_FREE;
 	e = file_read_all(env->files, AT_FDCWD, file, PID_FILE_BYTES_MAX, &text, &len, NULL);
 	if (e == ERR_MISSING)
-		return is_attached_by_key(&i) ? DIRECTORY_USED : DIRECTORY_FREE;
+		return is_attached_by_key(&i) || is_worked_in(&i) ? DIRECTORY_USED : DIRECTORY_FREE;
 	if (e != ERR_NONE) {
 		(void)snprintf(how, how_len, "its postmaster.pid cannot be read");
 		return DIRECTORY_UNPROVEN;
 	}
-	at = (char *)text;
+	i.file = bytes_of(text, len);
+	line = strdup((char *)text);
+	if (line == NULL) {
+		free(text);
+		(void)snprintf(how, how_len, "its postmaster.pid cannot be read");
+		return DIRECTORY_UNPROVEN;
+	}
+	at = line;
 	for (size_t n = 0; n < PID_FILE_LINES && at != NULL; n++)
 		i.line[n] = strsep(&at, "\n");
 	use = inspect(&i);
+	free(line);
 	free(text);
 	return use;
 }

@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 
 enum { SHARED_MAGIC = 679834894, NOBODY = 999999999 };
@@ -40,7 +42,7 @@ static void make_memory(struct scene *s, const char *directory)
 {
 	struct stat st;
 	uint64_t device, inode;
-	uint32_t magic = SHARED_MAGIC;
+	uint32_t magic = SHARED_MAGIC, creator = NOBODY;
 
 	cr_assert_eq(stat(directory, &st), 0);
 	device = st.st_dev;
@@ -49,6 +51,7 @@ static void make_memory(struct scene *s, const char *directory)
 	cr_assert_geq(s->memory, 0);
 	s->header = shmat(s->memory, NULL, 0);
 	memcpy(s->header, &magic, 4);
+	memcpy(s->header + 4, &creator, 4);
 	memcpy(s->header + 40, &device, 8);
 	memcpy(s->header + 48, &inode, 8);
 }
@@ -114,6 +117,55 @@ Test(in_use, attached_memory_of_the_directory_is_a_server)
 	scene_end(&s);
 }
 
+/* Each container numbers its memory from 0 on: what a server left here says nothing of one that runs there. */
+Test(in_use, memory_that_another_server_left_proves_nothing)
+{
+	struct scene s = scene();
+	uint32_t creator = NOBODY - 1;
+	char line[64];
+
+	make_memory(&s, s.scratch.path);
+	cr_assert_eq(shmdt(s.header), 0);
+	(void)snprintf(line, sizeof(line), "  4711 %9d\nready\n", s.memory);
+	put_pid(&s, NOBODY, (long)time(NULL) + 60, "/nowhere", line);
+	cr_assert_eq(use_of(&s), DIRECTORY_UNPROVEN, "made before that one was started");
+	put_memory_pid(&s, NOBODY - 1);
+	cr_assert_eq(use_of(&s), DIRECTORY_UNPROVEN, "made by another");
+	s.header = shmat(s.memory, NULL, 0);
+	memcpy(s.header + 4, &creator, 4);
+	cr_assert_eq(shmdt(s.header), 0);
+	cr_assert_eq(use_of(&s), DIRECTORY_FREE, "%s", s.how);
+	scene_end(&s);
+}
+
+/* In a container seen from its host, or after its postmaster.pid was removed. */
+Test(in_use, a_process_called_postgres_that_works_there_is_a_server)
+{
+	struct scene s = scene();
+	int ready[2];
+	char byte;
+	pid_t child;
+
+	cr_assert_eq(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		if (prctl(PR_SET_NAME, "postgres") != 0 || chdir(s.scratch.path) != 0 ||
+		    write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			(void)pause();
+	}
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	cr_assert_eq(use_of(&s), DIRECTORY_USED);
+	cr_assert_not_null(strstr(s.how, "a postgres"));
+	put_pid(&s, NOBODY, 1, "/nowhere", "");
+	cr_assert_eq(use_of(&s), DIRECTORY_USED);
+	cr_assert_eq(kill(child, SIGKILL), 0);
+	cr_assert_eq(waitpid(child, NULL, 0), child);
+	cr_assert_eq(use_of(&s), DIRECTORY_FREE, "%s", s.how);
+	scene_end(&s);
+}
+
 /* The directory is a copy, or the number was given anew. */
 Test(in_use, memory_of_another_directory_proves_nothing)
 {
@@ -125,6 +177,14 @@ Test(in_use, memory_of_another_directory_proves_nothing)
 	put_pid(&s, NOBODY, 1, "/nowhere", "");
 	cr_assert_eq(use_of(&s), DIRECTORY_FREE);
 	scene_end(&s);
+}
+
+static void put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	(void)close(fd);
 }
 
 /* cp -a of the directory of a server that runs, or was killed. */
@@ -141,10 +201,14 @@ Test(in_use, a_copy_of_a_servers_directory_is_not_that_server)
 	(void)snprintf(line, sizeof(line), "%d\n%s\n%ld\n5432\n/nowhere\n\n  1 %d\n", NOBODY,
 		       original, (long)time(NULL), s.memory);
 	cr_assert_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
-	cr_assert_eq(use_of(&s), DIRECTORY_FREE, "%s", s.how);
+	cr_assert_eq(use_of(&s), DIRECTORY_UNPROVEN, "the path may be another one there");
 	(void)snprintf(copied, sizeof(copied), "%s/postmaster.pid", original);
+	put_text(copied, "1\n");
+	cr_assert_eq(use_of(&s), DIRECTORY_UNPROVEN,
+		     "the original was started again, or is another");
+	put_text(copied, line);
+	cr_assert_eq(use_of(&s), DIRECTORY_FREE, "%s", s.how);
 	(void)close(fd);
-	cr_assert_eq(renameat(s.scratch.dir, "postmaster.pid", AT_FDCWD, copied), 0);
 	cr_assert_eq(directory_is_in_use(&s.env, original, s.how, sizeof(s.how)), DIRECTORY_USED);
 	scene_end(&s);
 }
