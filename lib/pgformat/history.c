@@ -63,25 +63,17 @@ static bool entry_from_line(struct bytes line, struct history_entry *out)
 	       lsn_from_text(end, &out->end, NULL) == ERR_NONE;
 }
 
-static enum err entry_add(struct history *h, struct history_entry entry, size_t line_number,
-			  struct error *why)
+/* A server that followed a timeline and was promoted before that one began writes it down all the same, with its
+ * own switch point before the one of the line above.  It left what is older than both. */
+static void entry_add(struct history *h, struct history_entry entry)
 {
-	const struct history_entry *last = h->count > 0 ? &h->entry[h->count - 1] : NULL;
-
-	if (h->count == HISTORY_ENTRIES_MAX)
-		return error_set(why, ERR_LIMIT, "reading %08X.history: more than %d timelines",
-				 h->timeline, HISTORY_ENTRIES_MAX);
-	if (entry.timeline >= h->timeline || (last != NULL && entry.timeline <= last->timeline))
-		return error_set(why, ERR_CORRUPT,
-				 "reading %08X.history: line %zu: timeline %u does not fit there",
-				 h->timeline, line_number, entry.timeline);
-	if (last != NULL && entry.end.value < last->end.value)
-		return error_set(why, ERR_CORRUPT,
-				 "reading %08X.history: line %zu: the switch point lies before the "
-				 "one of the line above",
-				 h->timeline, line_number);
-	h->entry[h->count++] = entry;
-	return ERR_NONE;
+	if (h->count == 0 || entry.end.value >= h->entry[h->count - 1].end.value) {
+		h->entry[h->count++] = entry;
+		return;
+	}
+	while (h->count > 1 && h->entry[h->count - 2].end.value >= entry.end.value)
+		h->count--;
+	h->entry[h->count - 1].end = entry.end;
 }
 
 enum err history_from_text(uint32_t timeline, struct bytes text, struct history *out,
@@ -89,6 +81,7 @@ enum err history_from_text(uint32_t timeline, struct bytes text, struct history 
 {
 	struct history h = {.timeline = timeline};
 	size_t line_number = 0;
+	uint32_t above = 0; /* the timeline of the line above */
 
 	if (timeline == 0)
 		return error_set(why, ERR_CORRUPT, "reading a history: there is no timeline 0");
@@ -101,7 +94,6 @@ enum err history_from_text(uint32_t timeline, struct bytes text, struct history 
 		size_t step = newline != NULL ? len + 1 : len;
 		struct bytes line = bytes_of(text.data, len);
 		struct history_entry entry;
-		enum err kind;
 
 		line_number++;
 		text = bytes_of(text.data + step, text.len - step);
@@ -111,9 +103,17 @@ enum err history_from_text(uint32_t timeline, struct bytes text, struct history 
 			return error_set(why, ERR_CORRUPT,
 					 "reading %08X.history: line %zu: no timeline and LSN",
 					 timeline, line_number);
-		kind = entry_add(&h, entry, line_number, why);
-		if (kind != ERR_NONE)
-			return kind;
+		if (entry.timeline >= timeline || entry.timeline <= above)
+			return error_set(
+				why, ERR_CORRUPT,
+				"reading %08X.history: line %zu: timeline %u does not fit there",
+				timeline, line_number, entry.timeline);
+		if (h.count == HISTORY_ENTRIES_MAX)
+			return error_set(why, ERR_LIMIT,
+					 "reading %08X.history: more than %d timelines", timeline,
+					 HISTORY_ENTRIES_MAX);
+		above = entry.timeline;
+		entry_add(&h, entry);
 	}
 	*out = h;
 	return ERR_NONE;

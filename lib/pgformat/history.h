@@ -21,8 +21,9 @@ struct history {
 	struct history_entry entry[HISTORY_ENTRIES_MAX];
 };
 
-/* Comments and blank lines are passed over; timelines must ascend and be below `timeline`, switch
- * points must not descend: else ERR_CORRUPT.  ERR_LIMIT past the bounds above. */
+/* Comments and blank lines are passed over; timelines must ascend and be below `timeline`: else
+ * ERR_CORRUPT.  ERR_LIMIT past the bounds above.  Switch points do not descend in what is read: of a file
+ * where they do, the timelines that the path never entered are left out, as the server itself sees it. */
 enum err history_from_text(uint32_t timeline, struct bytes text, struct history *out,
 			   struct error *why) MUST_CHECK;
 

@@ -2,6 +2,8 @@
 
 #include "golden.h"
 
+#include <stdio.h>
+
 static struct history history_of(uint32_t timeline, const char *text)
 {
 	struct history h;
@@ -69,6 +71,31 @@ Test(history, says_where_the_path_enters_and_leaves_a_timeline)
 	cr_assert_not(history_has(&h, 4, &begin, &end));
 }
 
+static void path_is(uint32_t timeline, const char *text, const char *expected)
+{
+	struct history h = history_of(timeline, text);
+	char path[256] = "";
+	size_t at = 0;
+
+	for (size_t i = 0; i < h.count; i++)
+		at += (size_t)snprintf(path + at, sizeof(path) - at, "%u to %llX, ",
+				       h.entry[i].timeline,
+				       (unsigned long long)h.entry[i].end.value);
+	cr_expect_str_eq(path, expected, "%s: %s, not %s", text, path, expected);
+}
+
+/* Promoted at 0/80 by way of a timeline that began at 0/100 only: what PostgreSQL 15 and 18 write. */
+Test(history, a_timeline_that_was_left_before_it_began_is_not_on_the_path)
+{
+	path_is(3, "1\t0/100\n2\t0/80\n", "1 to 80, ");
+	path_is(4, "1\t0/100\n2\t0/200\n3\t0/180\n", "1 to 100, 2 to 180, ");
+	path_is(4, "1\t0/100\n2\t0/200\n3\t0/80\n", "1 to 80, ");
+	path_is(4, "1\t0/100\n2\t0/200\n3\t0/100\n", "1 to 100, ");
+	path_is(4, "1\t0/100\n2\t0/80\n3\t0/300\n", "1 to 80, 3 to 300, ");
+	path_is(5, "1\t0/100\n2\t0/80\n3\t0/70\n4\t0/70\n", "1 to 70, 4 to 70, ");
+	path_is(3, "1\t0/100\n2\t0/100\n", "1 to 100, 2 to 100, ");
+}
+
 Test(history, damage_is_refused_with_its_line)
 {
 	static const struct {
@@ -85,7 +112,7 @@ Test(history, damage_is_refused_with_its_line)
 		{3, "3\t0/1\n", "timeline 3"},
 		{3, "2\t0/1\n2\t0/2\n", "timeline 2"},
 		{3, "2\t0/1\n1\t0/2\n", "timeline 1"},
-		{3, "1\t0/9\n2\t0/8\n", "switch point"},
+		{4, "1\t0/9\n2\t0/8\n2\t0/8\n", "line 3: timeline 2"},
 		{1, "1\t0/9\n", "timeline 1"},
 		{0, "", "timeline 0"},
 	};
