@@ -302,6 +302,10 @@ enum err limits_plan(const struct restore_request *, struct restore_plan *,
 
 enum err wal_copy(const struct source *, const struct restore_plan *, const struct target *,
 		  struct error *why) MUST_CHECK;
+/* The histories of all timelines behind the one that is followed, as far as they are numbered without a gap: by
+ * them a server that is promoted sees which numbers are taken. */
+enum err wal_copy_histories(const struct source *, const struct restore_plan *,
+			    const struct target *, struct error *why) MUST_CHECK;
 
 /* ---- programs ---- */
 

@@ -248,6 +248,9 @@ static enum err run_write(struct run *r)
 		e = run_settings(r); /* 7 */
 	if (e == ERR_NONE && r->request->copy_wal)
 		e = wal_copy(&r->source, r->plan, &r->target, r->why);
+	/* A standby hears of them from its primary. */
+	if (e == ERR_NONE && r->request->copy_wal && !r->request->standby)
+		e = wal_copy_histories(&r->source, r->plan, &r->target, r->why);
 	if (e == ERR_NONE)
 		e = server_manifest_write(&r->source, &r->target, &r->map, r->why);
 	if (e == ERR_NONE && *r->env->cancelled)

@@ -58,6 +58,7 @@ struct copying {
 	uint32_t segment_bytes;
 };
 
+/* ERR_MISSING: the archive has none of that name. */
 static enum err put(const struct copying *c, const struct wal_name *name, bool done,
 		    struct error *why)
 {
@@ -67,8 +68,6 @@ static enum err put(const struct copying *c, const struct wal_name *name, bool d
 	enum err e = wal_archive_read(c->source->env, c->source->archive, name, c->segment_bytes,
 				      &data, &len, why);
 
-	if (e == ERR_MISSING) /* it was there when the plan was made */
-		e = why->kind = ERR_CORRUPT;
 	wal_name_to_text(name, text);
 	(void)snprintf(path, sizeof(path), "pg_wal/%s", text); /* fits */
 	if (e == ERR_NONE)
@@ -78,6 +77,29 @@ static enum err put(const struct copying *c, const struct wal_name *name, bool d
 		e = target_put(c->target, path, bytes_of(NULL, 0), SEGMENT_MODE, why);
 	free(data);
 	return e;
+}
+
+/* It was there when the plan was made. */
+static enum err put_needed(const struct copying *c, const struct wal_name *name, bool done,
+			   struct error *why)
+{
+	enum err e = put(c, name, done, why);
+
+	return e == ERR_MISSING ? (why->kind = ERR_CORRUPT) : e;
+}
+
+enum err wal_copy_histories(const struct source *source, const struct restore_plan *plan,
+			    const struct target *target, struct error *why)
+{
+	const struct copying c = {.source = source, .target = target};
+	struct wal_name name = {.kind = WAL_NAME_HISTORY, .timeline = plan->timeline};
+	enum err e = ERR_NONE;
+
+	while (e == ERR_NONE && name.timeline < UINT32_MAX) {
+		name.timeline++;
+		e = put(&c, &name, true, why);
+	}
+	return e == ERR_MISSING ? ERR_NONE : e;
 }
 
 enum err wal_copy(const struct source *source, const struct restore_plan *plan,
@@ -96,7 +118,7 @@ enum err wal_copy(const struct source *source, const struct restore_plan *plan,
 	if (e == ERR_NONE && path.timeline > 1) {
 		struct wal_name name = {.kind = WAL_NAME_HISTORY, .timeline = path.timeline};
 
-		e = put(&c, &name, true, why);
+		e = put_needed(&c, &name, true, why);
 	}
 	for (uint64_t i = 0; e == ERR_NONE && i < plan->wal_copied; i++) {
 		/* A segment in which the timeline changed is whole on the later one. */
@@ -108,7 +130,7 @@ enum err wal_copy(const struct source *source, const struct restore_plan *plan,
 			return error_set(why, ERR_CANCELLED, "restore: stopped on request");
 		wal_segment_name(history_timeline_at(&path, last), first + i, s->wal_segment_bytes,
 				 &name);
-		e = put(&c, &name, i + 1 < plan->wal_copied, why);
+		e = put_needed(&c, &name, i + 1 < plan->wal_copied, why);
 		progress.done_items++;
 		progress.done_bytes += s->wal_segment_bytes;
 		observer_progress(source->env->observer, &progress);

@@ -6,6 +6,7 @@ import pytest
 
 from harness import judges
 from harness.postgres import DEBIAN_BIN, run
+from harness.restored import forget
 from harness.wait import PATIENCE, until
 
 # What a standby asks for and what recovery takes from pg_wal is one thing from 15 on.
@@ -138,6 +139,57 @@ def test_with_its_wal_in_place_a_copy_needs_no_agent(lab, major):
         until("promotion", lambda c=copy: c.sql("SELECT pg_is_in_recovery()") == "f")
         judges.same_rows(expected, judges.fingerprint(copy))
         copy.stop()
+
+
+def taken_over(server):
+    """Crashes, and goes on as the standby that it had would: what it had not archived is on the next timeline."""
+    timeline = server.timeline()
+    server.kill()
+    (server.data / "standby.signal").touch()
+    server.start()
+    server.pg_ctl("-w", "promote")
+    assert server.timeline() == timeline + 1
+
+
+def test_wal_in_place_leads_through_promotions_and_takes_no_number_twice(lab, major):
+    """In segments of 64 MiB; what was left early goes on as a timeline that the archive has not yet."""
+    server, agent = lab.protected(major, scale=1, segsize=64, max_wal_size="512MB",
+                                  autovacuum="off")
+    server.sql("CREATE TABLE t (i int)")
+    agent.backup()
+    seen = {}
+    for timeline in (1, 2, 3):
+        server.sql(f"INSERT INTO t VALUES ({timeline})")
+        server.archive_all()
+        server.sql(f"INSERT INTO t VALUES ({timeline}0)")
+        seen[timeline] = (server.lsn(), judges.fingerprint(server))
+        if timeline < 3:
+            taken_over(server)
+    server.archive_all()
+    server.stop()
+    early, whole = lab.place("r"), lab.place("r")
+    documents = {
+        early: agent.restore(early, "--to-lsn", seen[1][0], "--exclusive", "--wal", "copy",
+                             "--archiving", "keep", "--action", "promote"),
+        whole: agent.restore(whole, "--to-latest", "--wal", "copy")}
+    assert documents[early]["target"]["timeline"] == 2, "whose first segment has the end of 1"
+    away = agent.repo.rename(lab.place("gone"))
+
+    def promoted(target, rows):
+        copy = lab.start_by_hand(documents[target], target, server)
+        until("promotion", lambda: copy.sql("SELECT pg_is_in_recovery()") == "f")
+        judges.same_rows(rows, judges.fingerprint(copy))
+        assert copy.timeline() == 4, "2 and 3 are taken"
+        return copy
+
+    forget(lab, promoted(whole, seen[3][1]))
+    away.rename(agent.repo)
+    copy = promoted(early, seen[1][1])
+    copy.archive_all()
+    # It left 1 before 2 began, and names them both.
+    clone, document = left_running(lab, agent, server, "--to-latest")
+    assert document["target"]["timeline"] == 4
+    judges.same_rows(seen[1][1], judges.fingerprint(clone))
 
 
 def test_with_its_wal_in_place_a_torn_end_is_fatal(lab, major):
