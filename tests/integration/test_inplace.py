@@ -9,6 +9,7 @@ import pytest
 
 from harness import judges
 from harness.postgres import DEBIAN_BIN, Postgres, clean_environment, run
+from harness.restored import forget
 from harness.wait import until
 
 
@@ -92,6 +93,67 @@ def test_commits_that_were_never_archived_survive_a_restore_in_place(lab, major)
     # ALTER SYSTEM's archive_command came with the backup, not the one that failed.
     recovered(server)
     has_rows(server, acknowledged)
+
+
+def commit(server, row):
+    """When that row was committed."""
+    xid = server.sql(f"INSERT INTO guesses VALUES ({row}) RETURNING pg_current_xact_id()")
+    return server.sql(f"SELECT to_char(pg_xact_commit_timestamp('{xid}') AT TIME ZONE 'UTC', "
+                      "'YYYY-MM-DD HH24:MI:SS.US') || 'Z'")
+
+
+@pytest.mark.only(15, 18)
+def test_a_later_guess_over_the_first_finds_all_rows_across_the_promotion(lab, major):
+    """Looked at, too early; promoted and written to, still too early; then late enough."""
+    server = lab.server(major, filled=(1, 0), segsize=1, autovacuum="off")
+    server.sql("CREATE TABLE guesses (i int)")
+    agent = lab.agent(server).protect()
+    agent.backup()
+    times = {1: commit(server, 1), 2: commit(server, 2)}
+    server.archive_all()
+    # What the later guesses are after was never archived when the first one was made.
+    server.set(archive_command="false")
+    times |= {3: commit(server, 3), 4: commit(server, 4)}
+    server.kill()
+
+    def again(*args, archiving="keep"):
+        return agent.json("restore", "-D", server.data, "--delta", "--archiving", archiving, "--yes",
+                          *args)
+
+    def rows():
+        return server.sql("SELECT string_agg(i::text, ' ' ORDER BY i) FROM guesses")
+
+    assert again("--to-time", times[1])["salvaged"]["commits"] >= 2
+    server.start()
+    until("the pause", lambda: server.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
+    assert rows() == "1"
+    server.stop()
+
+    again("--to-time", times[2], "--action", "promote")
+    recovered(server)
+    assert server.timeline() == 2 and rows() == "1 2"
+    until("its history to be archived", lambda: agent.has_segment("00000002.history"))
+    server.set(archive_command="false")
+    written = commit(server, 20)
+    commit(server, 21)
+    server.kill()
+
+    done = again("--to-time", times[3], "--action", "promote")
+    assert done["target"]["timeline"] == 1 and done["salvaged"]["commits"] >= 2
+    recovered(server)
+    assert server.timeline() == 3 and rows() == "1 2 3"
+    commit(server, 30)
+    server.archive_all()
+    server.stop()
+    # Nothing of what was tried is lost.
+    for args, expected in ((("--to-time", written), "1 2 20"), (("--to-latest",), "1 2 3 30"),
+                           (("--to-latest", "--timeline", "2"), "1 2 20 21"),
+                           (("--to-latest", "--timeline", "1"), "1 2 3 4")):
+        copy = lab.place("r")
+        agent.restore(copy, *args, "--start")
+        clone = lab.attach(copy, server)
+        assert clone.sql("SELECT string_agg(i::text, ' ' ORDER BY i) FROM guesses") == expected
+        forget(lab, clone)
 
 
 @pytest.mark.only(15, 18)
