@@ -204,12 +204,15 @@ static int carry_out(struct restoring *r)
 		.request = &r->asked.request, .plan = &r->plan, .result = &r->result};
 	char source[COMMAND_LINE_MAX] = "";
 	struct error why;
+	enum err e;
 
 	if (decide_archiving(r, &why) != ERR_NONE || salvage(r, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
-	if (restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
-			&why) != ERR_NONE)
-		return agent_fail(agent, &why);
+	e = restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
+			&why);
+	if (e != ERR_NONE)
+		return e == ERR_EXISTS ? agent_fail_as(agent, EXIT_LOCKED, &why)
+				       : agent_fail(agent, &why);
 	say_result(r);
 	if (option_given(&agent->options, OPTION_START) && !r->plan.side) {
 		report_warning(&agent->report,

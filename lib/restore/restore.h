@@ -171,7 +171,8 @@ struct restore_result {
 	bool outside_configuration; /* pgagent-start.conf was written */
 };
 /* Carries the plan out: ERR_CORRUPT damaged backup (nothing that can be started is left), ERR_FULL,
- * ERR_CANCELLED.  Everything is fsynced before success. */
+ * ERR_CANCELLED, ERR_EXISTS another restore is writing there (nothing was done).  Everything is fsynced before
+ * success. */
 enum err restore_run(const struct env *, const struct wal_archive *, const struct restore_request *,
 		     const struct restore_plan *, struct restore_result *out,
 		     struct error *why) MUST_CHECK;

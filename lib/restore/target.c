@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 int target_names_add(void *ctx, const char *name, mode_t type)
 {
@@ -236,7 +237,22 @@ static enum err put_marker(const struct target *t, int dir, const char *root,
 	return e == ERR_NONE ? target_sync_dir(t, dir, root, why) : e;
 }
 
-/* Makes what is missing of an absolute path, opens it.  The path holds no link (place_real). */
+/* One restore at a time: a second would take the first for an interrupted one and empty it under its hands.
+ * The kernel's lock ends with its holder; where a file system has none, nothing is held up. */
+static enum err lock_dir(int fd, const char *path, struct error *why)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return ERR_NONE;
+	(void)error_set(why, ERR_EXISTS, "another restore is writing \"%s\"; nothing was done",
+			path);
+	error_hint(why,
+		   "wait until it ends, or stop it, and run the same command again; who it is: "
+		   "fuser -v %s",
+		   path);
+	return ERR_EXISTS;
+}
+
+/* Makes what is missing of an absolute path, opens and locks it.  The path holds no link (place_real). */
 static enum err open_dir(const struct env *env, const char *path, int *out, struct error *why)
 {
 	struct files *files = env->files;
@@ -248,6 +264,11 @@ static enum err open_dir(const struct env *env, const char *path, int *out, stru
 	fd = files->ops->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return error_set_os(why, error_kind_of_os(-fd), -fd, "opening \"%s\"", path);
+	e = lock_dir(fd, path, why);
+	if (e != ERR_NONE) {
+		(void)files->ops->close(files, fd); /* nothing was written */
+		return e;
+	}
 	/* PostgreSQL refuses a data directory that others may read. */
 	if (files->ops->chmod_fd(files, fd, 0700) < 0) {
 		(void)files->ops->close(files, fd); /* nothing was written */

@@ -3,6 +3,7 @@
 #include "scene.h"
 
 #include <errno.h>
+#include <sys/file.h>
 
 static void write_text(const char *directory, const char *name, const char *text)
 {
@@ -49,6 +50,34 @@ Test(target, a_marker_left_in_a_tablespace_empties_nothing)
 	assert_refused(s, place.to);
 	(void)snprintf(s->directory, sizeof(s->directory), "%s/new/r", s->scratch.path);
 	assert_file(s, "pg_tblspc/16400/PG_15_202209061/5", golden_view(noise(9000, 5)), 0600);
+	scene_end(s);
+}
+
+/* The same command again while the first still runs. */
+Test(target, a_directory_that_another_restore_writes_is_left_alone)
+{
+	struct restore_place place;
+	struct scene *s = scene_tablespace(&place);
+	const char *held[2];
+	int fd;
+
+	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
+	leave_marker(s, place.to, s->directory);
+	leave_marker(s, s->directory, s->directory);
+	held[0] = s->directory;
+	held[1] = place.to;
+	for (size_t i = 0; i < 2; i++) {
+		fd = open(held[i], O_RDONLY | O_DIRECTORY);
+		cr_assert_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+		cr_assert_eq(run(s), ERR_EXISTS, "%s", s->why.text);
+		cr_assert_not_null(strstr(s->why.text, held[i]), "%s", s->why.text);
+		cr_assert_not_null(strstr(s->why.hint, "same command"), "%s", s->why.hint);
+		assert_file(s, "pg_tblspc/16400/PG_15_202209061/5", golden_view(noise(9000, 5)),
+			    0600);
+		(void)close(fd);
+	}
+	cr_assert_eq(run(s), ERR_NONE, "%s", s->why.text);
+	assert_usual(s);
 	scene_end(s);
 }
 
