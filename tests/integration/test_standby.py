@@ -1,8 +1,11 @@
 """Backups read from a standby: the WAL they need comes, whatever the primary does, or they fail."""
 
+import subprocess
+
 import pytest
 
 from harness import judges
+from harness.kill import NO_LEAKS, strace
 from harness.restored import forget, restored_whole
 from harness.standby import replayed, standby_of
 from harness.wait import PATIENCE, until
@@ -53,6 +56,44 @@ def test_its_wal_comes_after_it_where_no_second_walsender_is_free(lab, major):
     with Walsender(standby):
         done = agent.run("backup", "--checkpoint", "fast", "--output", "json")
         assert "max_wal_senders" in done.err, done
+    comes_back(lab, primary, agent, done.json(), rows)
+
+
+def written(primary, segments):
+    for _ in range(segments):
+        primary.sql("SELECT pg_logical_emit_message(true, 'test', 'x')")
+        primary.switch_segment()
+
+
+@pytest.mark.only(15)
+def test_an_expire_that_began_before_it_takes_none_of_its_wal(lab, major):
+    """It starts where the last restart point was, in WAL that no backup of the primary needs: a sweep that
+    looked for pins before must be over."""
+    primary, agent = lab.protected(major, scale=1, autovacuum="off",
+                                   agent_settings={"expire_auto": "off"})
+    written(primary, 4)
+    standby = standby_of(lab, primary)
+    replayed(primary, standby)
+    starts = standby.sql("SELECT redo_wal_file FROM pg_control_checkpoint()")
+    standby.sql("SELECT pg_wal_replay_pause()")
+    written(primary, 2)
+    agent.backup()
+    primary.archiver_rests()
+    rows = judges.fingerprint(primary)
+    oldest = min(o.name for o in agent.objects() if "wal" in o.parts)
+    assert oldest < starts
+    # A store that is slow to remove.
+    slow = strace(lab, "unlink,unlinkat:delay_enter=2000000")
+    with subprocess.Popen([*slow, *agent.command("expire", "--confirm")],
+                          env=agent.environment(NO_LEAKS), cwd=agent.home) as expire:
+        until("the sweep to remove", lambda: not agent.has_segment(oldest))
+        assert agent.has_segment(starts)
+        agent.cluster["backup_conninfo"] = standby.conninfo
+        agent.write_config()
+        done = agent.run("backup", "--checkpoint", "fast", "--output", "json")
+        assert expire.wait() == 0
+    agent.run("verify", "--all")
+    assert "waiting for its end" in done.err, done
     comes_back(lab, primary, agent, done.json(), rows)
 
 
