@@ -3,6 +3,7 @@
  */
 #include "repo/copy_internal.h"
 #include "repo/decision_internal.h"
+#include "repo/wal_gaps.h"
 #include "repo/wal_internal.h"
 
 #include <inttypes.h>
@@ -179,24 +180,88 @@ static enum err add_timeline(void *ctx, uint32_t timeline, bool is_history, stru
 	return add_number(is_history ? &t->with_history : &t->with_wal, timeline, why);
 }
 
-static enum err copy_gaps(struct copying *c, struct error *why)
+/* ---- what the source lacks on purpose ---- */
+
+/* One gap of the source, held against what the target has; in segments. */
+struct crossing {
+	const struct wal_gap *gap;
+	uint32_t segment_bytes;
+	uint64_t next, end; /* the first not looked at yet; the first behind the gap */
+	bool over;
+	struct wal_gaps lacking; /* owned: what the target lacks of it */
+};
+
+/* Of the gap all from `next` up to `segno`. */
+static enum err add_lacking(struct crossing *x, uint64_t segno, struct error *why)
 {
-	struct key_list gaps = {.count = 0};
-	enum err e = key_list_read(c->from, "gaps/", &gaps, why);
+	struct wal_gap part = {.timeline = x->gap->timeline,
+			       .from = wal_segment_start(x->next, x->segment_bytes),
+			       .to = wal_segment_start(segno, x->segment_bytes)};
 
-	for (size_t i = 0; e == ERR_NONE && i < gaps.count; i++) {
-		char key[STORE_KEY_MAX];
+	return x->next < segno ? wal_gaps_add(&x->lacking, &part, why) : ERR_NONE;
+}
 
-		if (snprintf(key, sizeof(key), "%sgaps/%s", c->from->prefix, gaps.key[i]) >=
-		    (int)sizeof(key))
-			continue; /* nothing of ours */
-		e = copy_record(c, key, "gap", why);
-		if (e == ERR_EXISTS || e == ERR_MISSING || copy_is_damage(c, e, key, why))
-			e = ERR_NONE;
-	}
-	key_list_release(&gaps);
+/* A slice is no more than a segment's beginning: the rest is lacking. */
+static enum err cross(void *ctx, const struct wal_listed *listed, struct error *why)
+{
+	struct crossing *x = ctx;
+	uint64_t segno;
+	enum err e;
+
+	if (listed->slice || listed->name.kind != WAL_NAME_SEGMENT ||
+	    !wal_name_segno(&listed->name, x->segment_bytes, &segno))
+		return ERR_NONE;
+	x->over = segno >= x->end;
+	if (x->over)
+		return error_set(why, ERR_EXISTS, "past the gap"); /* ends the walk */
+	e = add_lacking(x, segno, why);
+	x->next = segno + 1;
 	return e;
 }
+
+/* What the target still has of it is no gap there: were it lost later, verify would be silent. */
+static enum err copy_gap(struct copying *c, const struct wal_gap *gap, const struct wal_gaps *known,
+			 struct error *why)
+{
+	struct crossing x = {.gap = gap,
+			     .segment_bytes = c->segment_bytes,
+			     .next = wal_segno(gap->from, c->segment_bytes),
+			     .end = wal_segno(gap->to, c->segment_bytes)};
+	enum err e =
+		wal_list_timeline(c->to, gap->timeline, x.next, c->segment_bytes, cross, &x, why);
+
+	if (e == ERR_NONE || x.over)
+		e = add_lacking(&x, x.end, why);
+	for (size_t i = 0; e == ERR_NONE && i < x.lacking.count; i++) {
+		if (wal_gaps_cover(known, &x.lacking.gap[i]))
+			continue;
+		e = wal_gap_put(c->to, &x.lacking.gap[i],
+				"where it was copied from retention had removed it", why);
+		c->totals->others += e == ERR_NONE;
+	}
+	wal_gaps_release(&x.lacking);
+	return e;
+}
+
+/* Behind the WAL, so that what came is there.  Damaged ones are verify's to tell, at the source. */
+static enum err copy_gaps(struct copying *c, struct error *why)
+{
+	struct wal_gaps there = {.count = 0}, known = {.count = 0};
+	enum err e = wal_gaps_read(c->from, &there, why);
+
+	if (e == ERR_NONE)
+		e = wal_gaps_read(c->to, &known, why);
+	for (size_t i = 0; e == ERR_NONE && i < there.count; i++)
+		/* No backup at the target meets one that lies before all of them. */
+		if (there.gap[i].to.value > c->wal_from.value &&
+		    !wal_gaps_cover(&known, &there.gap[i]))
+			e = copy_gap(c, &there.gap[i], &known, why);
+	wal_gaps_release(&there);
+	wal_gaps_release(&known);
+	return e;
+}
+
+/* ---- all of it ---- */
 
 enum err copy_wal(struct copying *c, struct error *why)
 {

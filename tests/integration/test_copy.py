@@ -146,6 +146,27 @@ def test_a_backup_that_is_copied_stays_at_the_source_and_damage_stays_there(lab)
     assert agent.backups() == []
 
 
+def test_what_retention_took_from_the_source_is_missed_where_it_still_is(lab):
+    """The source's gap is none of the target's, which has that WAL: a loss of it there is found."""
+    none = {f"retain_{rule}": "0" for rule in ("daily", "weekly", "monthly", "yearly")}
+    server, agent = family(lab, expire_grace="0", expire_auto="off", retain_window="0s",
+                           retain_backups="2", **none)
+    taken, _ = backups_of(server, agent, 1, 2, 3, 4)
+    agent.json(*COPY)
+    agent.run("keep", taken[0]["id"])
+    agent.run("expire", "--confirm")
+    assert [o for o in agent.objects(agent.repo) if "gaps" in o.parts]
+    taken_away = [o for o in stored(agent, agent.far) if "wal" in o.parts and len(o.name) == 24
+                  and not (agent.repo / o).exists()]
+    assert taken_away
+    agent.json(*COPY)
+    works_on(agent, "far")
+    agent.run("verify", "--all")
+    (agent.far / max(taken_away)).unlink()
+    told = agent.run("verify", "--all", expect=4)
+    assert "a hole of 1 segment(s)" in told.out and taken[0]["id"] in told.out, told
+
+
 def test_only_families_are_copied_between(lab):
     server, agent = family(lab)
     agent.repos["other"] = {"path": lab.place("o"), "key_file": agent.home / "other.key"}

@@ -3,6 +3,7 @@
  */
 #include "copy_world.h"
 #include "repo/expire.h"
+#include "repo/wal_gaps.h"
 
 /* ---- what arrives ---- */
 
@@ -259,5 +260,80 @@ Test(copy, what_a_person_said_about_keeping_comes_along)
 	expect_same(&from, &to);
 	OK(copy(&from, &to, &o, &totals, &why));
 	cr_assert_eq(totals.others, 0);
+	release(&from, &to);
+}
+
+/* ---- what the source lacks on purpose ---- */
+
+static struct wal_gap gap_of(uint32_t timeline, uint64_t first, uint64_t behind)
+{
+	return (struct wal_gap){.timeline = timeline,
+				.from = wal_segment_start(first, SEGMENT),
+				.to = wal_segment_start(behind, SEGMENT)};
+}
+
+static void put_gap(struct repo_world *w, struct wal_gap gap)
+{
+	struct error why;
+
+	OK(wal_gap_put(&w->cluster, &gap, "t", &why));
+}
+
+static void put_segment(struct repo_world *w, uint64_t segno)
+{
+	struct wal_name name;
+	char key[STORE_KEY_MAX];
+	struct error why;
+
+	wal_segment_name(1, segno, SEGMENT, &name);
+	wal_key(&w->cluster, &name, key);
+	OK(store_put(w->memory, key, bytes_of_text("x"), &why)); /* it is not opened */
+}
+
+static void expect_gap(const struct wal_gaps *g, bool known, struct wal_gap gap)
+{
+	cr_assert_eq(wal_gaps_cover(g, &gap), known, "%u: from segment %u", gap.timeline,
+		     (unsigned)wal_segno(gap.from, SEGMENT));
+}
+
+Test(copy, of_a_gap_only_what_the_target_lacks_is_one_there)
+{
+	static uint8_t page[8192];
+	struct repo_world from, to;
+	struct copy_totals totals;
+	struct wal_name name;
+	struct outcomes o;
+	struct error why;
+	struct wal_gaps g;
+
+	two_worlds(&from, &to);
+	put_gap(&from, gap_of(1, 1, 3)); /* before all backups */
+	put_gap(&from, gap_of(1, 4, 9));
+	put_gap(&from, gap_of(1, 12, 14));
+	put_gap(&from, gap_of(1, 20, 22));
+	put_gap(&from, gap_of(2, 4, 9));
+	put_segment(&to, 5);
+	put_segment(&to, 6);
+	put_segment(&to, 12);
+	put_segment(&to, 13);
+	put_segment(&to, 17);
+	wal_segment_name(1, 7, SEGMENT, &name);
+	OK(wal_put_slice(&to.cluster, &name, SEGMENT, 1, 0, sizeof(page),
+			 bytes_of(page, sizeof(page)), &why));
+	for (int again = 0; again < 2; again++) {
+		OK(copy(&from, &to, &o, &totals, &why));
+		cr_assert_eq(totals.others, again ? 0 : 5); /* the identity, and four gaps */
+		OK(wal_gaps_read(&to.cluster, &g, &why));
+		cr_assert_eq(g.count, 4);
+		expect_gap(&g, true, gap_of(1, 4, 5));
+		expect_gap(&g, false, gap_of(1, 5, 6));
+		expect_gap(&g, false, gap_of(1, 6, 7));
+		expect_gap(&g, true, gap_of(1, 7, 9));
+		expect_gap(&g, false, gap_of(1, 12, 13));
+		expect_gap(&g, false, gap_of(1, 13, 14));
+		expect_gap(&g, true, gap_of(1, 20, 22));
+		expect_gap(&g, true, gap_of(2, 4, 9));
+		wal_gaps_release(&g);
+	}
 	release(&from, &to);
 }
