@@ -58,7 +58,6 @@ struct copying {
 	uint32_t segment_bytes;
 };
 
-/* ERR_MISSING: the archive has none of that name. */
 static enum err put(const struct copying *c, const struct wal_name *name, bool done,
 		    struct error *why)
 {
@@ -68,6 +67,8 @@ static enum err put(const struct copying *c, const struct wal_name *name, bool d
 	enum err e = wal_archive_read(c->source->env, c->source->archive, name, c->segment_bytes,
 				      &data, &len, why);
 
+	if (e == ERR_MISSING) /* it was there when the plan was made */
+		e = why->kind = ERR_CORRUPT;
 	wal_name_to_text(name, text);
 	(void)snprintf(path, sizeof(path), "pg_wal/%s", text); /* fits */
 	if (e == ERR_NONE)
@@ -79,25 +80,21 @@ static enum err put(const struct copying *c, const struct wal_name *name, bool d
 	return e;
 }
 
-/* It was there when the plan was made. */
-static enum err put_needed(const struct copying *c, const struct wal_name *name, bool done,
-			   struct error *why)
-{
-	enum err e = put(c, name, done, why);
-
-	return e == ERR_MISSING ? (why->kind = ERR_CORRUPT) : e;
-}
-
 enum err wal_copy_histories(const struct source *source, const struct restore_plan *plan,
 			    const struct target *target, struct error *why)
 {
 	const struct copying c = {.source = source, .target = target};
 	struct wal_name name = {.kind = WAL_NAME_HISTORY, .timeline = plan->timeline};
+	struct history history;
 	enum err e = ERR_NONE;
 
+	/* Asked for as while planning: an empty second repository is no reason against a restore, though it
+	 * keeps archive-get from proving anything absent. */
 	while (e == ERR_NONE && name.timeline < UINT32_MAX) {
 		name.timeline++;
-		e = put(&c, &name, true, why);
+		e = wal_archive_history(source->env, source->archive, name.timeline, &history, why);
+		if (e == ERR_NONE)
+			e = put(&c, &name, true, why);
 	}
 	return e == ERR_MISSING ? ERR_NONE : e;
 }
@@ -118,7 +115,7 @@ enum err wal_copy(const struct source *source, const struct restore_plan *plan,
 	if (e == ERR_NONE && path.timeline > 1) {
 		struct wal_name name = {.kind = WAL_NAME_HISTORY, .timeline = path.timeline};
 
-		e = put_needed(&c, &name, true, why);
+		e = put(&c, &name, true, why);
 	}
 	for (uint64_t i = 0; e == ERR_NONE && i < plan->wal_copied; i++) {
 		/* A segment in which the timeline changed is whole on the later one. */
@@ -130,7 +127,7 @@ enum err wal_copy(const struct source *source, const struct restore_plan *plan,
 			return error_set(why, ERR_CANCELLED, "restore: stopped on request");
 		wal_segment_name(history_timeline_at(&path, last), first + i, s->wal_segment_bytes,
 				 &name);
-		e = put_needed(&c, &name, i + 1 < plan->wal_copied, why);
+		e = put(&c, &name, i + 1 < plan->wal_copied, why);
 		progress.done_items++;
 		progress.done_bytes += s->wal_segment_bytes;
 		observer_progress(source->env->observer, &progress);
