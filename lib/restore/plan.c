@@ -156,6 +156,10 @@ enum err restore_plan(const struct env *env, const struct wal_archive *archive,
 	e = plan_backup(p);
 	if (e != ERR_NONE)
 		goto out;
+	if (p->lost_is_in_use) {
+		plan->problems = 1;
+		plan->target_unreachable = false;
+	}
 	plan->reachable = plan->problems == 0;
 	if (plan->problems > 0)
 		(void)snprintf(plan->reason, sizeof(plan->reason), "%s", plan->problem[0].message);

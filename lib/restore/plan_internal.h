@@ -24,6 +24,7 @@ struct planning {
 	struct wal_salvage *salvage; /* owned */
 	int lost_wal;                /* open: its pg_wal; negative = none */
 	uint32_t lost_segment_bytes;
+	bool lost_is_in_use; /* the plan's first problem says so: the others are void */
 };
 
 /* ---- backups, plan_backup.c ---- */
@@ -34,7 +35,8 @@ enum err plan_collect(struct planning *) MUST_CHECK;
 
 /* A data directory that a backup was taken of. */
 void plan_see_recorded(struct planning *, const char *data_directory);
-/* 1b: what the archive would hold once its WAL is in it; what cannot be saved is a problem. */
+/* 1b: what the archive would hold once its WAL is in it; what cannot be saved is a problem.  Of a server that
+ * still runs nothing is looked at. */
 enum err plan_salvage(struct planning *) MUST_CHECK;
 void plan_salvage_release(struct planning *);
 

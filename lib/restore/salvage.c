@@ -159,17 +159,22 @@ static enum err look_at(struct planning *p, const char *path, const struct lost_
 	return look_at_lost(p, path, server->wal);
 }
 
-static void check_stopped(struct planning *p, const char *path)
+/* What a server still writes cannot be judged: not what is lost, and not what can be reached.  So that is all
+ * that is said. */
+static bool is_stopped(struct planning *p, const char *path)
 {
+	const char *what = p->request->salvage_directory != NULL ? "--salvage-wal" : "directory";
 	char how[256], hint[PATH_MAX + 256];
 	enum directory_use use = directory_is_in_use(p->env, path, how, sizeof(how));
 
 	if (use == DIRECTORY_FREE)
-		return;
+		return true;
 	directory_use_hint(use, path, hint, sizeof(hint));
-	problem_add(p->plan, "server_running", "--salvage-wal \"%s\" %s in use by a server: %s",
-		    path, use == DIRECTORY_USED ? "is" : "may be", how);
+	problem_add(p->plan, "server_running", "%s \"%s\" %s in use by a server: %s", what, path,
+		    use == DIRECTORY_USED ? "is" : "may be", how);
 	problem_hint(p->plan, "%s", hint);
+	p->lost_is_in_use = true;
+	return false;
 }
 
 enum err plan_salvage(struct planning *p)
@@ -206,9 +211,7 @@ enum err plan_salvage(struct planning *p)
 			named_is_none(p, path, "it belongs to another cluster");
 		return ERR_NONE;
 	}
-	if (named != NULL)
-		check_stopped(p, path);
-	return look_at(p, path, &server);
+	return is_stopped(p, path) ? look_at(p, path, &server) : ERR_NONE;
 }
 
 void plan_salvage_release(struct planning *p)

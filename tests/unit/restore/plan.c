@@ -301,23 +301,6 @@ Test(plan, a_damaged_first_segment_is_found_before_anything_is_written)
 
 /* ---- the directory ---- */
 
-static void put_bytes(const char *directory, const char *name, struct bytes in)
-{
-	char path[256];
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
-	f = fopen(path, "w");
-	cr_assert_not_null(f);
-	cr_assert_eq(fwrite(in.data, 1, in.len, f), in.len);
-	cr_assert_eq(fclose(f), 0);
-}
-
-static void put(const char *directory, const char *name, const char *text)
-{
-	put_bytes(directory, name, bytes_of_text(text));
-}
-
 Test(plan, a_directory_that_holds_something_is_left_alone)
 {
 	struct scene *s = usual(TARGET_LATEST);
@@ -385,26 +368,6 @@ Test(plan, a_link_to_a_directory_is_resolved_once)
 	plan(s);
 	assert_problem(s, "directory_not_empty", real, false);
 	scene_end(s);
-}
-
-/* A data directory of the cluster, with one segment that the archive lost. */
-static void lay_server(struct scene *s)
-{
-	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
-	static const char *const names[] = {"", "/global", "/pg_wal"};
-	char path[256];
-
-	put_u64(control.data, s->repo.cluster.system_identifier);
-	put_u32(control.data + 288, crc32c(bytes_of(control.data, 288)));
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		(void)snprintf(path, sizeof(path), "%s%s", s->directory, names[i]);
-		cr_assert_eq(mkdir(path, 0700), 0);
-	}
-	put_bytes(s->directory, "global/pg_control", golden_view(control));
-	put_bytes(s->directory, "pg_wal/000000020000000000000010",
-		  golden_view(shelf_golden(2, 0x10)));
-	shelf_remove(&s->repo, 2, 0x10);
-	shelf_remove(&s->repo, 2, 0x11);
 }
 
 Test(plan, wal_that_only_a_reused_directory_has_is_not_lost_without_a_word)

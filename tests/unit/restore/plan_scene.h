@@ -21,6 +21,7 @@ struct scene {
 	struct env env;
 	struct error why;
 	char directory[128];
+	bool in_place; /* that is where the server of the backups that are added was */
 };
 
 static inline void add_backup_of(struct scene *s, unsigned number, uint64_t start, uint64_t stop,
@@ -35,6 +36,9 @@ static inline void add_backup_of(struct scene *s, unsigned number, uint64_t star
 	b.manifest->summary.wal_segment_bytes = SHELF_SEGMENT;
 	b.manifest->summary.finished_us = finished_us;
 	b.manifest->summary.from_standby = from_standby;
+	if (s->in_place)
+		(void)snprintf(b.manifest->summary.data_directory,
+			       sizeof(b.manifest->summary.data_directory), "%s", s->directory);
 	small_backup_file(&b, "global/pg_control", golden_view(control));
 	small_backup_commit(&b);
 }
@@ -86,6 +90,43 @@ static inline void plan(struct scene *s)
 {
 	cr_assert_eq(restore_plan(&s->env, &s->archive, &s->request, &s->plan, &s->why), ERR_NONE,
 		     "%s", s->why.text);
+}
+
+static inline void put_bytes(const char *directory, const char *name, struct bytes in)
+{
+	char path[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+	f = fopen(path, "w");
+	cr_assert_not_null(f);
+	cr_assert_eq(fwrite(in.data, 1, in.len, f), in.len);
+	cr_assert_eq(fclose(f), 0);
+}
+
+static inline void put(const char *directory, const char *name, const char *text)
+{
+	put_bytes(directory, name, bytes_of_text(text));
+}
+
+/* A data directory of the cluster, with one segment that the archive lost. */
+static inline void lay_server(struct scene *s)
+{
+	struct golden control = golden_read("tests/golden/pgformat/pg_control.15");
+	static const char *const names[] = {"", "/global", "/pg_wal"};
+	char path[256];
+
+	put_u64(control.data, s->repo.cluster.system_identifier);
+	put_u32(control.data + 288, crc32c(bytes_of(control.data, 288)));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s", s->directory, names[i]);
+		cr_assert_eq(mkdir(path, 0700), 0);
+	}
+	put_bytes(s->directory, "global/pg_control", golden_view(control));
+	put_bytes(s->directory, "pg_wal/000000020000000000000010",
+		  golden_view(shelf_golden(2, 0x10)));
+	shelf_remove(&s->repo, 2, 0x10);
+	shelf_remove(&s->repo, 2, 0x11);
 }
 
 static inline void scene_end(struct scene *s)

@@ -1,0 +1,46 @@
+/* Plans of a restore in place: what is said of the lost server's directory. */
+#include "plan_scene.h"
+
+static struct scene *in_place(enum target_kind kind)
+{
+	struct scene *s = scene(kind);
+
+	s->in_place = true;
+	add_backup(s, 1, START, STOP);
+	return s;
+}
+
+/* A server that runs, as far as this process can be one. */
+static void run_in(struct scene *s)
+{
+	char pid[256];
+
+	(void)snprintf(pid, sizeof(pid), "%d\n%s\n1\n5432\n/nowhere\n\n 1 2\nready\n",
+		       (int)getpid(), s->directory);
+	put(s->directory, "postmaster.pid", pid);
+	cr_assert_eq(chdir(s->directory), 0);
+}
+
+/* What of its WAL can be saved, and what can be reached, is not known before it is stopped. */
+Test(plan_salvage, of_a_server_that_runs_nothing_else_is_said)
+{
+	struct scene *s = in_place(TARGET_LSN);
+
+	s->request.lsn = lsn_of(LAST + 1);
+	lay_server(s);
+	put(s->directory, "pg_wal/000000020000000000000010", "damaged");
+	run_in(s);
+	s->request.delta = true;
+	for (int named = 0; named < 2; named++) {
+		s->request.salvage_directory = named == 1 ? s->directory : NULL;
+		plan(s);
+		assert_problem(s, "server_running", s->directory, false);
+		cr_assert_eq(s->plan.problems, 1);
+		cr_assert_not_null(strstr(s->plan.problem[0].hint, "stop that server"));
+		cr_assert_null(strstr(s->plan.problem[0].hint, "discard"));
+		cr_assert_eq(s->plan.salvage_from[0], '\0', "its WAL was looked at");
+		restore_plan_release(&s->plan);
+	}
+	cr_assert_eq(chdir("/"), 0);
+	scene_end(s);
+}
