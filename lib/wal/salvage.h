@@ -2,7 +2,8 @@
  *
  * Order: wal_salvage_look, and when it found something wal_salvage_put.  In between, or instead of it, an
  * archive with `salvage` set answers as it will afterwards, so that a plan can be made before anything is
- * stored.  Both tell the observer how far they are.  No server may run on that directory meanwhile; whoever calls has made sure of that.
+ * stored.  Both tell the observer how far they are.  No server may run on that directory meanwhile; whoever
+ * calls has made sure of that.
  */
 #ifndef WAL_SALVAGE_H
 #define WAL_SALVAGE_H
