@@ -275,6 +275,7 @@ static void put_totals(const struct verification *v)
 	report_put(root, "pages", report_json_u64(t->pages));
 	report_put(root, "files", report_json_u64(t->files));
 	report_put(root, "wal_segments", report_json_u64(t->wal_segments));
+	report_put(root, "wal_awaited", report_json_u64(t->wal_awaited));
 	report_put(root, "bytes_read", report_json_u64(t->bytes_read));
 	report_put(root, "proven_lately", lately);
 	report_put(root, "left", left);

@@ -24,6 +24,10 @@ enum {
 	VERIFY_GROUP_PAGES_SMALL = 1 << 16
 };
 
+/* What an archiver has not delivered so long after it was written is a hole.  A backup's own WAL comes
+ * before that of an archiver which is behind; the nightly verification begins hours later. */
+#define VERIFY_AWAIT_US (INT64_C(60) * 60 * 1000 * 1000)
+
 struct verify_range {
 	uint32_t first, last; /* blocks */
 };
@@ -65,6 +69,8 @@ struct verify_totals {
 	uint64_t packs_lately, wal_lately;         /* proven lately, and so not read */
 	uint64_t packs_left, bytes_left, wal_left; /* due, and left for the next run */
 	uint64_t backups_left;                     /* whose maps were not checked to their end */
+	uint64_t
+		wal_awaited; /* segments that an archiver may still deliver; an event tells of them */
 };
 
 /* Everything of a cluster in one repository, or one backup.  Counts are added to `totals`.

@@ -169,6 +169,22 @@ enum verify_wal_part {
 	VERIFY_WAL_OLD  /* the rest that is due */
 };
 enum err verify_wal(struct verify_run *, enum verify_wal_part, struct error *why) MUST_CHECK;
+/* WAL that backups have streamed themselves, verify_await.c. */
+struct verify_streamed {
+	struct verify_streamed_one {
+		uint32_t timeline;
+		struct lsn from, to; /* [from, to); of a running backup without end */
+		int64_t began_us;    /* the backup, by its name */
+	} * one;                     /* owned */
+	size_t count;
+};
+/* As of now; release it also after a failure. */
+enum err verify_streamed_read(const struct cluster *, struct verify_streamed *out,
+			      struct error *why) MUST_CHECK;
+void verify_streamed_release(struct verify_streamed *);
+/* Whether backups have streamed of this segment, and none of them began before `since_us`. */
+bool verify_is_streamed(const struct verify_streamed *, uint32_t timeline, uint64_t segno,
+			uint32_t segment_bytes, int64_t since_us);
 /* Clear records and key slots. */
 enum err verify_records(struct verify_run *, struct error *why) MUST_CHECK;
 

@@ -24,8 +24,10 @@ struct wal_run {
 	enum verify_wal_part part;
 	struct need *need; /* owned; one for each backup in scope */
 	size_t needs;
-	uint32_t segment_bytes;   /* of the cluster; 0 = nobody knows */
-	struct wal_gaps gaps;     /* that are known, and no damage */
+	uint32_t segment_bytes;    /* of the cluster; 0 = nobody knows */
+	struct wal_gaps gaps;      /* that are known, and no damage */
+	uint32_t awaited_timeline; /* of the hole told of last that may be filled */
+	uint64_t awaited_segno;
 	struct verified_list wal; /* of struct verified_wal: what is known after this walk */
 };
 
@@ -177,6 +179,8 @@ struct hole {
 	uint32_t segment_bytes;
 	uint64_t next, end; /* segments; `next` is the first not seen yet */
 	uint64_t missing;
+	const struct verify_streamed *streamed;
+	bool passed; /* an archiver has delivered what comes behind it */
 };
 
 static enum err fill_hole(void *ctx, const struct wal_listed *listed, struct error *why)
@@ -186,26 +190,61 @@ static enum err fill_hole(void *ctx, const struct wal_listed *listed, struct err
 
 	(void)why; /* nothing here can fail */
 	if (listed->slice || listed->name.kind != WAL_NAME_SEGMENT ||
-	    !wal_name_segno(&listed->name, h->segment_bytes, &segno) || segno < h->next ||
-	    segno >= h->end)
+	    !wal_name_segno(&listed->name, h->segment_bytes, &segno) || segno < h->next)
 		return ERR_NONE;
+	if (segno >= h->end) {
+		h->passed = h->passed || !verify_is_streamed(h->streamed, listed->name.timeline,
+							     segno, h->segment_bytes, INT64_MIN);
+		return ERR_NONE;
+	}
 	h->missing += segno - h->next;
 	h->next = segno + 1;
 	return ERR_NONE;
 }
 
 /* What is listed may be read for hours before the listing goes on, and an archiver goes on
- * meanwhile: how many segments before `segno` are missing now. */
+ * meanwhile: how many segments before `segno` are missing now, and whether they may still come. */
 static enum err look_again(const struct wal_run *w, const struct need *need, uint64_t segno,
-			   uint64_t *missing, struct error *why)
+			   uint64_t *missing, bool *awaited, struct error *why)
 {
 	const struct verify_backup *backup = need->backup;
-	struct hole h = {.segment_bytes = backup->segment_bytes, .next = need->next, .end = segno};
-	enum err e = wal_list_timeline(w->run->cluster, backup->timeline, need->next,
-				       backup->segment_bytes, fill_hole, &h, why);
+	struct verify_streamed streamed = {.count = 0};
+	struct hole h = {.segment_bytes = backup->segment_bytes,
+			 .next = need->next,
+			 .end = segno,
+			 .streamed = &streamed};
+	int64_t now_us = clock_now_us(w->run->cluster->repository->env->clock);
+	enum err e = verify_streamed_read(w->run->cluster, &streamed, why);
 
+	if (e == ERR_NONE)
+		e = wal_list_timeline(w->run->cluster, backup->timeline, need->next,
+				      backup->segment_bytes, fill_hole, &h, why);
 	*missing = h.missing + (h.end - h.next);
+	/* Its own WAL a backup has before it is one. */
+	*awaited = need->next > need->last && !h.passed &&
+		   verify_is_streamed(&streamed, backup->timeline, segno, backup->segment_bytes,
+				      now_us - VERIFY_AWAIT_US);
+	verify_streamed_release(&streamed);
 	return e;
+}
+
+/* Once for all backups before it. */
+static void tell_awaited(struct wal_run *w, const struct wal_listed *before, uint64_t segno,
+			 uint64_t segments)
+{
+	char text[WAL_NAME_MAX];
+
+	if (w->awaited_timeline == before->name.timeline && w->awaited_segno == segno)
+		return;
+	w->awaited_timeline = before->name.timeline;
+	w->awaited_segno = segno;
+	w->run->totals->wal_awaited += segments;
+	wal_name_to_text(&before->name, text);
+	observer_event(w->run->cluster->repository->env->observer, LEVEL_WARNING,
+		       "%" PRIu64 " WAL segment(s) before %s are not archived yet, which a backup "
+		       "streamed ahead of the archiver; they are a hole if they have not come %d "
+		       "minutes after that began",
+		       segments, text, (int)(VERIFY_AWAIT_US / 60000000));
 }
 
 static void report_hole(struct wal_run *w, const struct need *need, const struct wal_listed *before,
@@ -239,19 +278,21 @@ static enum err meet_hole(struct wal_run *w, const struct need *need,
 			  const struct wal_listed *listed, uint64_t segno, struct error *why)
 {
 	uint64_t missing = 0;
-	bool stays = false;
+	bool stays = false, awaited = false;
 	enum err e = ERR_NONE;
 
 	if (is_known(w, need, segno))
 		return ERR_NONE;
 	e = verify_backup_stays(w->run, &need->backup->attempt, &stays, why);
 	if (e == ERR_NONE && stays)
-		e = look_again(w, need, segno, &missing, why);
+		e = look_again(w, need, segno, &missing, &awaited, why);
 	if (e != ERR_NONE || !stays)
 		return e;
 	if (need->next <= need->last)
 		need->backup->wal_us = 0; /* what came meanwhile was not read */
-	if (missing > 0)
+	if (missing > 0 && awaited)
+		tell_awaited(w, listed, segno, missing);
+	else if (missing > 0)
 		report_hole(w, need, listed, missing);
 	return ERR_NONE;
 }

@@ -163,3 +163,22 @@ def test_history_says_in_which_backup_a_page_changed(lab, major):
     done = agent.run("show", third["id"], "--relation", "postgres.public.order", expect=3)
     assert "postgres.public.orders" in done.err, done
     agent.run("show", third["id"], "--block", "1", expect=2)
+
+
+def test_what_a_slow_archiver_will_still_bring_is_no_hole(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.archiver_rests()
+    server.set(archive_command="false")
+    missing = [server.switch_segment() for _ in range(2)]
+    agent.backup()  # brings its own
+    for _ in range(2):
+        done = agent.run("verify", "--output", "json")
+        assert done.json()["wal_awaited"] >= 2 and not done.json()["damaged"]
+        assert "not archived yet" in done.err, done
+    server.set(archive_command=agent.archive_command())
+    server.archive_all()
+    assert agent.json("verify")["wal_awaited"] == 0
+    # What it has passed does not come any more.
+    agent.stored_segment(missing[0]).unlink()
+    assert "hole" in agent.run("verify", expect=4).out

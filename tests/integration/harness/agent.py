@@ -1,6 +1,5 @@
 """The program under test with a configuration of its own: one cluster, one or more repositories."""
 
-import contextlib
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 from .postgres import bindir, clean_environment
-from .wait import PATIENCE, TimedOut
+from .wait import PATIENCE
 
 # A child begins with the peak of the process it was forked from, and a test may hold half a GiB: so a
 # small process stands in between.
@@ -105,8 +104,6 @@ class Agent:
 
         expect: a number, a collection of numbers, or None for "whatever".
         """
-        if "verify" in args and expect == 0 and self.server and self.server.answers():
-            self.await_archiver()
         command = [str(w) for w in wrap] + self.command(*args, config=config)
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, errors="replace",
@@ -118,13 +115,6 @@ class Agent:
             wanted = [expect] if isinstance(expect, int) else list(expect)
             assert result.code in wanted, f"expected exit {wanted}; {result}"
         return result
-
-    def await_archiver(self):
-        """What a backup streamed may lie behind segments that the archiver still has to deliver: until
-        then verify rightly says that there is a hole.  An archiver that delivers nothing is a
-        scenario of its own and is not waited for long."""
-        with contextlib.suppress(TimedOut):
-            self.server.archiver_rests(seconds=5)
 
     def measured(self, *args, timeout=180):
         """As run() for a success: (result, seconds, peak of resident memory in bytes)."""
