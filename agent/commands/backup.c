@@ -161,7 +161,7 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 	struct backup_result result;
 	struct writer text;
 	struct error why;
-	int code = EXIT_DONE;
+	int code = EXIT_DONE, pruned = EXIT_DONE;
 	enum err e;
 
 	if (option_given(o, OPTION_MAX_RATE) && (rate < 32 || rate > 1048576)) {
@@ -192,10 +192,10 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 	}
 	summary_release(&result.summary);
 	if (config->expire_auto)
-		expire_after_backup(agent, config, places);
+		pruned = expire_after_backup(agent, config, places);
 	else
 		report_put(agent->report.root, "expire", json_null());
-	return code;
+	return code != EXIT_DONE ? code : pruned;
 }
 
 int command_backup(struct agent *agent)

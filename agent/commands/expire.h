@@ -55,8 +55,9 @@ struct lock;
 enum err expire_lock(struct agent *, const struct config_cluster *, struct lock *,
 		     struct error *why) MUST_CHECK;
 /* What a backup does after its commit with expire_auto: as `expire --confirm`, told in a line.  A failure is a
- * warning, as the backup is there; what another run removes right now is left to it. */
-void expire_after_backup(struct agent *, const struct config_cluster *, const struct places *);
+ * warning, as the backup is there; what another run removes right now is left to it.  The exit code: other than
+ * EXIT_DONE only when a signal ended it. */
+int expire_after_backup(struct agent *, const struct config_cluster *, const struct places *);
 
 /* One part; false when nothing else shall be begun. */
 bool expire_run_part(struct expire_part *);

@@ -32,8 +32,8 @@ static void say(struct expiry *x, const struct error *failed)
 					     : "see what stands in the way: pgagent expire");
 }
 
-void expire_after_backup(struct agent *agent, const struct config_cluster *config,
-			 const struct places *places)
+int expire_after_backup(struct agent *agent, const struct config_cluster *config,
+			const struct places *places)
 {
 	struct expiry x = {.agent = agent,
 			   .config = config,
@@ -44,6 +44,7 @@ void expire_after_backup(struct agent *agent, const struct config_cluster *confi
 			   .repositories = json_array()};
 	struct lock lock = {.fd = -1};
 	struct error why;
+	int code = EXIT_DONE;
 	enum err e = expire_lock(agent, config, &lock, &why);
 
 	if (e == ERR_EXISTS) {
@@ -56,7 +57,10 @@ void expire_after_backup(struct agent *agent, const struct config_cluster *confi
 		e = expire_run(&x, &why);
 	progress_erase(&agent->progress);
 	say(&x, e != ERR_NONE ? &why : NULL);
+	if (e == ERR_CANCELLED)
+		code = report_exit_code(EXITS_USUAL, e, *agent->env.cancelled);
 out:
 	expire_release(&x);
 	lock_release(&lock);
+	return code;
 }

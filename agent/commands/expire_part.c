@@ -185,8 +185,12 @@ static enum err hide(struct expire_part *part, const struct attempt *attempt, st
 static enum err advance(struct expire_part *part, struct expire_going *going, struct error *why)
 {
 	struct expiry *x = part->expiry;
-	enum err e = x->confirm ? hide(part, &going->attempt, why) : ERR_NONE;
+	enum err e = ERR_NONE;
 
+	if (*x->agent->env.cancelled)
+		return error_set(why, ERR_CANCELLED, "stopped on request");
+	if (x->confirm)
+		e = hide(part, &going->attempt, why);
 	if (e == ERR_NONE)
 		e = x->confirm ? expire_advance(&part->cluster, &going->attempt,
 						x->config->expire_grace_us, &going->result, why)

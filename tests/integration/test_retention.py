@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness import judges
+from harness.kill import NO_LEAKS, strace
 from harness.wait import until
 
 pytestmark = pytest.mark.only(15, 18)
@@ -160,3 +161,18 @@ def test_without_any_rule_nothing_goes_and_check_says_so(lab, major):
     link = next(link for link in agent.json("check", expect=None)["links"]
                 if link["code"] == "retention")
     assert link["severity"] == "warning"
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 1)])
+def test_a_backup_stopped_while_it_prunes_says_so_and_is_there(lab, major, name, code):
+    _, agent = protected(lab, major, retain_backups="1")
+    first = agent.backup()
+    # The second lock it takes is that of runs that remove.
+    done = agent.run("backup", "--checkpoint", "fast", "--output", "json", expect=code,
+                     env=NO_LEAKS, wrap=strace(lab, f"flock:signal={name}:when=2"))
+    second = done.json()
+    assert "stopped" in second["expire"]["error"] and second["expire"]["removed"] == 0
+    assert "the backup is complete" in done.err
+    assert ids(agent) == [first["id"], second["id"]]
+    agent.run("expire", "--confirm")
+    assert ids(agent) == [second["id"]]
