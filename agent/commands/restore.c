@@ -214,6 +214,7 @@ static int carry_out(struct restoring *r)
 		return e == ERR_EXISTS ? agent_fail_as(agent, EXIT_LOCKED, &why)
 				       : agent_fail(agent, &why);
 	say_result(r);
+	restore_moved_warn(&agent->report, &r->plan);
 	if (option_given(&agent->options, OPTION_START) && !r->plan.side) {
 		report_warning(&agent->report,
 			       "in place the service manager starts the server, not pgagent");

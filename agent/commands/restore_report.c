@@ -93,6 +93,18 @@ static json_t *salvage_json(const struct wal_salvage_found *found)
 	return salvage;
 }
 
+static json_t *moved_json(const struct restore_plan *plan)
+{
+	json_t *moved;
+
+	if (!plan->without_lost_wal)
+		return json_null();
+	moved = plan->moved_to[0] != '\0' ? salvage_json(&plan->moved) : json_object();
+	report_put(moved, "directory",
+		   report_json_text(plan->moved_to[0] != '\0' ? plan->moved_to : NULL));
+	return moved;
+}
+
 static json_t *raised_json(const struct restore_plan *plan)
 {
 	json_t *list = json_array();
@@ -135,6 +147,7 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "salvage",
 		   plan->salvage.answer == WAL_SALVAGE_FOUND ? salvage_json(&plan->salvage)
 							     : json_null());
+	report_put(object, "unsalvaged", moved_json(plan));
 	report_put(object, "wal_copied", report_json_u64(plan->wal_copied));
 	report_put(object, "raised", raised_json(plan));
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
@@ -201,6 +214,49 @@ static void salvage_plan_text(struct report *r, const struct restore_plan *plan)
 		    "              %s\n"
 		    "              It is saved into the archive first, and counts in this plan\n",
 		    plan->salvage_from, end, what);
+}
+
+/* A directory that was moved away, beside the target; without one a person may know of it. */
+static void moved_plan_text(struct report *r, const struct restore_plan *plan)
+{
+	char what[256];
+
+	if (!plan->without_lost_wal)
+		return;
+	if (plan->moved_to[0] == '\0') {
+		report_text(r, "  not saved   what the lost server had committed and not archived; "
+			       "where its data\n"
+			       "              directory still is: --salvage-wal DIR\n");
+		return;
+	}
+	salvage_text(&plan->moved, what);
+	report_text(r,
+		    "  NOT SAVED   %s has WAL of this server that was never archived:\n"
+		    "              %s\n"
+		    "              To save it first, and restore it: --salvage-wal %s\n",
+		    plan->moved_to, what, plan->moved_to);
+}
+
+void restore_moved_warn(struct report *r, const struct restore_plan *plan)
+{
+	char what[256];
+
+	if (!plan->without_lost_wal)
+		return;
+	if (plan->moved_to[0] == '\0') {
+		report_warning(
+			r, "what the lost server had committed and not archived is not in this "
+			   "restore; if its data directory still exists, do not start this one, "
+			   "and repeat the command with --delta --salvage-wal DIR");
+		return;
+	}
+	salvage_text(&plan->moved, what);
+	report_warning(
+		r,
+		"%s has WAL of this server that was never archived, and is not in this "
+		"restore: %s; to have it, do not start this one, and repeat the command with "
+		"--delta --salvage-wal %s",
+		plan->moved_to, what, plan->moved_to);
 }
 
 void restore_salvaged_report(struct report *r, const struct restore_salvaged *salvaged,
@@ -280,6 +336,7 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 			    plan->reach.segments, size);
 	}
 	salvage_plan_text(r, plan);
+	moved_plan_text(r, plan);
 	report_text(r, "  into        %s (%s)\n", request->directory, where_to(request, plan));
 	for (size_t i = 0; i < plan->tablespaces; i++)
 		report_text(r, "  tablespace  %" PRIu32 ": %s -> %s\n", plan->tablespace[i].oid,

@@ -111,6 +111,8 @@ static enum err plan_backup(struct planning *p)
 		e = limits_plan(p->request, plan, p->why);
 	if (e == ERR_NONE)
 		e = decide_side(p);
+	if (e == ERR_NONE)
+		plan_moved(p);
 	/* The manifest's own summary was moved into the plan. */
 	p->manifest->summary = plan->backup;
 	if (e == ERR_NONE)

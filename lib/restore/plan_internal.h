@@ -3,6 +3,7 @@
 #define RESTORE_PLAN_INTERNAL_H
 
 #include "restore/restore_internal.h"
+#include "wal/salvage.h"
 
 struct planning {
 	const struct env *env;
@@ -33,12 +34,26 @@ struct planning {
 enum err plan_collect(struct planning *) MUST_CHECK;
 /* ---- what the lost server has, salvage.c ---- */
 
+/* A data directory with a pg_control, and its pg_wal. */
+struct lost_server {
+	int wal; /* open */
+	struct control control;
+};
+/* ERR_MISSING: it is no data directory, or what it has cannot be read. */
+enum err lost_open(const struct env *, const char *path, struct lost_server *out,
+		   struct error *why) MUST_CHECK;
+/* `adopt`: a timeline that the archive knows nothing of, too. */
+struct wal_salvage_source lost_source(const struct lost_server *, bool adopt);
+
 /* A data directory that a backup was taken of. */
 void plan_see_recorded(struct planning *, const char *data_directory);
 /* 1b: what the archive would hold once its WAL is in it; what cannot be saved is a problem.  Of a server that
  * still runs nothing is looked at. */
 enum err plan_salvage(struct planning *) MUST_CHECK;
 void plan_salvage_release(struct planning *);
+/* In place, into a directory that has nothing of the lost server: whether one beside it has, moved.c.  Nothing
+ * that it finds out stands in the way of a restore. */
+void plan_moved(struct planning *);
 
 /* ---- backups again ---- */
 

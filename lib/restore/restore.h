@@ -140,8 +140,13 @@ struct restore_plan {
 	 * there will be once restore_salvage has put it into the archive. */
 	struct wal_salvage_found salvage;
 	char salvage_from[4096]; /* that directory; "" = nobody looked */
-	bool delta;              /* there is something that is compared and reused: */
-	uint64_t bytes_present;  /* of files that lie there, whatever they hold */
+	/* In place, and the lost server's WAL is neither there nor named: what it had never archived is not
+	 * restored.  `moved_to` is a directory beside the target that has some of it, "" = none was seen. */
+	bool without_lost_wal;
+	char moved_to[4096];
+	struct wal_salvage_found moved;
+	bool delta;             /* there is something that is compared and reused: */
+	uint64_t bytes_present; /* of files that lie there, whatever they hold */
 };
 void restore_plan_release(struct restore_plan *);
 

@@ -14,15 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A data directory with a pg_control, and its pg_wal. */
-struct lost_server {
-	int wal; /* open */
-	struct control control;
-};
-
-/* ERR_MISSING: it is no data directory, or what it has cannot be read. */
-static enum err lost_open(const struct env *env, const char *path, struct lost_server *out,
-			  struct error *why)
+enum err lost_open(const struct env *env, const char *path, struct lost_server *out,
+		   struct error *why)
 {
 	struct files *files = env->files;
 	int top = files->ops->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
@@ -46,8 +39,7 @@ static enum err lost_open(const struct env *env, const char *path, struct lost_s
 	return e == ERR_NONE || e == ERR_MEMORY ? e : (why->kind = ERR_MISSING);
 }
 
-static struct wal_salvage_source source_of(const struct lost_server *server,
-					   const struct restore_request *request)
+struct wal_salvage_source lost_source(const struct lost_server *server, bool adopt)
 {
 	const struct control *c = &server->control;
 
@@ -56,7 +48,7 @@ static struct wal_salvage_source source_of(const struct lost_server *server,
 		.segment_bytes = c->wal_segment_bytes,
 		.timeline = c->min_recovery_timeline > c->timeline ? c->min_recovery_timeline
 								   : c->timeline,
-		.adopt = request->salvage_directory != NULL,
+		.adopt = adopt,
 	};
 }
 
@@ -142,7 +134,8 @@ static void say_damaged(struct planning *p, const char *path, const struct contr
 
 static enum err look_at(struct planning *p, const char *path, const struct lost_server *server)
 {
-	const struct wal_salvage_source source = source_of(server, p->request);
+	const struct wal_salvage_source source =
+		lost_source(server, p->request->salvage_directory != NULL);
 	struct restore_plan *plan = p->plan;
 	enum err e = wal_salvage_look(p->env, p->archive, &source, &p->salvage, p->why);
 
@@ -267,7 +260,7 @@ enum err restore_salvage(const struct env *env, const struct wal_archive *archiv
 		e = lost_open(env, plan->salvage_from, &server, why);
 	if (e != ERR_NONE)
 		return e;
-	source = source_of(&server, request);
+	source = lost_source(&server, request->salvage_directory != NULL);
 	e = wal_salvage_look(env, archive, &source, &salvage, why);
 	if (e == ERR_NONE && wal_salvage_found(salvage)->answer == WAL_SALVAGE_FOUND)
 		e = wal_salvage_put(salvage, level, &complete, why);

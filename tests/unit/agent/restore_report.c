@@ -165,3 +165,30 @@ Test(restore_report, a_server_that_was_not_started_comes_with_its_start_command)
 	cr_expect(strstr(out_text, "pgagent backup") != NULL, "%s", out_text);
 	free(out_text);
 }
+
+/* The old data directory was moved away, and a person has not named it. */
+Test(restore_report, wal_that_is_left_in_a_directory_beside_the_target_is_told)
+{
+	json_t *unsalvaged;
+
+	begin();
+	plan.side = false;
+	plan.without_lost_wal = true;
+	restore_plan_text(&report, &request, &plan);
+	restore_plan_json(report.root, &request, &plan);
+	(void)fflush(report.out);
+	cr_assert_not_null(strstr(out_text, "--salvage-wal DIR"), "%s", out_text);
+	unsalvaged = json_object_get(report.root, "unsalvaged");
+	cr_assert(json_is_null(json_object_get(unsalvaged, "directory")));
+	(void)snprintf(plan.moved_to, sizeof(plan.moved_to), "/srv/data.broken");
+	plan.moved.segments = 1;
+	plan.moved.commits = 7;
+	restore_plan_text(&report, &request, &plan);
+	restore_plan_json(report.root, &request, &plan);
+	(void)fflush(report.out);
+	cr_assert_not_null(strstr(out_text, "--salvage-wal /srv/data.broken"), "%s", out_text);
+	cr_assert_not_null(strstr(out_text, "7 commits"), "%s", out_text);
+	unsalvaged = json_object_get(report.root, "unsalvaged");
+	cr_assert_eq(json_integer_value(json_object_get(unsalvaged, "commits")), 7);
+	end();
+}

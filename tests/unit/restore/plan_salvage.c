@@ -44,3 +44,58 @@ Test(plan_salvage, of_a_server_that_runs_nothing_else_is_said)
 	cr_assert_eq(chdir("/"), 0);
 	scene_end(s);
 }
+
+/* The old directory was moved away, and nobody named it. */
+Test(plan_salvage, a_directory_that_was_moved_away_is_found_beside_the_target)
+{
+	struct scene *s = in_place(TARGET_LATEST);
+	char away[256];
+
+	plan(s);
+	assert_reachable(s);
+	cr_assert(s->plan.without_lost_wal);
+	cr_assert_str_eq(s->plan.moved_to, "");
+	restore_plan_release(&s->plan);
+
+	lay_server(s);
+	(void)snprintf(away, sizeof(away), "%s.broken", s->directory);
+	cr_assert_eq(rename(s->directory, away), 0);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_lt(s->plan.target_lsn.value, 0x1000000, "it is not used without being named");
+	cr_assert(s->plan.without_lost_wal);
+	cr_assert_str_eq(s->plan.moved_to, away);
+	cr_assert_eq(s->plan.moved.answer, WAL_SALVAGE_FOUND);
+	cr_assert_eq(s->plan.moved.segments, 1);
+	restore_plan_release(&s->plan);
+
+	s->request.salvage_directory = away;
+	plan(s);
+	assert_reachable(s);
+	cr_assert_not(s->plan.without_lost_wal);
+	cr_assert_gt(s->plan.target_lsn.value, 0x1000000);
+	restore_plan_release(&s->plan);
+
+	/* All of it is archived. */
+	s->request.salvage_directory = NULL;
+	shelf_put_golden(&s->repo, 2, 0x10);
+	plan(s);
+	cr_assert(s->plan.without_lost_wal);
+	cr_assert_str_eq(s->plan.moved_to, "");
+	scene_end(s);
+}
+
+Test(plan_salvage, what_lies_beside_a_side_copy_is_nobodys_lost_server)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	char away[256];
+
+	lay_server(s);
+	(void)snprintf(away, sizeof(away), "%s.broken", s->directory);
+	cr_assert_eq(rename(s->directory, away), 0);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_not(s->plan.without_lost_wal);
+	cr_assert_str_eq(s->plan.moved_to, "");
+	scene_end(s);
+}
