@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.agent import program
+from harness.timers import Unit
 
 pytestmark = pytest.mark.only(15)
 
@@ -50,14 +51,14 @@ def test_a_service_is_hardened(lab, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_starts_a_command_that_there_is(lab, name):
-    text = (installed(lab) / name).read_text(encoding="utf-8")
-    line = re.search(r"^ExecStart=(.*)$", text, re.M).group(1).replace("%i", "main").split()
-    env = dict(pair.split("=", 1) for found in re.findall(r"^Environment=(.*)$", text, re.M)
-               for pair in found.split())
-    # The page of the command; what it does not know would be refused before that.
-    done = subprocess.run([*line, "--help"], capture_output=True, text=True, timeout=60, env=env)
-    assert done.returncode == 0 and f"pgagent {line[6]} " in done.stdout, done
+def test_a_service_starts_commands_that_there_are(name):
+    unit = Unit(name.removeprefix("pgagent-").removesuffix("@.service"), "main")
+    for command in unit.commands:
+        # The page of the command; what it does not know would be refused before that.
+        done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60,
+                              env=unit.environment)
+        page = re.match(r"Usage: pgagent (\S+)", done.stdout)
+        assert done.returncode == 0 and page and page[1] in command, done
 
 
 @pytest.mark.parametrize("name", SERVICES)
