@@ -8,8 +8,12 @@
 #include "time_target.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { SERVER_MAX = 1024 }; /* two words for a shell and a port */
 
 static bool has_backup(const struct restore_plan *plan)
 {
@@ -411,10 +415,26 @@ static void control_command(const struct restore_result *result, char *out, size
 		       end != NULL ? result->start_command : "pg_ctl"); /* cut: still a hint */
 }
 
-static void say_look(struct report *r, const struct restore_closing *c, const char *psql)
+/* " -h DIR -p PORT", and the user where that is not who runs it. */
+static void server_options(const struct restore_started *started, char out[SERVER_MAX])
+{
+	char sockets[2 * sizeof(started->socket_directory)], user[4 * sizeof(started->user)];
+	const struct passwd *own = getpwuid(geteuid());
+
+	if (!escape_shell(started->socket_directory, sockets, sizeof(sockets)) ||
+	    !escape_shell(started->user, user, sizeof(user)))
+		return;
+	if (*started->user == '\0' || (own != NULL && strcmp(own->pw_name, started->user) == 0))
+		(void)snprintf(out, SERVER_MAX, " -h %s -p %d", sockets, started->port); /* fits */
+	else
+		(void)snprintf(out, SERVER_MAX, " -h %s -p %d -U %s", sockets, started->port,
+			       user); /* fits */
+}
+
+static void say_look(struct report *r, const struct restore_closing *c, const char *server)
 {
 	if (c->started != NULL)
-		report_text(r, "to look:          %s\n", psql);
+		report_text(r, "to look:          psql%s -d postgres\n", server);
 	else if (c->plan->side)
 		report_text(r, "to look:          %s\n", c->result->start_command);
 	else
@@ -424,18 +444,16 @@ static void say_look(struct report *r, const struct restore_closing *c, const ch
 void restore_closing_text(struct report *r, const struct restore_closing *c)
 {
 	const struct restore_request *request = c->request;
-	char psql[600] = "psql", sockets[512] = "", directory[2 * PATH_MAX], target[600];
+	char server[SERVER_MAX] = "", directory[2 * PATH_MAX], target[600];
 	char control[PATH_MAX];
 
-	if (c->started != NULL &&
-	    escape_shell(c->started->socket_directory, sockets, sizeof(sockets)))
-		(void)snprintf(psql, sizeof(psql), "psql -h %s -p %d -d postgres", sockets,
-			       c->started->port); /* fits */
+	if (c->started != NULL)
+		server_options(c->started, server);
 	if (!escape_shell(request->directory, directory, sizeof(directory)))
 		(void)snprintf(directory, sizeof(directory), "DIR"); /* fits */
 	restore_target_option(request, target, sizeof(target));
 	control_command(c->result, control, sizeof(control));
-	say_look(r, c, psql);
+	say_look(r, c, server);
 	if (request->standby) {
 		restore_standby_closing(r, control, directory);
 		return;
@@ -447,8 +465,8 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 	else if (c->started != NULL && c->started->promoted)
 		report_text(r,
 			    "to keep it:       it is a server of its own now; what you need from "
-			    "it: pg_dump -h %s -p %d\n",
-			    sockets, c->started->port);
+			    "it: pg_dump%s\n",
+			    server);
 	else
 		report_text(r, "to keep it:       %s%s promote -D %s, or pg_dump what you need\n",
 			    c->started != NULL ? "" : "once it runs, ", control, directory);

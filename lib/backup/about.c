@@ -73,6 +73,25 @@ static enum err collect_settings(const struct env *env, struct session *session,
 	return e;
 }
 
+/* Whom a restored server lets in: it may have no role named postgres.  The first of all can't be dropped. */
+static enum err collect_superuser(const struct env *env, struct session *session,
+				  struct summary *summary, struct error *why)
+{
+	struct rows *rows = NULL;
+	enum err e = session_query(session,
+				   "SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper AND "
+				   "rolcanlogin ORDER BY oid LIMIT 1",
+				   &rows, why);
+
+	if (e != ERR_NONE)
+		return about_not_kept(env, "name of a superuser", e, why);
+	if (rows_count(rows) > 0 && rows_value_len(rows, 0, 0) < sizeof(summary->superuser))
+		(void)snprintf(summary->superuser, sizeof(summary->superuser), "%s",
+			       rows_value(rows, 0, 0));
+	rows_free(rows);
+	return ERR_NONE;
+}
+
 /* One text file of the server, where the role may read it; its absence is no failure. */
 static enum err collect_file(const struct env *env, struct session *session,
 			     struct pack_writer *packs, const char *section, const char *path,
@@ -280,6 +299,8 @@ enum err about_collect(const struct env *env, const char *conninfo, struct pack_
 			       "paths of the configuration not kept in the backup: GRANT "
 			       "pg_read_all_settings TO %s",
 			       session_user(session));
+	if (e == ERR_NONE)
+		e = collect_superuser(env, session, summary, why);
 	if (e == ERR_NONE)
 		e = collect_file(env, session, packs, "hba", summary->hba_file, why);
 	if (e == ERR_NONE)

@@ -34,6 +34,7 @@ struct summary {
 	uint32_t wal_segment_bytes, block_bytes;
 	int data_checksums; /* 1, 0, -1 unknown */
 	char data_directory[1024], config_file[1024], hba_file[1024], ident_file[1024];
+	char superuser[64]; /* a role that a restored server lets in */
 	uint8_t control[CONTROL_KEPT_BYTES];
 	size_t control_len;
 	uint64_t generation;

@@ -74,6 +74,7 @@ static const struct field fields[] = {
 	{"config-file", TEXT(config_file), false},
 	{"hba-file", TEXT(hba_file), false},
 	{"ident-file", TEXT(ident_file), false},
+	{"superuser", TEXT(superuser), false},
 	{"control", FIELD_CONTROL, 0, 0, false},
 	{"generation", FIELD_U64, AT(generation), 0, true},
 	{"previous", FIELD_PREVIOUS, 0, 0, true},

@@ -218,18 +218,6 @@ static enum err look(struct follow *f, bool *done)
 
 /* ---- starting ---- */
 
-/* keyword='value' of libpq, with its own quoting. */
-static void conninfo_value(struct writer *w, const char *keyword, const char *value)
-{
-	writer_text(w, "%s='", keyword);
-	for (; *value != '\0'; value++) {
-		if (*value == '\'' || *value == '\\')
-			writer_u8(w, '\\');
-		writer_u8(w, (uint8_t)*value);
-	}
-	writer_text(w, "' ");
-}
-
 static enum err prepare(struct follow *f)
 {
 	unsigned major = (unsigned)(f->plan->backup.server_version / 10000);
@@ -263,8 +251,8 @@ static enum err prepare(struct follow *f)
 	if (follow_stat(f, RESTORE_LOG, &st))
 		f->log_from = (uint64_t)st.st_size;
 	writer_init(&conninfo, sizeof(f->conninfo));
-	conninfo_value(&conninfo, "host", f->out->socket_directory);
-	writer_text(&conninfo, "port=%d dbname=postgres", f->out->port);
+	follow_conninfo_value(&conninfo, "host", f->out->socket_directory);
+	writer_text(&conninfo, "port=%d ", f->out->port);
 	writer_u8(&conninfo, 0);
 	if (conninfo.bad)
 		e = error_set(f->why, ERR_CONFIG, "\"%s\" is too long", f->directory);

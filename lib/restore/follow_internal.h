@@ -38,6 +38,9 @@ void follow_log_reason(const char *log, char *out, size_t out_len);
 /* False when pg_control cannot be read just now. */
 bool follow_control(const struct follow *, struct control *out);
 
+/* "keyword='value' " of libpq, with its own quoting. */
+void follow_conninfo_value(struct writer *, const char *keyword, const char *value);
+
 enum stage { STAGE_UNKNOWN, STAGE_REPLAYING, STAGE_PAUSED, STAGE_PROMOTED };
 /* Asks the server; STAGE_UNKNOWN where it does not answer or lets nobody in. */
 enum stage follow_ask(struct follow *);

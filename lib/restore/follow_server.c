@@ -165,26 +165,59 @@ static const char question[] =
 	"pg_catalog.pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', "
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
 
+void follow_conninfo_value(struct writer *w, const char *keyword, const char *value)
+{
+	writer_text(w, "%s='", keyword);
+	for (; *value != '\0'; value++) {
+		if (*value == '\'' || *value == '\\')
+			writer_u8(w, '\\');
+		writer_u8(w, (uint8_t)*value);
+	}
+	writer_text(w, "' ");
+}
+
+/* As `user` ("" = like the one who runs the server).  Other than ERR_NONE: f->session stays NULL. */
+static enum err open_as(struct follow *f, const char *user, const char *database)
+{
+	struct session_options options = {.kind = SESSION_SQL,
+					  .database = database,
+					  .application_name = "pgagent restore",
+					  .connect_timeout_s = 5};
+	struct writer conninfo;
+	struct error ignored;
+	enum err e = ERR_MEMORY;
+
+	writer_init(&conninfo, 2 * PATH_MAX);
+	writer_text(&conninfo, "%s", f->conninfo);
+	if (*user != '\0')
+		follow_conninfo_value(&conninfo, "user", user);
+	writer_u8(&conninfo, 0);
+	if (!conninfo.bad) {
+		options.conninfo = (const char *)conninfo.data;
+		e = session_open(f->env, &options, &f->session, &ignored);
+	}
+	writer_release(&conninfo);
+	if (e != ERR_NONE)
+		f->session = NULL;
+	else
+		(void)snprintf(f->out->user, sizeof(f->out->user), "%s", user);
+	return e;
+}
+
+/* The superuser is named as the backup says, like the one who runs the server, or as everywhere. */
 static void open_session(struct follow *f)
 {
-	/* The superuser is named like the one who runs the server, or as everywhere. */
-	static const char *const users[] = {"", " user=postgres"};
+	static const char *const databases[] = {"postgres", "template1"};
+	const char *const users[] = {f->plan->backup.superuser, "", "postgres"};
 
-	for (size_t i = 0; i < 2 && f->session == NULL; i++) {
-		char conninfo[PATH_MAX + 32];
-		struct session_options options = {.conninfo = conninfo,
-						  .kind = SESSION_SQL,
-						  .application_name = "pgagent restore",
-						  .connect_timeout_s = 5};
-		struct error ignored;
+	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+		for (size_t u = 0; u < sizeof(users) / sizeof(users[0]); u++) {
+			enum err e = open_as(f, users[u], databases[i]);
 
-		(void)snprintf(conninfo, sizeof(conninfo), "%s%s", f->conninfo, users[i]);
-		if (session_open(f->env, &options, &f->session, &ignored) != ERR_NONE) {
-			f->session = NULL;
-			if (ignored.kind == ERR_TRANSIENT)
+			/* Who does not let us in yet has no other answer for another name. */
+			if (e == ERR_NONE || e == ERR_TRANSIENT || e == ERR_MEMORY)
 				return;
 		}
-	}
 }
 
 enum stage follow_ask(struct follow *f)

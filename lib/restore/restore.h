@@ -185,6 +185,7 @@ enum err restore_run(const struct env *, const struct wal_archive *, const struc
 struct restore_started {
 	int port;
 	char socket_directory[256];
+	char user[64]; /* whom it let in; "" = the one who runs it, or nobody */
 	bool promoted; /* false: paused at the target (or shut down by the action), or a standby */
 	struct lsn reached;    /* last replayed position */
 	char reached_time[64]; /* of the last replayed transaction; "" = none */

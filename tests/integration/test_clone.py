@@ -164,3 +164,22 @@ def test_pg_basebackup_of_the_restored_server_is_whole_and_starts(scene):
     copy.start()
     judges.same_rows(scene.rows, judges.fingerprint(copy))
     copy.stop()
+
+
+@pytest.mark.only(15)
+def test_a_server_whose_superuser_has_another_name_is_followed(lab, major):
+    """The backup says whom the copy lets in: the one who runs it has no role there, nor is there a postgres."""
+    server, agent = lab.protected(major, scale=1)
+    server.sql("CREATE ROLE helper SUPERUSER LOGIN")
+    server.psql("ALTER ROLE postgres RENAME TO \"the boss\"", user="helper")
+    server.psql("ALTER ROLE helper NOSUPERUSER", user="helper")
+    agent.cluster["conninfo"] = server.conninfo.replace("user=postgres", "user='the boss'")
+    agent.write_config()
+    agent.run("backup", "--checkpoint", "fast")
+    target = lab.place("r")
+    done = agent.run("restore", "-D", target, "--to-latest", "--start")
+    clone = lab.attach(target, server)
+    assert "-U 'the boss'" in done.out and "lets nobody in" not in done.err, done
+    settings = (target / "postgresql.auto.conf").read_text(encoding="utf-8")
+    assert "recovery_target" not in settings, settings
+    assert clone.psql("SELECT pg_is_in_recovery()", user="the boss").stdout.strip() == "f"

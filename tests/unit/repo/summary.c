@@ -28,6 +28,7 @@ static struct summary full(void)
 	strcpy(s.config_file, "/etc/postgresql/15/main/postgresql.conf");
 	strcpy(s.hba_file, "/etc/hba");
 	strcpy(s.ident_file, "/etc/ident");
+	strcpy(s.superuser, "the boss");
 	memset(s.control, 0xc5, sizeof(s.control));
 	s.control_len = CONTROL_KEPT_BYTES;
 	s.has_previous = true;
