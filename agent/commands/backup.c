@@ -191,10 +191,12 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		code = EXIT_DAMAGED;
 	}
 	summary_release(&result.summary);
-	if (config->expire_auto)
+	if (config->expire_auto) {
 		pruned = expire_after_backup(agent, config, places);
-	else
+	} else {
+		expire_note_clock(agent, config);
 		report_put(agent->report.root, "expire", json_null());
+	}
 	return code != EXIT_DONE ? code : pruned;
 }
 

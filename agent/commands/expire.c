@@ -64,15 +64,14 @@ static bool judge(struct expire_part *part, struct expire_policy *policy)
 {
 	struct expiry *x = part->expiry;
 	struct error why;
-	enum err e = ERR_NONE;
+	enum err e = expire_check_clock(x, &why);
 
-	if (!x->has_target) {
-		e = expire_check_clock(x, &why);
-		x->clock_refused = x->clock_refused || e == ERR_DENIED;
-		if (e == ERR_NONE)
-			e = expire_policy_read(&x->agent->env, x->places, part->index, x->config,
-					       policy, &why);
-	}
+	x->clock_refused = e == ERR_DENIED;
+	if (x->has_target)
+		e = ERR_NONE; /* one by name is a person's decision, whatever the clock shows */
+	else if (e == ERR_NONE)
+		e = expire_policy_read(&x->agent->env, x->places, part->index, x->config, policy,
+				       &why);
 	if (e == ERR_NONE)
 		remember(x, part, policy);
 	part->policy = policy->decided ? policy : NULL;
@@ -181,8 +180,9 @@ static int expire(struct expiry *x)
 	if (!x->confirm)
 		report_text(
 			&agent->report,
-			"\nnothing was changed; to carry it out: pgagent expire%s%s --confirm\n",
-			x->has_target ? " --backup " : "", x->has_target ? id : "");
+			"\nnothing was changed; to carry it out: pgagent expire%s%s --confirm%s%s\n",
+			x->has_target ? " --backup " : "", x->has_target ? id : "",
+			x->clock_is_right ? " --clock-is-right" : "", x->force ? " --force" : "");
 	return EXIT_DONE;
 }
 
@@ -191,6 +191,7 @@ int command_expire(struct agent *agent)
 	struct expiry x = {.agent = agent,
 			   .confirm = option_given(&agent->options, OPTION_CONFIRM),
 			   .force = option_given(&agent->options, OPTION_FORCE),
+			   .clock_is_right = option_given(&agent->options, OPTION_CLOCK_IS_RIGHT),
 			   .failures = {.report = &agent->report},
 			   .repositories = json_array()};
 	struct places places = {.count = 0};

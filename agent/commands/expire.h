@@ -11,10 +11,11 @@ struct expiry {
 	struct agent *agent;
 	const struct config_cluster *config;
 	const struct places *places;
-	bool confirm, force;
-	bool quiet;         /* after a backup: only the numbers below are told */
-	bool clock_refused; /* what it showed at the last run is remembered on */
-	bool has_target;    /* --backup: then no policy decides anything */
+	bool confirm, force, clock_is_right;
+	bool quiet; /* after a backup: only the numbers below are told */
+	/* The clock jumped: nothing goes by it, and what it showed at the last run is remembered on. */
+	bool clock_refused;
+	bool has_target; /* --backup: then no policy decides anything */
 	struct attempt target;
 	uint64_t target_system;
 	struct catalog catalog; /* what is shown, in all repositories */
@@ -67,9 +68,12 @@ bool expire_note(struct expire_part *, enum err, struct error *why);
 /* What this host remembers between runs. */
 enum err expire_load_sightings(struct expiry *, struct error *why) MUST_CHECK;
 void expire_save_sightings(const struct expiry *);
-/* ERR_DENIED: the clock jumped since the last run. */
+/* ERR_DENIED: the clock jumped since the last run, and nobody says that it is right. */
 enum err expire_check_clock(const struct expiry *, struct error *why) MUST_CHECK;
 void expire_save_clock(const struct expiry *);
+/* A backup that does not prune lets the clock be looked at all the same: the shorter it is ago, the less is
+ * unknown about it. */
+void expire_note_clock(struct agent *, const struct config_cluster *);
 
 /* Reads the catalog, and finds what --backup names, a damaged one too.  ERR_MISSING: there is none;
  * ERR_DENIED: it must not go without --force. */

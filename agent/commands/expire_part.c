@@ -61,7 +61,7 @@ static bool is_dropped(const struct expire_part *part, size_t i)
 }
 
 /* A tombstone without a manifest is done with; a shown backup is none of ours, unless it is the
- * target. */
+ * target; whether a grace is over a clock that jumped can't tell. */
 static enum err take_going(void *ctx, const struct attempt *attempt, struct error *why)
 {
 	struct expire_part *part = ctx;
@@ -69,7 +69,8 @@ static enum err take_going(void *ctx, const struct attempt *attempt, struct erro
 	bool there = false;
 	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
 
-	if (e == ERR_NONE && (hidden.state != HIDE_SHOWN || is_target(part, attempt)))
+	if (e == ERR_NONE && (is_target(part, attempt) || hidden.state == HIDE_REMOVED ||
+			      (hidden.state == HIDE_HIDDEN && !part->expiry->clock_refused)))
 		e = decision_is_there(&part->cluster, attempt, &there, why);
 	if (e == ERR_NONE && there)
 		e = add_going(part, attempt, why);
@@ -241,7 +242,7 @@ static bool sweep(struct expire_part *part)
 	if (go_on)
 		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &part->wal, &why),
 				    &why);
-	if (go_on && x->confirm)
+	if (go_on && x->confirm && !x->clock_refused)
 		go_on = expire_note(part, expire_forget(&part->cluster, &forgotten, &why), &why);
 	x->freed_bytes += part->packs.packs_removed_bytes + part->wal.removed_bytes;
 	free(without);

@@ -78,6 +78,7 @@ void expire_save_sightings(const struct expiry *x)
 enum err expire_check_clock(const struct expiry *x, struct error *why)
 {
 	struct env *env = &x->agent->env;
+	const struct retention_policy policy = expire_policy_of(x->config);
 	struct retention_clock before, now;
 	char path[PATH_MAX];
 	uint8_t *text = NULL;
@@ -85,7 +86,7 @@ enum err expire_check_clock(const struct expiry *x, struct error *why)
 	struct error unread;
 	enum err e;
 
-	if (x->force)
+	if (x->clock_is_right)
 		return ERR_NONE;
 	path_of(x, "clock", path);
 	retention_clock_look(env, &now);
@@ -94,7 +95,7 @@ enum err expire_check_clock(const struct expiry *x, struct error *why)
 		e = retention_clock_decode(bytes_of(text, len), &before, &unread);
 	free(text);
 	if (e == ERR_NONE)
-		return retention_check_clock(&before, &now, why);
+		return retention_check_clock(&policy, &before, &now, why);
 	if (e != ERR_MISSING)
 		log_event(&x->agent->log, LEVEL_WARNING, "%s can't be used: %s", path, unread.text);
 	return ERR_NONE;
@@ -118,4 +119,15 @@ void expire_save_clock(const struct expiry *x)
 		log_event(&x->agent->log, LEVEL_WARNING,
 			  "what the clock showed is not kept, a jump may not be noticed: %s",
 			  why.text);
+}
+
+void expire_note_clock(struct agent *agent, const struct config_cluster *config)
+{
+	const struct expiry x = {.agent = agent, .config = config};
+	struct error why;
+
+	if (expire_check_clock(&x, &why) == ERR_NONE)
+		expire_save_clock(&x);
+	else
+		log_event(&agent->log, LEVEL_WARNING, "%s", why.text);
 }

@@ -107,8 +107,16 @@ struct retention_clock {
 };
 void retention_clock_look(const struct env *, struct retention_clock *out);
 #define RETENTION_JUMP_US (INT64_C(60) * 60 * 1000 * 1000)
-/* ERR_DENIED: since `before` the wall clock went back, or within one boot further than time did. */
-enum err retention_check_clock(const struct retention_clock *before,
+/* How long a host may have been off between two runs: nothing there counts that time, so that it can't be
+ * told from a clock that came up ahead.  Half of the window, so that a wrong clock leaves at least the
+ * other half; a week at most, a holiday; never below a day and a half, or a host that is off at night, with
+ * a short window, would be asked each morning. */
+#define RETENTION_OFF_MAX_US (INT64_C(7) * 24 * 60 * 60 * 1000 * 1000)
+#define RETENTION_OFF_MIN_US (INT64_C(36) * 60 * 60 * 1000 * 1000)
+/* ERR_DENIED: since `before` the wall clock went back, within one boot further than time did, or across
+ * boots further than a host may have been off. */
+enum err retention_check_clock(const struct retention_policy *,
+			       const struct retention_clock *before,
 			       const struct retention_clock *now, struct error *why) MUST_CHECK;
 void retention_clock_encode(const struct retention_clock *, struct writer *out);
 /* ERR_CORRUPT: it is not what retention_clock_encode wrote. */

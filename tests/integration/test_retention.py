@@ -133,23 +133,37 @@ def test_a_restore_keeps_its_backup_and_the_wal_behind_it(lab, major):
     judges.amcheck(clone)
 
 
-def test_a_clock_that_went_back_is_refused_and_nothing_goes(lab, major):
+@pytest.mark.parametrize("how", ["went back", "was set ahead while the host was off"])
+def test_a_clock_that_jumped_is_refused_and_nothing_goes(lab, major, how):
     server, agent = protected(lab, major, retain_backups="1", expire_auto="off")
-    agent.backup()
+    first = agent.backup()
     agent.run("expire", "--confirm")
     change(server, 1)
     agent.backup()
+    agent.backup()
     server.archiver_rests()
     clock = agent.home / "state" / "clock-main"
-    shown = re.search(r"^time (\d{4})", clock.read_text(encoding="utf-8"), re.M).group(1)
-    clock.write_text(clock.read_text(encoding="utf-8").replace(
-        f"time {shown}", f"time {int(shown) + 1}"), encoding="utf-8")
+    shown = clock.read_text(encoding="utf-8")
+    year = int(re.search(r"^time (\d{4})", shown, re.M).group(1))
+    if how == "went back":
+        shown = shown.replace(f"time {year}", f"time {year + 1}")
+    else:
+        shown = re.sub("^boot .*", "boot another", shown.replace(f"time {year}", f"time {year - 1}"),
+                       flags=re.M)
+    clock.write_text(shown, encoding="utf-8")
     before = agent.objects()
     for _ in range(2):  # a refusal is not forgotten
         done = agent.run("expire", "--confirm", expect=1)
-        assert "clock jumped" in done.err and "--force" in done.err
-    assert agent.objects() == before and len(ids(agent)) == 2
-    agent.run("expire", "--confirm", "--force")
+        assert "this host's clock" in done.err and "--clock-is-right" in done.err
+    assert agent.objects() == before and len(ids(agent)) == 3
+    agent.run("expire", "--confirm", "--force", expect=1)  # permits other things
+    # One by name goes all the same, and says nothing about the clock.
+    agent.run("expire", "--backup", first["id"], "--confirm")
+    agent.backup()
+    agent.run("expire", "--confirm", expect=1)
+    assert len(ids(agent)) == 3
+    agent.run("expire", "--confirm", "--clock-is-right")
+    agent.run("expire", "--confirm")
     assert len(ids(agent)) == 1
 
 

@@ -3,7 +3,6 @@
  */
 #include "repo/retention.h"
 #include "repo/wal_need.h"
-#include "still_clock.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -207,52 +206,6 @@ Test(retention, a_clock_that_went_wrong_is_refused)
 	cr_expect_eq(retention_decide(&in, v, &why), ERR_NONE);
 	b[1].finished_us = NOON - 400 * DAY;
 	cr_expect_eq(retention_decide(&in, v, &why), ERR_DENIED);
-}
-
-Test(retention, a_jump_of_the_clock_within_a_boot_is_refused)
-{
-	struct retention_clock before = {"a", NOON, 1000 * HOUR}, now = before, read;
-	struct writer text;
-	struct error why;
-
-	now.wall_us += 50 * HOUR;
-	now.since_boot_us += 50 * HOUR;
-	cr_expect_eq(retention_check_clock(&before, &now, &why), ERR_NONE);
-	now.wall_us += 2 * HOUR;
-	cr_expect_eq(retention_check_clock(&before, &now, &why), ERR_DENIED);
-	(void)strcpy(now.boot, "b");
-	now.since_boot_us = 0;
-	cr_expect_eq(retention_check_clock(&before, &now, &why), ERR_NONE);
-	now.wall_us = NOON - 2 * HOUR;
-	cr_expect_eq(retention_check_clock(&before, &now, &why), ERR_DENIED);
-	writer_init(&text, 4096);
-	retention_clock_encode(&now, &text);
-	cr_assert_eq(retention_clock_decode(writer_view(&text), &read, &why), ERR_NONE);
-	cr_expect(read.wall_us == now.wall_us && read.since_boot_us == now.since_boot_us);
-	writer_release(&text);
-}
-
-static int64_t awake(struct clock *c)
-{
-	(void)c;
-	return HOUR;
-}
-
-Test(retention, a_host_that_was_suspended_has_a_clock_that_is_right)
-{
-	static const struct clock_ops ops = {
-		.now_us = still_now, .monotonic_us = awake, .since_boot_us = still_now};
-	struct still_clock clock = {.clock = {.ops = &ops}, .now_us = NOON};
-	struct env env = env_os();
-	struct retention_clock before, now;
-	struct error why;
-
-	env.clock = &clock.clock;
-	retention_clock_look(&env, &before);
-	cr_assert_str_neq(before.boot, "unknown");
-	clock.now_us += 50 * HOUR;
-	retention_clock_look(&env, &now);
-	cr_expect_eq(retention_check_clock(&before, &now, &why), ERR_NONE);
 }
 
 /* ---- random histories ---- */
