@@ -279,23 +279,37 @@ static void mark_wal(struct retention_verdict *out, enum retention_rule rule)
 	out->wal_to_end = true;
 }
 
-/* Of one timeline: the last backup on its path that ended at or before `from_us`.  Where its history is not
- * known and it has none of its own, everything on lower ones. */
-static void mark_anchor(const struct deciding *d, const struct retention_timeline *t,
-			int64_t from_us, choice *choose, marking *mark)
+/* The last backup on the path of a timeline that ended at or before `from_us`; SIZE_MAX = none. */
+static size_t anchor_of(const struct deciding *d, const struct retention_timeline *t,
+			int64_t from_us, choice *choose, bool sound)
 {
 	const struct retention_backup *backup = d->in->backup;
 	size_t best = SIZE_MAX;
 
 	for (size_t i = 0; i < d->in->backups; i++)
 		if (choose(d, i) && backup[i].finished_us <= from_us &&
-		    is_on_path(d->in, t, &backup[i]) &&
+		    !(sound && backup[i].checksum_failures) && is_on_path(d->in, t, &backup[i]) &&
 		    (best == SIZE_MAX || backup[i].stop.value > backup[best].stop.value ||
 		     (backup[i].stop.value == backup[best].stop.value &&
 		      by_end(&backup[i], &backup[best]) > 0)))
 			best = i;
+	return best;
+}
+
+/* Of one timeline; and where what it begins with has wrong checksums, also the last before that has none: its
+ * WAL is what rolls it past the damage.  Where the timeline's history is not known and it has none of its
+ * own, everything on lower ones. */
+static void mark_anchor(const struct deciding *d, const struct retention_timeline *t,
+			int64_t from_us, choice *choose, marking *mark)
+{
+	const struct retention_backup *backup = d->in->backup;
+	size_t best = anchor_of(d, t, from_us, choose, false);
+	size_t sound = anchor_of(d, t, from_us, choose, true);
+
 	if (best != SIZE_MAX)
 		mark(&d->out[best], RETAIN_ANCHOR);
+	if (sound != SIZE_MAX)
+		mark(&d->out[sound], RETAIN_ANCHOR);
 	for (size_t i = 0; best == SIZE_MAX && t->unknown && i < d->in->backups; i++)
 		if (choose(d, i) && backup[i].system_identifier == t->system_identifier &&
 		    backup[i].timeline < t->timeline)
@@ -329,6 +343,20 @@ static void keep_all(struct deciding *d)
 	}
 }
 
+/* What stays in case the others turn out damaged has to lead past them: without wrong checksums however
+ * old it is, as the server is damaged and says so each night; verified up to a window before the window, as
+ * that the later ones are not verified tells nothing against them, and WAL must not grow for ever. */
+static void mark_proven(struct deciding *d, int64_t from_us)
+{
+	int64_t since_us = earlier(from_us, d->in->policy.window_us);
+
+	for (size_t i = 0; i < d->in->backups; i++)
+		if ((d->out[i].rules & RETAIN_SOUND) != 0 ||
+		    ((d->out[i].rules & RETAIN_VERIFIED) != 0 &&
+		     d->in->backup[i].finished_us >= since_us))
+			d->out[i].wal_to_end = true;
+}
+
 static void decide(struct deciding *d)
 {
 	const struct retention_input *in = d->in;
@@ -359,6 +387,7 @@ static void decide(struct deciding *d)
 	from_us = earlier(from_us, p->grace_us);
 	mark_window(d, from_us, stays, mark_wal);
 	mark_window(d, from_us, is_there, mark_wal);
+	mark_proven(d, from_us);
 }
 
 enum err retention_decide(const struct retention_input *in, struct retention_verdict *out,

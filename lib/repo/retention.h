@@ -59,7 +59,8 @@ enum retention_rule {
 	RETAIN_SOUND = 1 << 1, /* the newest without wrong checksums, where the newest has some */
 	RETAIN_VERIFIED = 1 << 2, /* the newest that was proven whole */
 	RETAIN_WINDOW = 1 << 3,   /* it ended within the window */
-	RETAIN_ANCHOR = 1 << 4,   /* the first moments of the window need it */
+	RETAIN_ANCHOR =
+		1 << 4, /* the first moments of the window need it, or need it to be undamaged */
 	RETAIN_BACKUPS = 1 << 5,
 	RETAIN_DAILY = 1 << 6, /* the last of one of the last days that have any; and so on */
 	RETAIN_WEEKLY = 1 << 7,

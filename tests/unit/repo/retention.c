@@ -151,7 +151,40 @@ Test(retention, wrong_checksums_do_not_displace_the_last_good_one)
 	b[0].checksum_failures = b[1].checksum_failures = true;
 	decide((struct retention_policy){.backups = 1}, b, 4, v);
 	cr_expect(!v[0].drop && v[1].drop && v[3].drop);
-	cr_expect_eq(v[2].rules, RETAIN_SOUND);
+	cr_expect(v[2].rules == (RETAIN_SOUND | RETAIN_ANCHOR) && v[2].wal_to_end);
+}
+
+Test(retention, the_last_good_one_leads_past_the_wrong_checksums)
+{
+	struct retention_backup b[10];
+	struct retention_verdict v[10];
+
+	daily(b, 10);
+	for (unsigned i = 0; i < 7; i++)
+		b[i].checksum_failures = true;
+	decide((struct retention_policy){.window_us = 3 * DAY, .backups = 1}, b, 10, v);
+	cr_expect_eq(v[7].rules, RETAIN_SOUND | RETAIN_ANCHOR);
+	cr_expect(v[7].wal_to_end);
+	for (unsigned i = 0; i < 10; i++)
+		cr_expect_eq(v[i].drop, i > 3 && i != 7, "%u", i);
+	/* Later ones are good: still what the window begins with is not all there is of it. */
+	b[0].checksum_failures = b[1].checksum_failures = false;
+	decide((struct retention_policy){.window_us = 3 * DAY, .backups = 1}, b, 10, v);
+	cr_expect(v[7].rules == RETAIN_ANCHOR && v[7].wal_to_end);
+}
+
+Test(retention, the_last_verified_leads_on_for_another_window)
+{
+	struct retention_backup b[10];
+	struct retention_verdict v[10];
+
+	daily(b, 10);
+	b[6].verified_us = NOON;
+	decide((struct retention_policy){.window_us = 3 * DAY, .backups = 1}, b, 10, v);
+	cr_expect(v[6].rules == RETAIN_VERIFIED && !v[6].wal_to_end);
+	b[5].verified_us = NOON;
+	decide((struct retention_policy){.window_us = 3 * DAY, .backups = 1}, b, 10, v);
+	cr_expect(v[5].rules == RETAIN_VERIFIED && v[5].wal_to_end);
 }
 
 Test(retention, without_a_rule_nothing_goes)
@@ -364,7 +397,8 @@ static bool is_stored(const struct history_of_all *h, uint64_t system, uint32_t 
 }
 
 /* Whether some backup that is there comes to this moment by replaying what is stored. */
-static bool can_restore(struct history_of_all *h, const bool *there, const struct stored *moment)
+static bool can_restore(struct history_of_all *h, const bool *there, const struct stored *moment,
+			bool sound)
 {
 	static struct history path;
 
@@ -374,7 +408,7 @@ static bool can_restore(struct history_of_all *h, const bool *there, const struc
 		struct lsn begin, end;
 		bool whole = true;
 
-		if (!there[i] || b->hidden || b->unsound ||
+		if (!there[i] || b->hidden || b->unsound || (sound && b->checksum_failures) ||
 		    b->system_identifier != moment->system ||
 		    !history_has(&path, b->timeline, &begin, &end) || b->stop.value > end.value ||
 		    b->stop.value > (moment->segno + 1) * SEGMENT)
@@ -444,12 +478,19 @@ static void judge(struct history_of_all *h, const bool *there, const struct rete
 		out[at[k]] = v[k];
 }
 
-static void check_promise(struct history_of_all *h, const bool *there, const bool *could,
+/* What could be restored at first: at all, from a backup without wrong checksums. */
+struct could {
+	bool at_all[WAL], soundly[WAL];
+};
+
+static void check_promise(struct history_of_all *h, const bool *there, const struct could *could,
 			  int64_t from_us, uint64_t seed, const char *when)
 {
 	for (size_t i = 0; i < h->count; i++)
-		if (could[i] && h->wal[i].us >= from_us)
-			cr_assert(can_restore(h, there, &h->wal[i]),
+		if (h->wal[i].us >= from_us)
+			cr_assert((!could->at_all[i] || can_restore(h, there, &h->wal[i], false)) &&
+					  (!could->soundly[i] ||
+					   can_restore(h, there, &h->wal[i], true)),
 				  "seed %llu, %s: system %llu timeline %u segment %llu is lost",
 				  (unsigned long long)seed, when,
 				  (unsigned long long)h->wal[i].system, h->wal[i].timeline,
@@ -467,7 +508,8 @@ static void run_case(struct history_of_all *h, uint64_t seed)
 {
 	struct retention_verdict v[BACKUPS], again[BACKUPS];
 	struct retention_input in;
-	bool there[BACKUPS], could[WAL], idle;
+	static struct could could;
+	bool there[BACKUPS], idle;
 	size_t newest_verified = SIZE_MAX;
 	int64_t from_us;
 
@@ -487,8 +529,10 @@ static void run_case(struct history_of_all *h, uint64_t seed)
 	from_us = in.now_us - in.policy.window_us;
 	cr_assert(retention_window_from(&in, &idle) <= from_us, "the window is never shorter");
 	memset(there, true, sizeof(there));
-	for (size_t i = 0; i < h->count; i++)
-		could[i] = can_restore(h, there, &h->wal[i]);
+	for (size_t i = 0; i < h->count; i++) {
+		could.at_all[i] = can_restore(h, there, &h->wal[i], false);
+		could.soundly[i] = can_restore(h, there, &h->wal[i], true);
+	}
 
 	judge(h, there, &in, false, v);
 	judge(h, there, &in, true, again);
@@ -504,7 +548,7 @@ static void run_case(struct history_of_all *h, uint64_t seed)
 	cr_assert(newest_verified == SIZE_MAX || !v[newest_verified].drop);
 	/* What is dropped is hidden first, and can be brought back with its own WAL. */
 	sweep(h, there, v);
-	check_promise(h, there, could, from_us, seed, "after hiding");
+	check_promise(h, there, &could, from_us, seed, "after hiding");
 	for (size_t i = 0; i < h->backups; i++)
 		there[i] = !v[i].drop;
 	judge(h, there, &in, false, again);
@@ -512,12 +556,12 @@ static void run_case(struct history_of_all *h, uint64_t seed)
 		cr_assert(!again[i].drop, "seed %llu: the second plan drops more",
 			  (unsigned long long)seed);
 	sweep(h, there, again);
-	check_promise(h, there, could, from_us, seed, "after removing");
+	check_promise(h, there, &could, from_us, seed, "after removing");
 	for (size_t i = 0; i < h->backups; i++)
 		there[i] = there[i] && !h->backup[i].hidden;
 	judge(h, there, &in, false, again);
 	sweep(h, there, again);
-	check_promise(h, there, could, from_us, seed, "without the hidden");
+	check_promise(h, there, &could, from_us, seed, "without the hidden");
 }
 
 Test(retention, the_window_is_never_broken_whatever_happened)
