@@ -75,7 +75,7 @@ static enum err refuse_future(const struct retention_input *in, const struct ret
 			id, at, now);
 	error_hint(why,
 		   "set this host's clock; if it is right, that backup's time is wrong: pgagent "
-		   "expire --backup %s removes it",
+		   "expire --backup %s --confirm hides it, then pgagent expire --confirm goes on",
 		   id);
 	return ERR_DENIED;
 }
@@ -91,11 +91,16 @@ static enum err refuse_disorder(const struct retention_backup *first,
 			"backup %s follows %s in the WAL, and ended before it by the clock: the "
 			"clock jumped, so nothing is removed by time",
 			b, a);
-	error_hint(why, "remove the one whose time is wrong by name: pgagent expire --backup ID");
+	error_hint(
+		why,
+		"hide the one whose time is wrong, then go on: pgagent expire --backup %s --confirm, "
+		"or pgagent expire --backup %s --confirm; pgagent expire --confirm",
+		a, b);
 	return ERR_DENIED;
 }
 
-/* Time and WAL have to agree about what came first. */
+/* Time and WAL have to agree about what came first.  What is hidden has been dealt with: it is nobody's
+ * beginning, and its WAL stays as far as it says. */
 static enum err check_times(const struct retention_input *in, struct error *why)
 {
 	for (size_t i = 0; i < in->backups; i++) {
@@ -103,13 +108,15 @@ static enum err check_times(const struct retention_input *in, struct error *why)
 		const struct retention_timeline *t =
 			timeline_of(in, b->system_identifier, b->timeline);
 
+		if (b->hidden)
+			continue;
 		if (b->finished_us > in->now_us &&
 		    b->finished_us - in->now_us > RETENTION_FUTURE_US)
 			return refuse_future(in, b, why);
 		for (size_t j = 0; t != NULL && j < in->backups; j++) {
 			const struct retention_backup *a = &in->backup[j];
 
-			if (a->stop.value < b->stop.value && is_on_path(in, t, a) &&
+			if (!a->hidden && a->stop.value < b->stop.value && is_on_path(in, t, a) &&
 			    earlier(a->finished_us, RETENTION_DISORDER_US) > b->finished_us)
 				return refuse_disorder(a, b, why);
 		}

@@ -239,6 +239,14 @@ Test(retention, a_clock_that_went_wrong_is_refused)
 	cr_expect_eq(retention_decide(&in, v, &why), ERR_NONE);
 	b[1].finished_us = NOON - 400 * DAY;
 	cr_expect_eq(retention_decide(&in, v, &why), ERR_DENIED);
+	/* Until the one whose time is wrong was told to go. */
+	b[1].hidden = true;
+	cr_expect_eq(retention_decide(&in, v, &why), ERR_NONE);
+	b[0].finished_us = NOON + 400 * DAY;
+	cr_expect_eq(retention_decide(&in, v, &why), ERR_DENIED);
+	cr_expect_not_null(strstr(why.hint, "--confirm"), "%s", why.hint);
+	b[0].hidden = true;
+	cr_expect_eq(retention_decide(&in, v, &why), ERR_NONE);
 }
 
 /* ---- random histories ---- */
