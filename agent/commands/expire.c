@@ -182,7 +182,8 @@ static int expire(struct expiry *x)
 			&agent->report,
 			"\nnothing was changed; to carry it out: pgagent expire%s%s --confirm%s%s\n",
 			x->has_target ? " --backup " : "", x->has_target ? id : "",
-			x->clock_is_right ? " --clock-is-right" : "", x->force ? " --force" : "");
+			x->clock_is_right ? " --clock-is-right" : "",
+			x->force || x->needs_force ? " --force" : "");
 	return EXIT_DONE;
 }
 

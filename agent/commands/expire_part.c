@@ -239,6 +239,7 @@ static bool sweep(struct expire_part *part)
 	if (go_on)
 		go_on = expire_note(part, sweep_packs(&part->cluster, &options, &part->packs, &why),
 				    &why);
+	x->needs_force = x->needs_force || part->packs.needs_force;
 	if (go_on)
 		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &part->wal, &why),
 				    &why);

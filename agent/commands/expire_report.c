@@ -208,6 +208,13 @@ void expire_say_sweep(struct expire_part *part)
 		    x->confirm || part->count == part->due_now
 			    ? ""
 			    : ", when all that is hidden is gone");
+	if (part->packs.needs_force && !x->confirm && !x->force)
+		report_text(r,
+			    "  more than half of all packs, and %" PRIu64
+			    " of them are of no backup that was removed: is one missing in "
+			    "pgagent list?\n  If not, it needs --force; without it --confirm "
+			    "removes no packs\n",
+			    part->packs.packs_unaccounted);
 	if (part->packs.held || part->wal.held)
 		report_text(
 			r,
@@ -222,6 +229,7 @@ void expire_say_sweep(struct expire_part *part)
 	report_put(object, "packs_removed", report_json_u64(part->packs.packs_removed));
 	report_put(object, "bytes_freed",
 		   report_json_u64(part->packs.packs_removed_bytes + part->wal.removed_bytes));
+	report_put(object, "needs_force", json_boolean(part->packs.needs_force));
 	report_put(object, "wal_files", report_json_u64(part->wal.objects));
 	report_put(object, "wal_files_removed", report_json_u64(part->wal.removed));
 	report_put(object, "held_by_copy", json_boolean(part->packs.held || part->wal.held));

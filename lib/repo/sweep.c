@@ -220,6 +220,64 @@ static enum err mark_live(struct sweeping *s, struct error *why)
 	return e;
 }
 
+/* Whether somebody removed this attempt as a backup, or gave it up: then its packs go for a reason.  One that
+ * is there and S3 did not list shows that a listing can't be believed. */
+static enum err is_accounted_for(struct sweeping *s, const struct attempt *attempt, bool *out,
+				 struct error *why)
+{
+	char name[ATTEMPT_TEXT_MAX];
+	bool there = false;
+	enum err e;
+
+	*out = sweep_is_without(s->options, attempt);
+	if (*out)
+		return ERR_NONE;
+	attempt_to_text(attempt, name);
+	e = decision_is_there(s->cluster, attempt, &there, why);
+	if (e != ERR_NONE)
+		return e;
+	if (there && !is_decided(s, name)) {
+		s->again = true;
+		return ERR_NONE;
+	}
+	if (there)
+		return decision_is_aborted(s->cluster, attempt, out, why);
+	e = hide_check_no_tomb(s->cluster, attempt, why);
+	*out = e == ERR_MISSING;
+	return *out ? ERR_NONE : e;
+}
+
+/* What would go; and whether that looks as if something live was not seen. */
+static enum err count_dead(struct sweeping *s, struct sweep_totals *totals, struct error *why)
+{
+	uint64_t live;
+
+	for (size_t i = 0, next; i < s->packs; i = next) {
+		const struct attempt *attempt = &s->pack[i].id.attempt;
+		uint64_t dead = 0;
+		bool accounted = true;
+		enum err e = ERR_NONE;
+
+		for (next = i;
+		     next < s->packs && attempt_compare(&s->pack[next].id.attempt, attempt) == 0;
+		     next++) {
+			dead += !s->live[next];
+			totals->packs_bytes += s->pack[next].size;
+			totals->packs_removed_bytes += s->live[next] ? 0 : s->pack[next].size;
+		}
+		if (dead > 0)
+			e = is_accounted_for(s, attempt, &accounted, why);
+		if (e != ERR_NONE)
+			return e;
+		totals->packs_removed += dead;
+		totals->packs_unaccounted += accounted ? 0 : dead;
+	}
+	live = totals->packs - totals->packs_removed;
+	totals->needs_force =
+		totals->packs_removed > totals->packs / 2 && totals->packs_unaccounted > live;
+	return ERR_NONE;
+}
+
 /* S4.  The totals say then what was removed. */
 static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, struct error *why)
 {
@@ -228,12 +286,16 @@ static enum err remove_dead(struct sweeping *s, struct sweep_totals *totals, str
 	uint64_t dead = totals->packs_removed;
 
 	totals->packs_removed = totals->packs_removed_bytes = 0;
-	if (dead > totals->packs / 2 && !s->options->force) {
+	if (totals->needs_force && !s->options->force) {
 		(void)error_set(why, ERR_LIMIT,
 				"%s: %" PRIu64 " of %" PRIu64
-				" packs would go, more than half; none was removed",
-				s->cluster->repository->store->label, dead, totals->packs);
-		error_hint(why, "if that is right, say so: pgagent expire --confirm --force");
+				" packs would go, more than half, and %" PRIu64
+				" of them are of no backup that was removed; none was removed",
+				s->cluster->repository->store->label, dead, totals->packs,
+				totals->packs_unaccounted);
+		error_hint(why,
+			   "pgagent list shows which backups there are; if none is missing, say "
+			   "so: pgagent expire --confirm --force");
 		return ERR_LIMIT;
 	}
 	for (size_t i = 0; i < s->packs; i++) {
@@ -277,12 +339,7 @@ static enum err look(struct sweeping *s, struct sweep_totals *totals, struct err
 		memset(s->live, true, s->packs * sizeof(*s->live));
 	else if (e == ERR_NONE)
 		e = mark_live(s, why); /* S3 */
-	for (size_t i = 0; e == ERR_NONE && i < s->packs; i++) {
-		totals->packs_bytes += s->pack[i].size;
-		totals->packs_removed += !s->live[i];
-		totals->packs_removed_bytes += s->live[i] ? 0 : s->pack[i].size;
-	}
-	return e;
+	return e == ERR_NONE ? count_dead(s, totals, why) : e;
 }
 
 enum err sweep_packs(const struct cluster *c, const struct sweep_options *options,
@@ -300,9 +357,10 @@ enum err sweep_packs(const struct cluster *c, const struct sweep_options *option
 	}
 	if (e == ERR_NONE && s.again) {
 		e = error_set(why, ERR_TRANSIENT,
-			      "%s: backups go while the sweep reads them; nothing was removed",
+			      "%s: backups go while the sweep reads them, or a listing leaves out "
+			      "some that are there; nothing was removed",
 			      c->repository->store->label);
-		error_hint(why, "another run removes backups: let it end, then try again");
+		error_hint(why, "if another run removes backups, let it end; then try again");
 	}
 	if (e == ERR_NONE && !options->plan)
 		e = remove_dead(&s, totals, why); /* S4 */

@@ -18,8 +18,8 @@
 enum { SWEEP_PACKS_MAX = 1 << 24 /* 256 TiB of packs */ };
 
 struct sweep_options {
-	bool plan; /* only count what would go */
-	bool force; /* also when it is more than half of all packs, or what a copy that is gone left */
+	bool plan;  /* only count what would go */
+	bool force; /* also with needs_force, or what a copy that is gone left */
 	/* As if these backups were removed already; for plans only. */
 	const struct attempt *without;
 	size_t withouts;
@@ -32,6 +32,11 @@ struct sweep_options {
 struct sweep_totals {
 	uint64_t packs, packs_bytes;                 /* listed */
 	uint64_t packs_removed, packs_removed_bytes; /* or would be */
+	uint64_t
+		packs_unaccounted; /* of the removed: their attempt was neither removed as a backup nor given up */
+	/* More than half of all packs would go, and of them more are unaccounted for than stay: so it looks
+	 * when live backups were not seen. */
+	bool needs_force;
 	bool held; /* a copy into this repository holds sweeps back: nothing was removed */
 };
 
@@ -40,8 +45,9 @@ struct sweep_totals {
 #define SWEEP_TIME_MAX_US (INT64_C(12) * 60 * 60 * 1000 * 1000)
 
 /* ERR_CORRUPT: a manifest can't be read; nothing was removed, and the hint names the backup to
- * remove by name.  ERR_LIMIT: more than half of all packs would go, and not `force`.  ERR_TRANSIENT: another run
- * kept removing backups between their listing and their reading, so that what is live can't be told. */
+ * remove by name.  ERR_LIMIT: needs_force, and not `force`.  ERR_TRANSIENT: another run kept removing
+ * backups between their listing and their reading, or listings leave out backups that are there, so that what is
+ * live can't be told. */
 enum err sweep_packs(const struct cluster *, const struct sweep_options *, struct sweep_totals *,
 		     struct error *why) MUST_CHECK;
 

@@ -28,6 +28,7 @@ struct fault_store {
 	void (*meanwhile)(void *ctx);
 	void *ctx;
 	enum err kind;
+	const char *unlisted; /* keys that hold this are left out of listings; NULL = none */
 };
 
 struct fault_upload {
@@ -132,12 +133,30 @@ static inline enum err fault_confirm(struct store *s, const char *key, struct er
 	return fault_hits(f) ? fault_answer(f, why) : store_confirm(f->inner, key, why);
 }
 
+struct fault_listing {
+	const struct fault_store *store;
+	store_visit *visit;
+	void *ctx;
+};
+
+static inline enum err fault_visit(void *ctx, const struct store_object *object, struct error *why)
+{
+	const struct fault_listing *l = ctx;
+
+	if (l->store->unlisted != NULL && strstr(object->key, l->store->unlisted) != NULL)
+		return ERR_NONE;
+	return l->visit(l->ctx, object, why);
+}
+
 static inline enum err fault_list(struct store *s, const char *prefix, store_visit *visit,
 				  void *ctx, struct error *why)
 {
 	struct fault_store *f = (struct fault_store *)s;
 
-	return fault_hits(f) ? fault_answer(f, why) : store_list(f->inner, prefix, visit, ctx, why);
+	struct fault_listing l = {.store = f, .visit = visit, .ctx = ctx};
+
+	return fault_hits(f) ? fault_answer(f, why)
+			     : store_list(f->inner, prefix, fault_visit, &l, why);
 }
 
 static inline enum err fault_parts(struct store *s, const char *prefix, store_part_visit *visit,

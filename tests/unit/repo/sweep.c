@@ -1,6 +1,7 @@
 /* Sweeping packs and WAL: what is live stays, and where that is not known everything stays. */
 #include "repo/sweep.h"
 #include "repo/expire.h"
+#include "repo/manifest_internal.h"
 #include "repo/wal_object.h"
 #include "small_backup.h"
 #include "still_clock.h"
@@ -88,6 +89,60 @@ Test(sweep, more_than_half_is_asked_for_by_force)
 	cr_assert_eq(keys_below(&w, "packs/"), 5);
 	OK(sweep_packs(&w.cluster, &force, &totals, &why));
 	cr_assert_eq(keys_below(&w, "packs/"), 2);
+	repo_world_release(&w);
+}
+
+/* What was removed as a backup, or aborted, goes for a reason, however much it is. */
+Test(sweep, packs_of_removed_and_aborted_attempts_need_no_force)
+{
+	struct attempt third = attempt_number(3);
+	struct expire_result result;
+	struct sweep_totals totals;
+	struct repo_world w;
+	struct error why;
+
+	world_init(&w, 2, 0);
+	for (unsigned n = 2; n < 5; n++) {
+		struct attempt attempt = attempt_number(n);
+
+		for (uint32_t seq = 0; seq < 4; seq++)
+			put_pack(&w, n, seq);
+		if (n == 3)
+			continue;
+		backup_number(&w.cluster, n);
+		OK(hide_backup(&w.cluster, &attempt, "t", &why));
+		OK(expire_advance(&w.cluster, &attempt, 0, &result, &why));
+	}
+	cr_assert_eq(sweep_packs(&w.cluster, &plain, &totals, &why), ERR_LIMIT); /* the third */
+	cr_assert_eq(totals.packs_unaccounted, 4);
+	cr_assert_eq(keys_below(&w, "packs/"), 14);
+	OK(decision_abort(&w.cluster, &third, "t", &why));
+	OK(sweep_packs(&w.cluster, &plain, &totals, &why));
+	cr_assert_eq(totals.packs_removed, 12);
+	cr_assert_eq(keys_below(&w, "packs/"), 2);
+	repo_world_release(&w);
+}
+
+Test(sweep, a_backup_that_a_listing_leaves_out_is_noticed_by_its_packs)
+{
+	const struct sweep_options force = {.force = true};
+	struct attempt second = attempt_number(2);
+	struct sweep_totals totals;
+	char key[STORE_KEY_MAX];
+	struct repo_world w;
+	struct error why;
+
+	world_init(&w, 20, 1);
+	backup_number(&w.cluster, 2);
+	put_pack(&w, 2, 0);
+	backup_key(&w.cluster, &second, key);
+	w.fault.unlisted = key;
+	cr_assert_eq(sweep_packs(&w.cluster, &plain, &totals, &why), ERR_TRANSIENT);
+	cr_assert_eq(sweep_packs(&w.cluster, &force, &totals, &why), ERR_TRANSIENT);
+	cr_assert_eq(keys_below(&w, "packs/"), 22);
+	w.fault.unlisted = NULL;
+	OK(sweep_packs(&w.cluster, &plain, &totals, &why));
+	cr_assert_eq(totals.packs_removed, 2);
 	repo_world_release(&w);
 }
 
