@@ -1,7 +1,7 @@
 /* commands/check.c - `pgagent check`: tries every link of the chain and says what mends it. */
 #include "commands/check.h"
 #include "commands/commands.h"
-#include "commands/expire_policy.h"
+#include "commands/expire.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -102,13 +102,23 @@ static void check_configuration(struct check *c)
 static void check_retention(struct check *c)
 {
 	const struct retention_policy policy = expire_policy_of(c->config);
+	struct expire_history history;
 	char text[EXPIRE_REASON_MAX];
 
 	expire_policy_settings(c->config, text);
+	expire_read_history(c->agent, c->config, &history);
 	if (!retention_is_set(&policy))
 		check_say(c, CHECK_WARNING, "retention",
 			  "say how far back any moment is wanted: retain_window = 14d",
 			  "none is set: nothing ever goes, until the repository is full");
+	else if (history.refused > 0)
+		check_say(
+			c, CHECK_WARNING, "retention",
+			*history.hint != '\0' ? history.hint
+					      : "see what stands in the way: pgagent expire",
+			"%s; but the last %" PRIu64
+			" run(s) of it could not remove all that is due, and the repository grows: %s",
+			text, history.refused, history.why);
 	else if (!c->config->expire_auto)
 		check_say(c, CHECK_OK, "retention", NULL,
 			  "%s; expire_auto is off: pgagent expire --confirm carries it out", text);

@@ -171,6 +171,8 @@ static int expire(struct expiry *x)
 		return agent_fail_as(agent, EXIT_UNREACHABLE, &why);
 	if (e == ERR_NONE) {
 		e = expire_run(x, &why);
+		if (x->confirm && !x->has_target)
+			expire_note_outcome(agent, x->config, e != ERR_NONE ? &why : NULL);
 		report_put(agent->report.root, "confirmed", json_boolean(x->confirm));
 		report_put(agent->report.root, "repositories", json_incref(x->repositories));
 	}

@@ -76,6 +76,16 @@ void expire_save_clock(const struct expiry *);
  * unknown about it. */
 void expire_note_clock(struct agent *, const struct config_cluster *);
 
+/* How the removing by policy went of late: each run that could not do all counts, one that did begins anew. */
+struct expire_history {
+	uint64_t refused; /* runs since the last that did all; 0: that was the last one */
+	char why[ERROR_TEXT_MAX], hint[ERROR_HINT_MAX];
+};
+/* `failed` NULL: all was done. */
+void expire_note_outcome(struct agent *, const struct config_cluster *, const struct error *failed);
+/* What is not there or can't be read says nothing: all zero. */
+void expire_read_history(struct agent *, const struct config_cluster *, struct expire_history *out);
+
 /* Reads the catalog, and finds what --backup names, a damaged one too.  ERR_MISSING: there is none;
  * ERR_DENIED: it must not go without --force. */
 enum err expire_find_target(struct expiry *, struct error *why) MUST_CHECK;

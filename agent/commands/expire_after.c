@@ -57,6 +57,7 @@ int expire_after_backup(struct agent *agent, const struct config_cluster *config
 		e = expire_run(&x, &why);
 	progress_erase(&agent->progress);
 	say(&x, e != ERR_NONE ? &why : NULL);
+	expire_note_outcome(agent, config, e != ERR_NONE ? &why : NULL);
 	if (e == ERR_CANCELLED)
 		code = report_exit_code(EXITS_USUAL, e, *agent->env.cancelled);
 out:

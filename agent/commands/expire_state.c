@@ -1,30 +1,34 @@
-/* commands/expire_state.c - what this host remembers between runs: heartbeats it saw, and what its clock
- * showed.
+/* commands/expire_state.c - what this host remembers between runs: heartbeats it saw, what its clock
+ * showed, how the last runs went.
  */
 #include "agent.h"
 #include "base/file.h"
 #include "commands/expire.h"
+#include "repo/lines.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
 	SIGHTINGS_FILE_MAX = 32 << 20, /* bytes; SIGHTINGS_MAX lines */
-	CLOCK_FILE_MAX = 4096
+	CLOCK_FILE_MAX = 4096,
+	HISTORY_FILE_MAX = 16384
 };
 
-static void path_of(const struct expiry *x, const char *what, char out[PATH_MAX])
+static void path_of(const struct agent *agent, const struct config_cluster *config,
+		    const char *what, char out[PATH_MAX])
 {
-	(void)snprintf(out, PATH_MAX, "%s/%s-%s", x->agent->config.global.state_directory, what,
-		       x->config->section.name); /* cut: not found, as if it were new */
+	(void)snprintf(out, PATH_MAX, "%s/%s-%s", agent->config.global.state_directory, what,
+		       config->section.name); /* cut: not found, as if it were new */
 }
 
-static enum err save(const struct expiry *x, const char *path, const struct writer *text,
+static enum err save(struct agent *agent, const char *path, const struct writer *text,
 		     struct error *why)
 {
-	struct env *env = &x->agent->env;
+	struct env *env = &agent->env;
 
 	if (text->bad)
 		return error_set(why, ERR_LIMIT, "too much was seen");
@@ -42,7 +46,7 @@ enum err expire_load_sightings(struct expiry *x, struct error *why)
 	size_t len = 0;
 	enum err e;
 
-	path_of(x, "pins", path);
+	path_of(x->agent, x->config, "pins", path);
 	sightings_boot_id(env, boot);
 	e = file_read_all(env->files, AT_FDCWD, path, SIGHTINGS_FILE_MAX, &text, &len, why);
 	if (e == ERR_NONE)
@@ -61,10 +65,10 @@ void expire_save_sightings(const struct expiry *x)
 	struct error why;
 	enum err e;
 
-	path_of(x, "pins", path);
+	path_of(x->agent, x->config, "pins", path);
 	writer_init(&text, SIGHTINGS_FILE_MAX);
 	sightings_encode(x->sightings, &text);
-	e = save(x, path, &text, &why);
+	e = save(x->agent, path, &text, &why);
 	writer_release(&text);
 	if (e != ERR_NONE)
 		log_event(&x->agent->log, LEVEL_WARNING,
@@ -88,7 +92,7 @@ enum err expire_check_clock(const struct expiry *x, struct error *why)
 
 	if (x->clock_is_right)
 		return ERR_NONE;
-	path_of(x, "clock", path);
+	path_of(x->agent, x->config, "clock", path);
 	retention_clock_look(env, &now);
 	e = file_read_all(env->files, AT_FDCWD, path, CLOCK_FILE_MAX, &text, &len, &unread);
 	if (e == ERR_NONE)
@@ -109,11 +113,11 @@ void expire_save_clock(const struct expiry *x)
 	struct error why;
 	enum err e;
 
-	path_of(x, "clock", path);
+	path_of(x->agent, x->config, "clock", path);
 	retention_clock_look(&x->agent->env, &now);
 	writer_init(&text, CLOCK_FILE_MAX);
 	retention_clock_encode(&now, &text);
-	e = save(x, path, &text, &why);
+	e = save(x->agent, path, &text, &why);
 	writer_release(&text);
 	if (e != ERR_NONE)
 		log_event(&x->agent->log, LEVEL_WARNING,
@@ -130,4 +134,50 @@ void expire_note_clock(struct agent *agent, const struct config_cluster *config)
 		expire_save_clock(&x);
 	else
 		log_event(&agent->log, LEVEL_WARNING, "%s", why.text);
+}
+
+/* ---- how it went ---- */
+
+void expire_read_history(struct agent *agent, const struct config_cluster *config,
+			 struct expire_history *out)
+{
+	char path[PATH_MAX];
+	uint8_t *text = NULL;
+	size_t len = 0;
+	struct error unread;
+	enum err e;
+
+	*out = (struct expire_history){.refused = 0};
+	path_of(agent, config, "prune", path);
+	e = file_read_all(agent->env.files, AT_FDCWD, path, HISTORY_FILE_MAX, &text, &len, &unread);
+	if (e == ERR_NONE &&
+	    (!lines_get_u64(bytes_of(text, len), "refused", &out->refused) ||
+	     !lines_get(bytes_of(text, len), "why", out->why, sizeof(out->why)) ||
+	     !lines_get(bytes_of(text, len), "hint", out->hint, sizeof(out->hint))))
+		*out = (struct expire_history){.refused = 0};
+	free(text);
+}
+
+void expire_note_outcome(struct agent *agent, const struct config_cluster *config,
+			 const struct error *failed)
+{
+	struct expire_history history;
+	char path[PATH_MAX];
+	struct writer text;
+	struct error why;
+	enum err e;
+
+	if (failed != NULL && failed->kind == ERR_CANCELLED)
+		return; /* it was stopped, nothing stands in the way */
+	expire_read_history(agent, config, &history);
+	path_of(agent, config, "prune", path);
+	writer_init(&text, HISTORY_FILE_MAX);
+	lines_putf(&text, "refused", "%" PRIu64, failed != NULL ? history.refused + 1 : 0);
+	lines_put(&text, "why", failed != NULL ? failed->text : "");
+	lines_put(&text, "hint", failed != NULL ? failed->hint : "");
+	e = save(agent, path, &text, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
+		log_event(&agent->log, LEVEL_WARNING,
+			  "how this run went is not kept, pgagent check won't tell: %s", why.text);
 }
