@@ -56,9 +56,10 @@ static void add_damage(void *ctx, const char *key, const char *text)
 {
 	struct copy_run *r = ctx;
 	json_t *object = json_object();
+	struct error why;
 
-	progress_erase(&r->agent->progress);
-	report_text(&r->agent->report, "DAMAGED %s\n        %s\n", key, text);
+	(void)error_set(&why, ERR_CORRUPT, "DAMAGED %s: %s", key, text);
+	report_lesser(&r->agent->report, &why);
 	report_put(object, "key", report_json_text(key));
 	report_put(object, "message", report_json_text(text));
 	(void)json_array_append_new(r->damage, object); /* as above */

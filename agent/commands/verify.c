@@ -53,27 +53,27 @@ static void ranges_to_text(const struct verify_finding *finding, char *out, size
 	}
 }
 
+/* To stderr: of a nightly run that is all that anybody reads. */
 static void say_finding(struct verification *v, const struct verify_finding *f)
 {
-	struct report *r = &v->agent->report;
+	bool is_wal = f->key != NULL && strstr(f->key, "/wal/") != NULL;
 	char blocks[512];
+	struct error why;
 
-	progress_erase(&v->agent->progress);
 	ranges_to_text(f, blocks, sizeof(blocks));
-	report_text(r, "DAMAGED");
-	if (f->backup != NULL) /* a hole behind its end leaves the backup itself whole */
-		report_text(r, " %sbackup %s",
-			    f->key != NULL && strstr(f->key, "/wal/") != NULL ? "WAL after " : "",
-			    f->backup);
-	if (f->relation != NULL)
-		report_text(r, ": %s", f->relation);
-	if (f->file != NULL)
-		report_text(r, "%s file %s", f->relation != NULL ? "," : ":", f->file);
+	(void)error_set(&why, ERR_CORRUPT, "%s%s%s: %s", place_name(v->place),
+			f->key != NULL ? "/" : "", f->key != NULL ? f->key : "", f->text);
 	if (f->ranges > 0)
-		report_text(r, ", %s %s", f->relation != NULL ? "blocks" : "pages", blocks);
-	report_text(r, "%s\n        %s%s%s: %s\n", f->backup == NULL ? " object" : "",
-		    place_name(v->place), f->key != NULL ? "/" : "", f->key != NULL ? f->key : "",
-		    f->text);
+		(void)error_add(&why, "%s %s", f->relation != NULL ? "blocks" : "pages", blocks);
+	if (f->file != NULL)
+		(void)error_add(&why, "file %s", f->file);
+	if (f->relation != NULL)
+		(void)error_add(&why, "%s", f->relation);
+	if (f->backup != NULL) /* a hole behind its end leaves the backup itself whole */
+		(void)error_add(&why, "DAMAGED %sbackup %s", is_wal ? "WAL after " : "", f->backup);
+	else
+		(void)error_add(&why, "DAMAGED object");
+	report_lesser(&v->agent->report, &why);
 }
 
 static void add_finding(void *ctx, const struct verify_finding *f)

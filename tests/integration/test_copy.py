@@ -141,6 +141,8 @@ def test_a_backup_that_is_copied_stays_at_the_source_and_damage_stays_there(lab)
     document = agent.json(*COPY, expect=4)
     assert states(document) == {first["id"]: "damaged"}
     assert any(pack.name in d["message"] for d in document["damage"])
+    # Of a nightly run stderr is all that anybody reads.
+    assert pack.name in agent.run(*COPY, expect=4).err
     assert not (agent.far / pack.relative_to(agent.repo)).exists()
     works_on(agent, "far")
     assert agent.backups() == []
