@@ -75,12 +75,12 @@ static enum err conclude_backup(struct verify_run *r, struct verify_backup *back
 		*us = 0;
 	if (backup->wal_us < *us)
 		*us = backup->wal_us;
+	if (found == 0 && !backup->wal_bad && !backup->wrong_map && !(touched && r->options->quick))
+		*state = *us != 0 ? VERIFY_WHOLE : VERIFY_UNFINISHED;
 	/* Pages with a sound copy in a damaged pack were read just now, but nobody says when the
 	 * rest of it fails. */
 	if (touched || backup->wal_bad || backup->wrong_map)
 		*us = 0;
-	if (found == 0 && !backup->wal_bad && !backup->wrong_map && !(touched && r->options->quick))
-		*state = *us != 0 ? VERIFY_WHOLE : VERIFY_UNFINISHED;
 	return ERR_NONE;
 }
 
