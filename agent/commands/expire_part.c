@@ -3,7 +3,6 @@
  */
 #include "agent.h"
 #include "commands/expire.h"
-#include "repo/keep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,7 +10,6 @@
 #include <string.h>
 
 static const char asked_for[] = "asked for by name: pgagent expire --backup";
-static const char by_policy[] = "no rule of the retention keeps it";
 
 bool expire_note(struct expire_part *part, enum err e, struct error *why)
 {
@@ -149,37 +147,23 @@ static enum err foresee(struct expire_part *part, const struct attempt *attempt,
 	return e;
 }
 
-/* Somebody may have marked it between the verdict and the record: then his word counts. */
-static enum err yield_to_mark(struct expire_part *part, const struct attempt *attempt,
-			      struct error *why)
-{
-	enum keep_mark mark;
-	enum err e = keep_read(&part->cluster, attempt, &mark, why);
-
-	if (e != ERR_NONE || mark != KEEP_ON)
-		return e;
-	part->expiry->hidden--;
-	e = hide_undelete(&part->cluster, attempt, "it was marked by keep meanwhile", why);
-	return e == ERR_MISSING ? ERR_NONE : e; /* undeleted by him, too */
-}
-
 /* E1 of what is asked for by name or dropped by the policy. */
 static enum err hide(struct expire_part *part, const struct attempt *attempt, struct error *why)
 {
-	const char *reason = is_target(part, attempt) ? asked_for : NULL;
-	enum err e;
+	const struct expire_policy *policy = part->policy;
+	bool dropped = false, hid = false;
+	enum err e = ERR_NONE;
 
-	for (size_t i = 0;
-	     reason == NULL && part->policy != NULL && i < part->policy->catalog.count; i++)
-		if (is_dropped(part, i) &&
-		    attempt_compare(&part->policy->backup[i].attempt, attempt) == 0)
-			reason = by_policy;
-	if (reason == NULL)
-		return ERR_NONE;
-	e = hide_backup(&part->cluster, attempt, reason, why); /* E1 */
-	part->expiry->hidden += e == ERR_NONE;
-	if (e == ERR_NONE && reason == by_policy)
-		return yield_to_mark(part, attempt, why);
+	for (size_t i = 0; !dropped && policy != NULL && i < policy->catalog.count; i++)
+		dropped = is_dropped(part, i) &&
+			  attempt_compare(&policy->backup[i].attempt, attempt) == 0;
+	if (is_target(part, attempt)) {
+		e = hide_backup(&part->cluster, attempt, asked_for, why);
+		hid = e == ERR_NONE;
+	} else if (dropped) {
+		e = expire_hide(&part->cluster, attempt, &hid, why);
+	}
+	part->expiry->hidden += hid;
 	return e == ERR_EXISTS ? ERR_NONE : e;
 }
 

@@ -1,6 +1,7 @@
 /* repo/expire.c - steps E2 to E5 of removing a backup, and forgetting it afterwards. */
 #include "repo/expire.h"
 #include "repo/decision_internal.h"
+#include "repo/keep.h"
 #include "repo/lines.h"
 #include "repo/manifest_internal.h"
 
@@ -71,10 +72,40 @@ out:
 	return e;
 }
 
+/* Somebody may have marked what a policy hid, between its verdict and its record: his word counts. */
+static enum err yield_to_mark(const struct cluster *c, const struct attempt *attempt, bool *yielded,
+			      struct error *why)
+{
+	enum keep_mark mark;
+	enum err e = keep_read(c, attempt, &mark, why);
+
+	*yielded = e == ERR_NONE && mark == KEEP_ON;
+	if (!*yielded)
+		return e;
+	e = hide_undelete(c, attempt, "it was marked by keep meanwhile", why);
+	/* undeleted by him, too; or by a run before ours too late */
+	*yielded = e != ERR_EXISTS;
+	return e == ERR_MISSING || e == ERR_EXISTS ? ERR_NONE : e;
+}
+
+enum err expire_hide(const struct cluster *c, const struct attempt *attempt, bool *hid,
+		     struct error *why)
+{
+	bool yielded;
+	enum err e = hide_backup(c, attempt, HIDE_BY_POLICY, why); /* E1 */
+
+	*hid = e == ERR_NONE;
+	if (e == ERR_NONE)
+		e = yield_to_mark(c, attempt, &yielded, why);
+	*hid = *hid && e == ERR_NONE && !yielded;
+	return e == ERR_EXISTS ? ERR_NONE : e;
+}
+
 enum err expire_advance(const struct cluster *c, const struct attempt *attempt, int64_t grace_us,
 			struct expire_result *out, struct error *why)
 {
 	int64_t now_us = clock_now_us(c->repository->env->clock);
+	bool yielded = false;
 	struct hidden hidden;
 	enum err e = hide_read(c, attempt, &hidden, why);
 
@@ -88,6 +119,11 @@ enum err expire_advance(const struct cluster *c, const struct attempt *attempt, 
 			out->outcome = EXPIRE_GRACE;
 			return ERR_NONE;
 		}
+		/* Whoever hid it may have ended before his look at the marks, or be about to. */
+		if (hidden.by_policy)
+			e = yield_to_mark(c, attempt, &yielded, why);
+		if (e != ERR_NONE || yielded)
+			return e;
 		e = hide_decide_removed(c, attempt, grace_over, why); /* E2 */
 		if (e == ERR_MISSING)                                 /* undeleted meanwhile */
 			return ERR_NONE;

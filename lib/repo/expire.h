@@ -23,8 +23,14 @@ struct expire_result {
 	char pinned_by[PIN_HOLDER_MAX]; /* EXPIRE_PINNED */
 };
 
+/* E1 of what a policy drops; hidden before is success.  *hid: it was shown, and is hidden now.  A mark (keep.h) that came
+ * meanwhile brings it back. */
+enum err expire_hide(const struct cluster *, const struct attempt *, bool *hid,
+		     struct error *why) MUST_CHECK;
+
 /* Takes a hidden backup as far as it may go: E2 to E5 once it has been hidden for `grace_us`, by the
- * wall clock (one that was hidden in the future waits).  E1 is hide_backup. */
+ * wall clock (one that was hidden in the future waits).  What a policy hid and somebody marked since comes back instead
+ * (EXPIRE_KEPT).  E1 of what is asked for by name is hide_backup. */
 enum err expire_advance(const struct cluster *, const struct attempt *, int64_t grace_us,
 			struct expire_result *out, struct error *why) MUST_CHECK;
 

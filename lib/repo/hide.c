@@ -101,19 +101,23 @@ static enum err read_end(const struct cluster *c, const struct attempt *attempt,
 	return e;
 }
 
-static enum err read_since(const struct cluster *c, const struct attempt *attempt,
-			   uint32_t generation, int64_t *out, struct error *why)
+static enum err read_hidden(const struct cluster *c, const struct attempt *attempt,
+			    struct hidden *out, struct error *why)
 {
-	char key[STORE_KEY_MAX], text[TIME_TEXT_MAX] = "";
+	char key[STORE_KEY_MAX], text[TIME_TEXT_MAX] = "", reason[sizeof(HIDE_BY_POLICY)] = "";
 	struct writer body;
 	enum err e;
 
-	hidden_key(c, attempt, generation, "", key);
+	hidden_key(c, attempt, out->generation, "", key);
 	writer_init(&body, RECORD_BYTES_MAX);
 	e = record_get(c->repository, key, "hidden", &body, why);
 	if (e == ERR_NONE && (!lines_get(writer_view(&body), "time", text, sizeof(text)) ||
-			      !time_from_text(text, out)))
+			      !time_from_text(text, &out->since_us)))
 		e = error_set(why, ERR_CORRUPT, "record %s does not say when", key);
+	/* A longer reason is another one. */
+	out->by_policy = e == ERR_NONE &&
+			 lines_get(writer_view(&body), "reason", reason, sizeof(reason)) &&
+			 strcmp(reason, HIDE_BY_POLICY) == 0;
 	writer_release(&body);
 	return e;
 }
@@ -155,7 +159,7 @@ enum err hide_read(const struct cluster *c, const struct attempt *attempt, struc
 	else if (e == ERR_NONE && h.has_record)
 		h.state = HIDE_HIDDEN;
 	if (e == ERR_NONE && h.state == HIDE_HIDDEN)
-		e = read_since(c, attempt, h.generation, &h.since_us, why);
+		e = read_hidden(c, attempt, &h, why);
 	if (h.tomb)
 		h.state = HIDE_REMOVED;
 	if (e == ERR_NONE)

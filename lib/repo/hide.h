@@ -22,7 +22,11 @@ struct hidden {
 	bool tomb;
 	int64_t since_us; /* HIDE_HIDDEN: when it was asked, by the asker's clock; microseconds since
 			     1970 */
+	bool by_policy;   /* HIDE_HIDDEN: nobody asked for it by name */
 };
+
+/* The reason that a policy gives: what it hides yields to a mark (keep.h). */
+#define HIDE_BY_POLICY "no rule of the retention keeps it"
 
 /* ERR_CORRUPT: a record about it is damaged. */
 enum err hide_read(const struct cluster *, const struct attempt *, struct hidden *out,

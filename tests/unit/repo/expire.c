@@ -1,5 +1,6 @@
 /* Removing a backup: grace, pins, interruptions, and what is left of it. */
 #include "repo/expire.h"
+#include "repo/keep.h"
 #include "repo/sweep.h"
 #include "small_backup.h"
 #include "still_clock.h"
@@ -116,6 +117,35 @@ Test(expire, grace_counts_from_the_asking)
 	OK(advance(&w, 100, &result, &why));
 	cr_assert_eq(result.outcome, EXPIRE_REMOVED);
 	repo_world_release(&w.repo);
+}
+
+/* Who hid it was killed before his look at the marks; one that was asked for by name goes all the same. */
+Test(expire, what_a_policy_hid_comes_back_for_a_mark_whoever_finds_it)
+{
+	static const char *const reason[] = {HIDE_BY_POLICY, HIDE_BY_POLICY " ", "t"};
+
+	for (size_t i = 0; i < sizeof(reason) / sizeof(reason[0]); i++) {
+		struct attempt first = attempt_number(1);
+		struct expire_result result;
+		struct hidden hidden;
+		struct error why;
+		struct world w;
+		bool changed, hid;
+
+		world_init(&w);
+		OK(keep_set(&w.repo.cluster, &first, true, "t", &changed, &why));
+		OK(hide_backup(&w.repo.cluster, &first, reason[i], &why));
+		OK(hide_read(&w.repo.cluster, &first, &hidden, &why));
+		cr_assert_eq(hidden.by_policy, i == 0);
+		OK(advance(&w, 0, &result, &why));
+		cr_assert_eq(result.outcome, i == 0 ? EXPIRE_KEPT : EXPIRE_REMOVED);
+		if (i == 0) {
+			OK(hide_check_no_tomb(&w.repo.cluster, &first, &why));
+			OK(expire_hide(&w.repo.cluster, &first, &hid, &why));
+			cr_assert_not(hid, "the mark is there");
+		}
+		repo_world_release(&w.repo);
+	}
 }
 
 /* A pin of `kind` that names the first backup. */
