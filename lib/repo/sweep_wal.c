@@ -64,10 +64,10 @@ static enum err add_need(struct sweeping *s, struct wal_need need, struct error 
 }
 
 /* A reader may replay further than the backup it began with. */
-static bool is_read(const struct sweeping *s, const struct attempt *attempt)
+static bool is_read(const struct pins *pins, const struct attempt *attempt)
 {
-	for (size_t i = 0; i < s->pins.count; i++) {
-		const struct pin_seen *pin = &s->pins.pin[i];
+	for (size_t i = 0; i < pins->count; i++) {
+		const struct pin_seen *pin = &pins->pin[i];
 
 		for (size_t j = 0; !pin->is_writer && j < pin->backups; j++)
 			if (attempt_compare(&pin->backup[j], attempt) == 0)
@@ -81,7 +81,7 @@ static bool is_alone(const struct sweeping *s, const struct attempt *attempt)
 {
 	for (size_t i = 0; i < s->options->alones; i++)
 		if (attempt_compare(&s->options->alone[i], attempt) == 0)
-			return !is_read(s, attempt);
+			return !is_read(&s->pins, attempt);
 	return false;
 }
 
@@ -220,8 +220,18 @@ static enum err note_gap(struct sweeping *s, const struct wal_listed *listed, bo
 		s->gaps.gap[s->gaps.count - 1].to = here.to;
 		return ERR_NONE;
 	}
-	s->in_gap = any_kept(s, here.timeline);
+	/* Also behind what stays of a lower timeline: a recovery may have been about to come from there. */
+	s->in_gap = s->first_kept.count > 0;
 	return s->in_gap ? wal_gaps_add(&s->gaps, &here, why) : ERR_NONE;
+}
+
+static bool is_going(const struct sweeping *s, const struct wal_gap *gap)
+{
+	for (size_t i = 0; i < s->gaps.count; i++)
+		if (s->gaps.gap[i].timeline == gap->timeline &&
+		    s->gaps.gap[i].from.value == gap->from.value)
+			return true;
+	return false;
 }
 
 /* Before anything goes.  What was recorded before, and lies behind nothing any more, is forgotten. */
@@ -234,7 +244,7 @@ static enum err record_gaps(struct sweeping *s, struct error *why)
 		e = wal_gap_put(s->cluster, &s->gaps.gap[i],
 				"no backup that retention keeps needs it", why);
 	for (size_t i = 0; e == ERR_NONE && i < old.count; i++) {
-		bool behind = s->listed_in_part;
+		bool behind = s->listed_in_part || is_going(s, &old.gap[i]);
 
 		for (size_t j = 0; !behind && j < s->first_kept.count; j++)
 			behind = s->first_kept.gap[j].timeline == old.gap[i].timeline &&
@@ -244,6 +254,32 @@ static enum err record_gaps(struct sweeping *s, struct error *why)
 	}
 	wal_gaps_release(&old);
 	return e;
+}
+
+/* Who pinned one of those that have just their own WAL after the pins were read may have looked for gaps
+ * before they were recorded (sweep_threatens): he keeps what he has seen. */
+static enum err look_again(struct sweeping *s, struct error *why)
+{
+	const struct sweep_options *options = s->options;
+	struct pins now = {.count = 0};
+	enum err e = ERR_NONE;
+	bool begun = false;
+
+	if (s->count > 0 && options->alones > 0)
+		e = pins_read(s->cluster, &now, why);
+	for (size_t i = 0; e == ERR_NONE && i < now.count; i++)
+		begun = begun || now.pin[i].unreadable;
+	for (size_t i = 0; e == ERR_NONE && !begun && i < options->alones; i++)
+		begun = is_read(&now, &options->alone[i]) && !is_read(&s->pins, &options->alone[i]);
+	pins_release(&now);
+	if (!begun)
+		return e;
+	observer_event(
+		s->cluster->repository->env->observer, LEVEL_INFO,
+		"a restore began meanwhile that may need WAL which was about to go: it is left "
+		"to a later expire");
+	s->count = 0;
+	return ERR_NONE;
 }
 
 /* Leaves in the list what nothing needs. */
@@ -348,6 +384,8 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 		totals->removed = totals->removed_bytes = 0;
 	else if (!options->plan)
 		e = record_gaps(s, why);
+	if (e == ERR_NONE && !options->plan)
+		e = look_again(s, why);
 	if (e == ERR_NONE && !options->plan)
 		e = remove_going(s, why);
 	wal_gaps_release(&s->gaps);

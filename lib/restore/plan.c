@@ -73,6 +73,17 @@ static void problem_of_time(struct planning *p)
 	plan_unreachable(p);
 }
 
+static enum err problem_removed(struct planning *p)
+{
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(&p->plan->backup.attempt, id);
+	problem_add(p->plan, "backup_removed", "backup %s was removed while the plan was made", id);
+	problem_hint(p->plan, "pgagent list shows the backups that there are");
+	plan_unreachable(p);
+	return ERR_NONE;
+}
+
 static enum err plan_backup(struct planning *p)
 {
 	struct restore_plan *plan = p->plan;
@@ -99,10 +110,15 @@ static enum err plan_backup(struct planning *p)
 	if (e != ERR_NONE || p->manifest == NULL)
 		return e;
 	e = plan_check_packs(p);
+	if (e == ERR_NONE)
+		e = plan_reach(p, &go_on);
+	if ((e == ERR_CORRUPT || (e == ERR_NONE && !go_on)) && plan_is_removed(p)) {
+		plan->problems -= e == ERR_NONE; /* of the WAL */
+		return problem_removed(p);
+	}
 	if (e != ERR_NONE)
 		return e;
-	e = plan_reach(p, &go_on);
-	if (e == ERR_NONE && go_on)
+	if (go_on)
 		e = plan_freeze(p);
 	plan->bytes_to_write = plan->backup.bytes_cluster;
 	if (e == ERR_NONE && go_on && p->request->copy_wal)

@@ -241,6 +241,22 @@ enum err plan_check_packs(struct planning *p)
 	return ERR_NONE;
 }
 
+bool plan_is_removed(const struct planning *p)
+{
+	for (size_t i = 0; i < p->archive->count; i++) {
+		const struct cluster *cluster = &p->archive->cluster[i];
+		bool there = false;
+		struct error why;
+		enum err e = hide_check_no_tomb(cluster, &p->plan->backup.attempt, &why);
+
+		if (e == ERR_NONE)
+			e = decision_is_there(cluster, &p->plan->backup.attempt, &there, &why);
+		if (there || (e != ERR_NONE && e != ERR_MISSING))
+			return false;
+	}
+	return true;
+}
+
 /* The best of those whose manifest can be read whole; the summary, which they were chosen by, is but
  * the beginning of it.  One that was asked for by name is not replaced. */
 static enum err choose_readable(struct planning *p, const struct choice *choice,

@@ -61,6 +61,8 @@ void plan_moved(struct planning *);
 enum err plan_choose(struct planning *, bool *found) MUST_CHECK;
 /* That every pack of it is there. */
 enum err plan_check_packs(struct planning *) MUST_CHECK;
+/* Whether an expire has removed it from every repository since: then what is missing of it is no damage. */
+bool plan_is_removed(const struct planning *);
 /* The target for messages: "the target LSN 0/3000028". */
 void plan_describe(const struct planning *, char out[128]);
 /* The problem added last says that the target can't be reached. */

@@ -62,6 +62,8 @@ enum err reading_begin(struct reading *r, const struct env *env, const struct wa
 	reading_end(r);
 	*why = first;
 	if (first.kind == ERR_MISSING)
+		(void)error_add(why, "removed since it was chosen"); /* the kind stays */
+	if (first.kind == ERR_MISSING)
 		error_hint(why, "the backups that there are: pgagent list");
 	return first.kind;
 }

@@ -67,6 +67,13 @@ enum err place_real(const char *path, char out[PATH_MAX], struct error *why) MUS
 /* True when `path` is `below` or lies in it; both without links. */
 bool place_is_within(const char *path, const char *below);
 
+/* ---- the WAL of a plan ---- */
+
+/* For who has pinned the backup.  ERR_MISSING: WAL that the plan counts on has gone since it was made; ERR_TRANSIENT: it
+ * is going right now. */
+enum err still_there(const struct env *, const struct wal_archive *, const struct restore_plan *,
+		     struct error *why) MUST_CHECK;
+
 /* ---- target check ---- */
 
 /* Looks at the directory, tablespaces' directories and free space; what is in the way becomes a

@@ -49,6 +49,9 @@ static enum err run_read(struct run *r)
 	e = reading_begin(&r->reading, r->env, r->archive, &r->manifest, r->why);
 	if (e != ERR_NONE)
 		return e;
+	e = still_there(r->env, r->archive, r->plan, r->why);
+	if (e != ERR_NONE)
+		return e;
 	if (r->reading.keeper != NULL)
 		(void)snprintf(r->out->pin, sizeof(r->out->pin), "%s", r->reading.pin.holder);
 	r->source = (struct source){.env = r->env,

@@ -1,5 +1,6 @@
 /* Sweeping packs and WAL: what is live stays, and where that is not known everything stays. */
 #include "repo/sweep.h"
+#include "pgformat/history.h"
 #include "repo/expire.h"
 #include "repo/manifest_internal.h"
 #include "repo/wal_object.h"
@@ -396,4 +397,116 @@ Test(sweep_wal, after_any_failure_the_next_run_finishes)
 		repo_world_release(&w);
 	}
 	cr_assert(done > 0, "the loop must pass the last call");
+}
+
+/* ---- WAL behind a backup that has just its own ---- */
+
+/* The first backup of wal_world_init has just its own WAL; another one is on timeline 2, from segment 9 on. */
+static void alone_world_init(struct repo_world *w, struct sweep_options *options,
+			     struct attempt *alone)
+{
+	uint8_t sha256[CRYPTO_SHA256_BYTES];
+	struct manifest *m;
+	struct error why;
+
+	wal_world_init(w, true);
+	for (uint64_t segno = 7; segno <= 9; segno++)
+		put_segment(w, 2, segno);
+	m = manifest_number(&w->cluster, 2);
+	m->summary.timeline = m->summary.stop_timeline = 2;
+	m->summary.start = (struct lsn){UINT64_C(9) * SEGMENT + 0x28};
+	m->summary.stop = (struct lsn){UINT64_C(10) * SEGMENT};
+	OK(manifest_commit(&w->cluster, m, sha256, &why));
+	manifest_free(m);
+	*alone = attempt_number(1);
+	*options = (struct sweep_options){.alone = alone, .alones = 1};
+}
+
+static bool threatens(struct repo_world *w, uint32_t timeline, uint64_t from, uint64_t to)
+{
+	struct history path = {.timeline = timeline};
+	struct error why;
+	bool out = false;
+
+	if (timeline == 2) {
+		path.count = 1;
+		path.entry[0] = (struct history_entry){1, {UINT64_C(7) * SEGMENT + 0x100}};
+	}
+	OK(sweep_threatens(&w->cluster, &path, (struct lsn){from * SEGMENT},
+			   (struct lsn){to * SEGMENT}, &out, &why));
+	return out;
+}
+
+Test(sweep_wal, a_reader_hears_of_what_is_about_to_go_while_a_sweep_is_under_way)
+{
+	struct pin sweeper = {.kind = PIN_SWEEP, .holder = "sweep-0123456789abcdef"};
+	struct wal_sweep_totals totals;
+	struct sweep_options options;
+	struct attempt alone;
+	struct repo_world w;
+	struct error why;
+
+	alone_world_init(&w, &options, &alone);
+	OK(sweep_wal(&w.cluster, &options, &totals, &why));
+	cr_assert_eq(totals.removed, 2 + 3 + 2);
+	cr_assert_eq(keys_below(&w, "gaps/"), 2, "behind it, and where another timeline goes on");
+	cr_assert_not(threatens(&w, 1, 3, 6), "nobody sweeps");
+	OK(pin_put(&w.cluster, &sweeper, &why));
+	cr_assert(threatens(&w, 1, 3, 6));
+	cr_assert(threatens(&w, 2, 3, 9));
+	cr_assert(threatens(&w, 2, 7, 9));
+	cr_assert_not(threatens(&w, 1, 3, 4), "its own stays");
+	cr_assert_not(threatens(&w, 2, 9, 10));
+	/* Nothing of the other timeline lies behind the gap there: the next one forgets it. */
+	OK(sweep_wal(&w.cluster, &options, &totals, &why));
+	cr_assert_eq(keys_below(&w, "gaps/"), 1);
+	repo_world_release(&w);
+}
+
+struct beginning {
+	struct repo_world *w;
+	bool begun, told;
+	size_t seen; /* of segments behind it, when it looked */
+};
+
+/* As a restore begins: it pins, then asks. */
+static void begin_alone(void *ctx)
+{
+	struct pin pin = {
+		.kind = "restore", .holder = "restore-0123456789abcdef", .has_backup = true};
+	struct beginning *b = ctx;
+	struct error why;
+
+	pin.backup = attempt_number(1);
+	OK(pin_put(&b->w->cluster, &pin, &why));
+	b->told = threatens(b->w, 1, 3, 6);
+	b->seen = keys_below(b->w, "wal/00000001/");
+	b->begun = true;
+}
+
+Test(sweep_wal, a_reader_that_begins_at_any_moment_keeps_what_it_sees_or_is_told)
+{
+	unsigned kept = 0, told = 0;
+
+	for (unsigned nth = 1; kept + told + 1 == nth; nth++) {
+		struct wal_sweep_totals totals;
+		struct sweep_options options;
+		struct attempt alone;
+		struct repo_world w;
+		struct beginning beginning = {.w = &w};
+		struct error why;
+
+		alone_world_init(&w, &options, &alone);
+		repo_world_fail(&w, FAULT_NONE, nth, ERR_NONE);
+		w.fault.meanwhile = begin_alone;
+		w.fault.ctx = &beginning;
+		OK(sweep_wal(&w.cluster, &options, &totals, &why));
+		told += beginning.told;
+		kept += beginning.begun && !beginning.told;
+		cr_assert(!beginning.begun || beginning.told || beginning.seen < 4 ||
+				  keys_below(&w, "wal/00000001/") >= 4,
+			  "call %u", nth);
+		repo_world_release(&w);
+	}
+	cr_assert(kept > 2 && told > 2, "%u kept, %u told", kept, told);
 }
