@@ -85,8 +85,7 @@ static enum err take_backup(void *ctx, const struct backup_info *info, struct er
 	return ERR_NONE;
 }
 
-/* One of the backups that are listed; -1 = none, or the list can't be read. */
-static int choose_backup(struct actor *a, bool all)
+int choose_backup(struct actor *a, bool all)
 {
 	struct found f = {.world = a->world};
 	struct error why;
@@ -206,6 +205,9 @@ void writer_run(struct actor *a)
 	bool fresh = a->world->scenario->fresh || sim_below(&a->random, 8) == 0;
 	int parent = fresh ? -1 : choose_backup(a, false);
 
+	if (a->world->scenario->policy &&
+	    wal_archive(a, sim_below(&a->random, 3), &why) != ERR_NONE)
+		return;
 	ignore(writer_backup(a, SIM_ATTEMPTS - SIM_WRITERS + (int)a->index, parent, &why));
 }
 
@@ -337,6 +339,8 @@ static enum err maintain(struct actor *a, struct sightings *seen, char act, stru
 		return expire_one(a, 0, why);
 	case 'e':
 		return expire_one(a, choose_backup(a, true), why);
+	case 'p':
+		return policy_expire(a, why);
 	case 'w':
 		return wal_sweep(a, why);
 	default:
@@ -350,6 +354,7 @@ void maintenance_run(struct actor *a)
 	/* Who sweeps is not taken for dead while it does: its pin has no heartbeat. */
 	const char *acts = s->copies > 0 && s->maintenance == 1 ? "ddtaeobbsssswww"
 			   : s->copies > 0                      ? "ttaeobbsssswww"
+			   : s->policy                          ? "tpppps"
 			   : s->wal                             ? "ttaeeeeewwwwwwss"
 								: "tttafeeeeessssss";
 	struct sightings *seen = new_sightings();
@@ -391,7 +396,7 @@ void settle_run(struct actor *a)
 
 /* ---- a restore: pin, read, fetch ---- */
 
-static enum err fetch(struct actor *a, const struct manifest *m, int number, struct error *why)
+enum err restore_fetch_packs(struct actor *a, const struct manifest *m, struct error *why)
 {
 	enum err e = ERR_NONE;
 
@@ -404,6 +409,13 @@ static enum err fetch(struct actor *a, const struct manifest *m, int number, str
 		if (e == ERR_MISSING)
 			world_violate(a->world, "a pinned restore misses %s", key);
 	}
+	return e;
+}
+
+static enum err fetch(struct actor *a, const struct manifest *m, int number, struct error *why)
+{
+	enum err e = restore_fetch_packs(a, m, why);
+
 	return e == ERR_NONE ? wal_fetch(a, number, why) : e;
 }
 

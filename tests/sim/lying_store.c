@@ -128,6 +128,7 @@ static enum err lying_commit(struct upload *upload, struct error *why)
 		e = store_put(a->world->memory, u->key, writer_view(&u->data), why);
 		if (e == ERR_NONE)
 			truth_after_put(a, u->key);
+		a->recorded = a->recorded || is_in(u->key, "/gaps/");
 		if (e == ERR_NONE && lies(a, LIE_COMMIT_TWICE) && is_in(u->key, "/backups/"))
 			keep_ghost(a, u);
 	}
@@ -143,6 +144,11 @@ static bool is_unseen(const struct actor *a, const char *key)
 
 	if (is_in(key, "/tombs/") &&
 	    (lies(a, LIE_NO_TOMBS) || (lies(a, LIE_GONE_IS_MARKER) && a->phase == PHASE_SWEEP)))
+		return true;
+	if ((lies(a, LIE_NO_GAPS) && is_in(key, "/gaps/")) ||
+	    (lies(a, LIE_NO_MARKS) && a->phase == PHASE_EXPIRE && is_in(key, "/keeps/")) ||
+	    (lies(a, LIE_PINS_BEHIND_GAPS) && a->phase == PHASE_SWEEP && a->recorded &&
+	     is_in(key, "/pins/")))
 		return true;
 	if (lies(a, LIE_NO_SWEEPS) && is_in(key, "/pins/sweep-"))
 		return true;

@@ -14,6 +14,7 @@
 #include "repo/pack.h"
 #include "repo/parent.h"
 #include "repo/pins.h"
+#include "repo/retention.h"
 #include "repo/sweep.h"
 #include "store/memory/memory.h"
 
@@ -61,7 +62,11 @@ enum lie {
 	LIE_TOMB_GOES_EARLY = 1 << 10, /* together with the manifest */
 	LIE_GONE_IS_MARKER = 1 << 12,  /* a backup that went looks like an abort marker */
 	LIE_NO_SWEEPS = 1 << 13,       /* pins of sweeps are never seen */
-	LIE_COMMIT_TWICE = 1 << 11     /* its duplicate arrives later; no lie, networks do that */
+	LIE_NO_GAPS = 1 << 14,         /* ... nor the gaps that they record */
+	LIE_PINS_BEHIND_GAPS =
+		1 << 15,           /* no pins are listed once it has recorded a gap in a sweep */
+	LIE_NO_MARKS = 1 << 16,    /* no mark is seen while it removes a backup */
+	LIE_COMMIT_TWICE = 1 << 11 /* its duplicate arrives later; no lie, networks do that */
 };
 
 enum phase { PHASE_OTHER, PHASE_EXPIRE, PHASE_SWEEP };
@@ -98,6 +103,7 @@ struct actor {
 	/* LIE_OLD_MANIFESTS: which decisions there were. */
 	unsigned old_decisions; /* a bit for each attempt */
 	bool has_old_decisions;
+	bool recorded; /* a gap, in this sweep */
 };
 
 /* ---- the world ---- */
@@ -107,12 +113,14 @@ struct scenario {
 	unsigned writers, maintenance, operations; /* of each maintenance process, at most */
 	unsigned copies;                           /* of SIM_COPIED, beside at most one writer */
 	bool restore, person;
+	/* Maintenance goes by a policy, a recovery replays behind its backup, the person marks; with `wal`. */
+	bool policy;
 	bool wal;     /* backups store theirs, and maintenance sweeps it */
 	bool standby; /* writers read one: they begin in a segment that was stored long ago */
 	bool steady;  /* nobody crashes */
 	bool fresh;   /* writers take no parent */
 	/* Of maintenance; NULL = drawn: e expire one, b expire the backup B, o the older one, A;
-	 * s sweep, w sweep WAL, t end what is stale, d end what is silent for a day, a advance all, f forget. */
+	 * s sweep, w sweep WAL, p expire by the policy, t end what is stale, d end what is silent for a day, a advance all, f forget. */
 	const char *script;
 	unsigned lies[6]; /* by role */
 	bool broken;      /* a violation has to be found */
@@ -124,9 +132,13 @@ struct truth { /* what really is so, from the store's own operations */
 	int undeleted[SIM_ATTEMPTS]; /* generation that undelete answered success for; -1 = none */
 	int hidden[SIM_ATTEMPTS];    /* newest generation; -1 = none */
 	bool removed_end[SIM_ATTEMPTS]; /* the newest generation's end says so */
-	int reads;                      /* attempt that a pinned restore reads; -1 = none */
-	unsigned begins[SIM_ATTEMPTS];  /* segment of its start; 0 = it has none yet */
-	uint64_t wal;                   /* segments that are stored */
+	bool back[SIM_ATTEMPTS];        /* ... says that it was undeleted */
+	unsigned kept;                  /* of which a person was told that they stay */
+	int64_t finished_us[SIM_ATTEMPTS];
+	int reads;                     /* attempt that a pinned restore reads; -1 = none */
+	unsigned reads_to;             /* with a policy: the last segment that it replays */
+	unsigned begins[SIM_ATTEMPTS]; /* segment of its start; 0 = it has none yet */
+	uint64_t wal;                  /* segments that are stored */
 };
 
 struct world {
@@ -152,6 +164,7 @@ struct world {
 	unsigned changes; /* of priority, that are left */
 
 	unsigned writing; /* segment of WAL that the server has not finished */
+	struct retention_policy policy;
 
 	struct store *
 		source; /* another repository of the family, as the set-up left this one; NULL = none */
@@ -206,13 +219,30 @@ struct lsn wal_stop(const struct world *, unsigned first);
 /* Looks for what a restore of that backup replays. */
 enum err wal_fetch(struct actor *, int number, struct error *why);
 enum err wal_sweep(struct actor *, struct error *why);
+/* The server finishes so many segments and archives them. */
+enum err wal_archive(struct actor *, unsigned segments, struct error *why);
+/* ERR_MISSING: the segment is not there. */
+enum err wal_look(struct actor *, unsigned segment, struct error *why);
 void wal_after_put(struct world *, const char *key);
 void wal_after_remove(struct world *, const char *key);
 /* A committed backup, or one that is read, has its WAL. */
 void wal_check(struct world *, int attempt);
 void wal_check_end(struct world *);
 
+/* policy.c */
+void policy_init(struct world *);
+/* Between two backups of the set-up. */
+enum err policy_pause(struct actor *, struct error *why);
+enum err policy_expire(struct actor *, struct error *why);
+/* A backup that is in the window, or that the window begins with: it stays, and all WAL from its start on. */
+bool policy_promises(const struct world *, int attempt);
+void recovery_run(struct actor *);
+void marker_run(struct actor *);
+
 /* actors.c */
+/* One of the backups that are listed; -1 = none, or the list can't be read. */
+int choose_backup(struct actor *, bool all);
+enum err restore_fetch_packs(struct actor *, const struct manifest *, struct error *why);
 void actor_open(struct actor *, struct world *, uint64_t seed);
 void actor_close(struct actor *);
 void writer_run(struct actor *);

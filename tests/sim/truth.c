@@ -66,6 +66,7 @@ static void put_decision(struct world *w, int attempt, const char *key)
 	}
 	t->manifests |= bit(attempt);
 	t->aborts &= ~bit(attempt);
+	t->finished_us[attempt] = m->summary.finished_us;
 	t->refers[attempt] = 0;
 	for (uint32_t i = 0; i < m->packs; i++)
 		for (int k = 0; k < SIM_ATTEMPTS; k++)
@@ -86,6 +87,10 @@ static void put_hidden(struct actor *a, int attempt, const char *name, const cha
 	bool removed;
 
 	if (strstr(name, ".end") == NULL) {
+		if (w->scenario->policy && a->role == ROLE_MAINTENANCE &&
+		    policy_promises(w, attempt))
+			world_violate(w, "%d is promised, and the policy hides it", attempt);
+		t->back[attempt] = false;
 		t->hidden[attempt] = generation;
 		t->removed_end[attempt] = false;
 		return;
@@ -101,8 +106,10 @@ static void put_hidden(struct actor *a, int attempt, const char *name, const cha
 	if (!removed && generation == t->hidden[attempt] && t->removed_end[attempt])
 		world_violate(w, "generation %d of %d was removed, and is undeleted now",
 			      generation, attempt);
-	if (generation == t->hidden[attempt])
+	if (generation == t->hidden[attempt]) {
 		t->removed_end[attempt] = removed;
+		t->back[attempt] = !removed;
+	}
 }
 
 /* Nothing is taken away that somebody was told is back. */
@@ -131,6 +138,8 @@ void truth_after_put(struct actor *a, const char *key)
 		put_hidden(a, attempt, name, key);
 	if (is_below(w, key, "tombs/", &name) && (attempt = world_attempt(w, name)) >= 0) {
 		check_undeleted(w, attempt, "tombstone");
+		if ((t->kept & bit(attempt)) != 0)
+			world_violate(w, "%d was marked, and is removed", attempt);
 		t->tombs |= bit(attempt);
 	}
 }

@@ -50,24 +50,47 @@ enum err wal_begin(struct actor *a, int number, struct pin *pin, struct error *w
 	return pin_put(&a->cluster, pin, why);
 }
 
-enum err wal_store(struct actor *a, int number, struct error *why)
+static enum err store_one(struct actor *a, unsigned segment, struct error *why)
 {
 	static const uint8_t page[STORED];
+	struct wal_name name;
+
+	wal_segment_name(1, segment, SEGMENT, &name);
+	return wal_put_slice(&a->cluster, &name, SEGMENT, LEVEL, 0, STORED,
+			     bytes_of(page, sizeof(page)), why);
+}
+
+enum err wal_store(struct actor *a, int number, struct error *why)
+{
 	struct world *w = a->world;
 	unsigned first = w->truth.begins[number];
 	enum err e = ERR_NONE;
 
 	if (w->writing < first + SIM_SEGMENTS)
 		w->writing = first + SIM_SEGMENTS; /* pg_backup_stop ends the last one */
-	for (unsigned i = first; w->scenario->wal && e == ERR_NONE && i < first + SIM_SEGMENTS;
-	     i++) {
-		struct wal_name name;
-
-		wal_segment_name(1, i, SEGMENT, &name);
-		e = wal_put_slice(&a->cluster, &name, SEGMENT, LEVEL, 0, STORED,
-				  bytes_of(page, sizeof(page)), why);
-	}
+	for (unsigned i = first; w->scenario->wal && e == ERR_NONE && i < first + SIM_SEGMENTS; i++)
+		e = store_one(a, i, why);
 	return e;
+}
+
+enum err wal_archive(struct actor *a, unsigned segments, struct error *why)
+{
+	enum err e = ERR_NONE;
+
+	for (unsigned i = 0; e == ERR_NONE && i < segments; i++)
+		e = store_one(a, a->world->writing++, why);
+	return e;
+}
+
+enum err wal_look(struct actor *a, unsigned segment, struct error *why)
+{
+	struct store_object object;
+	struct wal_name name;
+	char key[STORE_KEY_MAX];
+
+	wal_segment_name(1, segment, SEGMENT, &name);
+	wal_slice_key(&a->cluster, &name, 0, STORED, key);
+	return store_stat(&a->store, key, &object, why);
 }
 
 enum err wal_fetch(struct actor *a, int number, struct error *why)
@@ -77,15 +100,9 @@ enum err wal_fetch(struct actor *a, int number, struct error *why)
 
 	for (unsigned i = first;
 	     a->world->scenario->wal && e == ERR_NONE && i < first + SIM_SEGMENTS; i++) {
-		struct store_object object;
-		struct wal_name name;
-		char key[STORE_KEY_MAX];
-
-		wal_segment_name(1, i, SEGMENT, &name);
-		wal_slice_key(&a->cluster, &name, 0, STORED, key);
-		e = store_stat(&a->store, key, &object, why);
+		e = wal_look(a, i, why);
 		if (e == ERR_MISSING)
-			world_violate(a->world, "a pinned restore misses %s", key);
+			world_violate(a->world, "a pinned restore misses WAL segment %u", i);
 	}
 	return e;
 }
@@ -121,6 +138,12 @@ static bool is_replayed(struct world *w, int attempt, unsigned segment)
 
 	if (t->begins[attempt] == 0 || segment < t->begins[attempt])
 		return false;
+	/* With a policy its own WAL is that of its first segment, where it stops. */
+	if (w->scenario->policy && (t->manifests & ~t->tombs & bit) != 0)
+		return segment == t->begins[attempt] || policy_promises(w, attempt) ||
+		       (t->reads == attempt && segment <= t->reads_to);
+	if (w->scenario->policy && t->reads == attempt)
+		return segment <= t->reads_to;
 	return (t->manifests & ~t->tombs & bit) != 0 || t->reads == attempt ||
 	       (((t->manifests | t->aborts) & bit) == 0 && truth_is_pinned(w, attempt));
 }
@@ -139,8 +162,9 @@ void wal_after_remove(struct world *w, const char *key)
 void wal_check(struct world *w, int attempt)
 {
 	unsigned first = w->truth.begins[attempt];
+	unsigned count = w->scenario->policy ? 1 : SIM_SEGMENTS;
 
-	for (unsigned i = first; w->scenario->wal && i < first + SIM_SEGMENTS; i++)
+	for (unsigned i = first; w->scenario->wal && i < first + count; i++)
 		if ((w->truth.wal & UINT64_C(1) << i) == 0)
 			world_violate(w, "backup %d has lost WAL segment %u", attempt, i);
 }

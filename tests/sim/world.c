@@ -105,8 +105,14 @@ static void world_init(struct world *w, const struct scenario *scenario, uint64_
 	(void)snprintf(w->observer.name, sizeof(w->observer.name), "end");
 	actor_open(&w->observer, w, seed);
 	wal_init(w);
+	if (scenario->policy)
+		policy_init(w);
 	must(writer_backup(&w->observer, 0, -1, &why), &why);
+	if (scenario->policy)
+		must(policy_pause(&w->observer, &why), &why);
 	must(writer_backup(&w->observer, 1, 0, &why), &why);
+	if (scenario->policy)
+		must(policy_pause(&w->observer, &why), &why);
 	if (scenario->copies > 0)
 		source_init(w);
 }
@@ -120,9 +126,9 @@ static void add_actors(struct world *w)
 	for (unsigned i = 0; i < s->maintenance; i++)
 		add_actor(w, ROLE_MAINTENANCE, "maint", maintenance_run);
 	if (s->restore)
-		add_actor(w, ROLE_RESTORE, "restore", restore_run);
+		add_actor(w, ROLE_RESTORE, "restore", s->policy ? recovery_run : restore_run);
 	if (s->person)
-		add_actor(w, ROLE_PERSON, "person", person_run);
+		add_actor(w, ROLE_PERSON, "person", s->policy ? marker_run : person_run);
 	for (unsigned i = 0; i < s->copies; i++)
 		add_actor(w, ROLE_COPY, "copy", copy_run);
 	if ((s->lies[ROLE_WRITER] & LIE_COMMIT_TWICE) != 0)
