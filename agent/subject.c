@@ -78,12 +78,42 @@ static enum err visit_cluster(void *ctx, const char *name, uint64_t system, stru
 	return ERR_NONE;
 }
 
-static enum err find(const struct places *places, const char *name, uint64_t system,
-		     struct found *f, struct error *why)
+/* Over all of them: one that was made anew or that did not answer for a while has an older story to tell.  One that
+ * fails is told and passed over, as one that can't be opened is; where nothing else is found, it is the answer. */
+static enum err find(struct agent *agent, const struct places *places, const char *name,
+		     uint64_t system, struct found *f, struct error *why)
 {
-	*f = (struct found){
-		.name = name, .system = system, .repository = places->place[0].repository};
-	return clusters_list(f->repository, visit_cluster, f, why);
+	enum err failed = ERR_NONE;
+
+	*f = (struct found){.name = name, .system = system};
+	for (size_t i = 0; i < places->count; i++) {
+		struct error this;
+		enum err e;
+
+		f->repository = places->place[i].repository;
+		e = clusters_list(f->repository, visit_cluster, f, &this);
+		if (e == ERR_CANCELLED || e == ERR_MEMORY)
+			return *why = this, e;
+		if (e == ERR_NONE)
+			continue;
+		if (places->count > 1)
+			log_event(&agent->log, LEVEL_WARNING, "repository %s is passed over: %s",
+				  place_name(&places->place[i]), this.text);
+		if (failed == ERR_NONE)
+			*why = this;
+		failed = failed == ERR_NONE ? e : failed;
+	}
+	return f->count == 0 ? failed : ERR_NONE;
+}
+
+/* "repository near", or all that were asked. */
+static const char *asked(const struct places *places, char out[160])
+{
+	if (places->count == 1)
+		(void)snprintf(out, 160, "repository %s", place_name(&places->place[0])); /* cut */
+	else
+		(void)snprintf(out, 160, "none of %zu repositories", places->count); /* fits */
+	return out;
 }
 
 static const char *wanted_name(const struct agent *agent, const struct config_cluster *config)
@@ -105,14 +135,13 @@ enum err subject_of_system(struct agent *agent, const struct places *places,
 
 	*out = (struct subject){.config = config, .system_identifier = system_identifier};
 	if (name == NULL) {
-		e = find(places, NULL, system_identifier, &f, why);
+		e = find(agent, places, NULL, system_identifier, &f, why);
 		if (e != ERR_NONE)
 			return e;
 		if (f.count == 0) {
-			(void)error_set(
-				why, ERR_CONFIG,
-				"no cluster in repository %s has system identifier %" PRIu64,
-				place_name(&places->place[0]), system_identifier);
+			(void)error_set(why, ERR_CONFIG,
+					"no cluster has system identifier %" PRIu64,
+					system_identifier);
 			error_hint(why, "name the cluster: --cluster NAME");
 			return ERR_CONFIG;
 		}
@@ -131,13 +160,14 @@ enum err subject_of_stored(struct agent *agent, const struct places *places,
 {
 	const char *name = wanted_name(agent, config);
 	struct found f;
-	enum err e = find(places, name, 0, &f, why);
+	enum err e = find(agent, places, name, 0, &f, why);
+	char where[160];
 
 	if (e != ERR_NONE)
 		return e;
 	if (f.count == 0) {
-		(void)error_set(why, ERR_MISSING, "repository %s holds nothing of %s%s",
-				place_name(&places->place[0]),
+		(void)error_set(why, ERR_MISSING, "%s holds %s of %s%s", asked(places, where),
+				places->count == 1 ? "nothing" : "anything",
 				name != NULL ? "cluster " : "any cluster",
 				name != NULL ? name : "");
 		error_hint(why,
@@ -148,9 +178,9 @@ enum err subject_of_stored(struct agent *agent, const struct places *places,
 	}
 	if (f.several_names)
 		return error_set(why, ERR_CONFIG,
-				 "repository %s holds several clusters (\"%s\" and others): say "
+				 "there are several clusters (\"%s\" and others): say "
 				 "--cluster NAME",
-				 place_name(&places->place[0]), f.first);
+				 f.first);
 	*out = (struct subject){.config = config, .system_identifier = f.best_system};
 	(void)snprintf(out->name, sizeof(out->name), "%s", f.best_name); /* fits */
 	subject_fill(places, out);

@@ -17,13 +17,13 @@ enum err subject_config(struct agent *, const struct config_cluster **out,
 			struct error *why) MUST_CHECK;
 
 /* By system identifier: the name is --cluster's, the only configured one's, or that under which
- * the first repository knows the identifier. */
+ * a repository knows the identifier. */
 enum err subject_of_system(struct agent *, const struct places *,
 			   const struct config_cluster *config, uint64_t system_identifier,
 			   struct subject *out, struct error *why) MUST_CHECK;
 
-/* By what is stored: of the named (or only) cluster the system identifier with the newest backup, or
- * the only one.  ERR_MISSING when there is none. */
+/* By what is stored: of the named (or only) cluster the system identifier with the newest backup in any of
+ * the repositories, or the only one.  ERR_MISSING when there is none. */
 enum err subject_of_stored(struct agent *, const struct places *,
 			   const struct config_cluster *config, struct subject *out,
 			   struct error *why) MUST_CHECK;

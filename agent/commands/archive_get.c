@@ -104,6 +104,17 @@ static void keep_pin(struct agent *agent, const struct subject *subject, const c
 	}
 }
 
+/* Of the first repository that has one. */
+static enum err read_identity(const struct subject *subject, struct identity *out,
+			      struct error *why)
+{
+	enum err e = ERR_MISSING;
+
+	for (size_t i = 0; e != ERR_NONE && i < subject->archive.count; i++)
+		e = identity_read(&subject->archive.cluster[i], out, why);
+	return e;
+}
+
 /* Repositories and cluster: by the data directory this runs in, else by the configuration alone. */
 static enum err open_subject(struct agent *agent, struct places *places, struct subject *subject,
 			     uint32_t *segment_bytes, struct error *why)
@@ -126,7 +137,7 @@ static enum err open_subject(struct agent *agent, struct places *places, struct 
 	if (e == ERR_NONE)
 		e = subject_of_stored(agent, places, config, subject, why);
 	if (e == ERR_NONE)
-		e = identity_read(&subject->archive.cluster[0], &identity, why);
+		e = read_identity(subject, &identity, why);
 	if (e == ERR_NONE)
 		*segment_bytes = identity.wal_segment_bytes;
 	return e == ERR_MISSING ? (why->kind = ERR_CONFIG) : e;

@@ -9,6 +9,7 @@
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
 #include "commands/restore_timelines.h"
+#include "repo/wal_object.h"
 #include "subject.h"
 
 #include <inttypes.h>
@@ -19,6 +20,7 @@ struct restoring {
 	struct agent *agent;
 	const struct config_cluster *config;
 	struct places places;
+	struct places of_wal; /* those that the recovery asks; borrowed from `places` */
 	struct subject subject;
 	struct restore_asked asked;
 	struct restore_plan plan;
@@ -101,13 +103,46 @@ static enum err decide_archiving(struct restoring *r, struct error *why)
 	return ERR_CONFIG;
 }
 
+/* One that was made anew proves nothing absent, so that no recovery that asks it comes to its end. */
+static void choose_places_of_wal(struct restoring *r)
+{
+	const struct wal_archive *archive = &r->subject.archive;
+	struct error why;
+
+	r->of_wal.count = 0;
+	for (size_t i = 0; i < r->places.count; i++) {
+		bool any = false;
+
+		if (wal_any(&archive->cluster[i], &any, &why) != ERR_NONE || any)
+			r->of_wal.place[r->of_wal.count++] = r->places.place[i];
+	}
+	if (r->of_wal.count == 0) /* the plan says what is missing */
+		r->of_wal = r->places;
+}
+
+static void say_left_out(struct restoring *r)
+{
+	for (size_t i = 0, k = 0; !r->asked.request.copy_wal && i < r->places.count; i++) {
+		const struct place *place = &r->places.place[i];
+
+		if (k < r->of_wal.count && r->of_wal.place[k].repository == place->repository)
+			k++;
+		else
+			report_warning(&r->agent->report,
+				       "repository %s holds no WAL of cluster %s, it is empty or "
+				       "was made anew: the recovery does not ask it",
+				       place_name(place), r->subject.name);
+	}
+}
+
 static enum err plan(struct restoring *r, struct error *why)
 {
 	struct agent *agent = r->agent;
 	enum err e = choose_backup(r, why);
 
+	choose_places_of_wal(r);
 	if (e == ERR_NONE)
-		e = command_line_for(agent, "archive-get", &r->places, r->subject.name,
+		e = command_line_for(agent, "archive-get", &r->of_wal, r->subject.name,
 				     r->asked.archive_get, why);
 	r->asked.request.archive_get = r->asked.archive_get;
 	if (e == ERR_NONE)
@@ -208,6 +243,7 @@ static int carry_out(struct restoring *r)
 
 	if (decide_archiving(r, &why) != ERR_NONE || salvage(r, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
+	say_left_out(r);
 	e = restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
 			&why);
 	if (e != ERR_NONE)
@@ -292,6 +328,8 @@ static int restore(struct restoring *r)
 	restore_timelines_tell(agent, &r->asked.request, &r->plan);
 	if (r->plan.reachable || only_plan)
 		restore_verdict_text(&agent->report, &r->plan);
+	if (only_plan)
+		say_left_out(r);
 	if (r->plan.reachable)
 		return only_plan ? EXIT_DONE : carry_out(r);
 	(void)restore_plan_error(&r->plan, &why);

@@ -180,11 +180,10 @@ enum err plan_salvage(struct planning *p)
 
 	if (r->skip_salvage)
 		return ERR_NONE;
-	if (named == NULL && r->delta && !p->recorded_here) {
+	for (size_t i = 0; named == NULL && r->delta && i < p->archive->count; i++) {
 		struct identity identity;
 
-		e = identity_read(&p->archive->cluster[0], &identity, p->why);
-		if (e == ERR_NONE)
+		if (identity_read(&p->archive->cluster[i], &identity, p->why) == ERR_NONE)
 			plan_see_recorded(p, identity.data_directory);
 	}
 	if (named == NULL && (!r->delta || !p->recorded_here))

@@ -199,6 +199,40 @@ def test_one_silent_repository_of_two_is_not_absence(lab, major):
         (home / "away").rename(home / silent)
 
 
+def test_an_empty_second_repository_proves_nothing_and_takes_nothing_away(lab, major):
+    server = lab.server(major)
+    home = lab.place("two")
+    home.mkdir()
+    repos = {name: {"path": home / name, "key_file": home / f"{name}.key"} for name in ("a", "b")}
+    agent = lab.agent(server, repos=repos).protect()
+    agent.backup()
+    names = []
+    for number in range(3):
+        server.sql(f"CREATE TABLE t{number} AS SELECT 1 AS i")
+        names.append(server.archive_all())
+    server.archiver_rests()
+    rows = judges.fingerprint(server)
+    server.stop()
+    for empty, whole in (("b", "a"), ("a", "b")):
+        (home / empty).rename(home / "old")
+        agent.init()
+        get(agent, names[1], lab.place("w"), 0)
+        get(agent, segment_after(segment_after(names[-1])), lab.place("w"), UNCERTAIN)
+        stored, = (p for p in (home / whole).rglob(names[1]) if "wal" in p.parts)
+        stored.rename(home / "aside")
+        get(agent, names[1], lab.place("w"), UNCERTAIN)
+        (home / "aside").rename(stored)
+        assert len(agent.backups()) == 1
+        target = lab.place("r")
+        done = agent.run("restore", "-D", target, "--to-latest", "--start")
+        assert f"repository {empty} holds no WAL" in done.err, done
+        clone = lab.attach(target, server)
+        judges.same_rows(rows, judges.fingerprint(clone))
+        clone.stop("immediate")
+        shutil.rmtree(home / empty)
+        (home / "old").rename(home / empty)
+
+
 # --- push -----------------------------------------------------------------------------------
 
 def test_an_identical_push_is_success(lab, archived):
