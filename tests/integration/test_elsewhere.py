@@ -57,6 +57,14 @@ def test_a_standby_follows_the_archive_and_then_the_timeline_of_a_promotion(lab,
     standby.stop()
     follow = lab.start_by_hand(document, standby.data, primary)
     follows(other, follow, 4)
+    # And is promoted from there, whatever became of the repository: the history of 2 is asked for.
+    expected = judges.fingerprint(other)
+    agent.repo.rename(lab.place("gone"))
+    began = time.monotonic()
+    follow.pg_ctl("-w", "-t", 60, "promote")
+    assert time.monotonic() - began < 10 * PATIENCE
+    assert follow.timeline() == 3
+    judges.same_rows(expected, judges.fingerprint(follow))
 
 
 def test_a_promotion_does_not_wait_for_a_repository_that_cannot_be_reached(lab, major):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -175,24 +176,31 @@ def test_a_directory_that_was_moved_away_is_salvaged(lab, major):
     has_rows(server, acknowledged)
 
 
-@pytest.mark.only(15)
-def test_debians_layout_is_restored_beside_and_in_place(lab, major):
-    """pg_createcluster's: the configuration lies elsewhere, and is the service's own."""
-    data, sockets, etc, log = lab.place("d"), lab.place("s"), lab.place("etc"), lab.place("log")
+@pytest.fixture
+def debians(lab, major):
+    """(server, service): made by pg_createcluster in /etc/postgresql, which the package gives to postgres."""
+    data, sockets, log = lab.place("d"), lab.place("s"), lab.place("log")
     sockets.mkdir()
-    etc.mkdir()
-    port = lab.port()
-    environment = {"PG_CLUSTER_CONF_ROOT": str(etc)}
-    run(["/usr/bin/pg_createcluster", major, "main", "-d", data, "-s", sockets, "-p", port, "-l",
-         log, "--start-conf", "manual", "--", "-A", "trust", "-k", "-N"], env=environment)
-    conf = etc / str(major) / "main"
-    with open(conf / "postgresql.conf", "a", encoding="utf-8") as more:
-        more.write("fsync = off\narchive_mode = on\narchive_timeout = 0\nmax_wal_senders = 4\n")
-    service = ["/usr/bin/pg_ctlcluster", str(major), "main"]
-    server = Postgres(major, data, sockets, port, conf_dir=conf)
-    server.log = log
-    lab.servers.append(server)
-    run([*service, "start"], env=environment)
+    name, port = f"pgagent-test-{os.getpid()}", lab.port()
+    run(["/usr/bin/pg_createcluster", major, name, "-d", data, "-s", sockets, "-p", port, "-l",
+         log, "--start-conf", "manual", "--", "-A", "trust", "-k", "-N"])
+    conf = Path("/etc/postgresql") / str(major) / name
+    try:
+        with open(conf / "postgresql.conf", "a", encoding="utf-8") as more:
+            more.write("fsync = off\narchive_mode = on\narchive_timeout = 0\nmax_wal_senders = 4\n")
+        server = Postgres(major, data, sockets, port, conf_dir=conf)
+        server.log = log
+        lab.servers.append(server)
+        yield server, ["/usr/bin/pg_ctlcluster", str(major), name]
+    finally:
+        shutil.rmtree(conf)
+
+
+@pytest.mark.only(15)
+def test_debians_layout_is_restored_beside_and_in_place(lab, debians):
+    """The configuration lies elsewhere, and is the service's own, which starts the server and recovers it."""
+    server, service = debians
+    run([*service, "start"])
     server.sql("CREATE EXTENSION amcheck")
     agent = lab.agent(server).protect()
     agent.backup()
@@ -204,16 +212,20 @@ def test_debians_layout_is_restored_beside_and_in_place(lab, major):
     assert clone.sql("SHOW config_file").startswith(str(beside))
     clone.stop()
 
-    done = agent.json("restore", "-D", data, "--delta", "--archiving", "keep", "--yes")
-    assert not list(data.glob("pgagent-start.*")), "the service has its own configuration"
-    # As it says, and then as the service does it.
+    done = agent.json("restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes")
+    assert not list(server.data.glob("pgagent-start.*")), "the service has its own configuration"
+    assert done["start_command"] == " ".join([Path(service[0]).name, *service[1:], "start"])
     good, log = lab.start_command(done)
     assert good, log.read_text(encoding="utf-8")
     until("recovery to end", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
-    assert server.sql("SHOW config_file") == str(conf / "postgresql.conf")
-    server.stop()
-    run([*service, "start"], env=environment)
+    assert server.sql("SHOW config_file") == str(server.conf_dir / "postgresql.conf")
     has_rows(server, acknowledged)
+    # It goes on as before: archiving, and the next start is the service's, too.
+    server.archive_all()
+    run([*service, "restart"])
+    assert server.timeline() == 2
+    has_rows(server, acknowledged)
+    agent.backup()
 
 
 @pytest.mark.only(15)

@@ -86,7 +86,9 @@ def test_another_system_under_the_name_has_no_parent(lab, major):
     """As after pg_upgrade: a new system identifier; the old backups stay what they were."""
     old, agent = protected(lab, major)
     first, first_rows = agent.backup(), judges.fingerprint(old)
+    old.sql("CREATE TABLE the_last AS SELECT generate_series(1, 10) AS i")
     old.archive_all()
+    last_rows = judges.fingerprint(old)
     old.stop()
     new = lab.server(18, fresh=True, autovacuum="off", summarize_wal="on")
     new.sql("CREATE TABLE made_here AS SELECT generate_series(1, 1000) AS i")
@@ -106,9 +108,25 @@ def test_another_system_under_the_name_has_no_parent(lab, major):
     assert third["parent"] == second["id"] and third["bytes_new"] < NOISE
     assert {b["id"] for b in agent.backups()} == {first["id"], second["id"], third["id"]}
     forget(lab, restored_whole(lab, new, agent, third, rows))
+    # What was archived under the names that the old one had used, too.
+    new.sql("INSERT INTO made_here VALUES (0)")
+    assert new.timeline() == 1
+    new.archive_all()
+    latest = latest_of(lab, new, agent)
+    judges.same_rows(judges.fingerprint(new), judges.fingerprint(latest))
+    forget(lab, latest)
     agent.server = old  # its programs are the ones that restore looks for
     forget(lab, restored_whole(lab, old, agent, first, first_rows))
+    latest = latest_of(lab, old, agent, "--backup", first["id"])
+    judges.same_rows(last_rows, judges.fingerprint(latest))
+    forget(lab, latest)
     agent.run("verify", "--all")
+
+
+def latest_of(lab, server, agent, *args):
+    target = lab.place("r")
+    agent.restore(target, "--to-latest", *args, "--start")
+    return lab.attach(target, server)
 
 
 def test_a_relation_grows_past_its_first_segment_and_shrinks_below_it(lab, major):

@@ -172,6 +172,17 @@ def test_an_hour_that_exists_twice_is_asked_about_and_each_answer_is_a_moment(sc
     assert seen(scene, "--to-time", first)[0] == upto(4)
 
 
+@pytest.mark.only(15)
+def test_an_hour_that_does_not_exist_is_refused_with_the_moments_around_it(scene):
+    target = scene.lab.place("r")
+    for zoned, zone in (("2026-03-29 02:30:00", {"TZ": "Europe/Paris"}),
+                        ("2026-03-29 02:30:00 Europe/Paris", {})):
+        done = scene.agent.run("restore", "-D", target, "--to-time", zoned, "--plan",
+                               expect=2, env=zone)
+        assert "does not exist" in done.err and "2026-03-29 01:30:00+01:00" in done.err
+        assert "2026-03-29 03:30:00+02:00" in done.err and not target.exists()
+
+
 def test_lsn_before_the_backup_is_refused_with_what_can_be_reached(scene):
     target = scene.lab.place("r")
     plan = scene.agent.restore(target, "--to-lsn", "0/1000000", "--plan", expect=3)

@@ -6,7 +6,7 @@ import pytest
 
 from harness import judges
 from harness.kill import NO_LEAKS, strace
-from harness.wait import until
+from harness.wait import PATIENCE, until
 
 pytestmark = pytest.mark.only(15, 18)
 
@@ -92,6 +92,46 @@ def test_the_plan_is_what_happens_and_what_is_left_comes_back(lab, major):
     agent.run("unkeep", taken[1])
     agent.run("expire", "--confirm", "--force")
     assert ids(agent) == taken[3:]
+
+
+@pytest.mark.only(18)
+def test_a_moment_of_the_window_is_reached_after_all_older_wal_went(lab, major):
+    """Of three backups the first goes, and the second stays only as what the window begins with."""
+    window = 6 * PATIENCE
+    server, agent = protected(lab, major, retain_backups="1", retain_window=f"{window:.0f}s",
+                              expire_auto="off")
+
+    def moment(name):
+        xid = server.sql(f"BEGIN; CREATE TABLE m{name} AS SELECT 1 AS i; "
+                         "SELECT pg_current_xact_id(); COMMIT")
+        return server.sql(f"SELECT to_char(pg_xact_commit_timestamp('{xid}') AT TIME ZONE 'UTC', "
+                          "'YYYY-MM-DD HH24:MI:SS.US') || 'Z'"), judges.fingerprint(server)
+
+    taken = [agent.backup()["id"]]
+    too_early, _ = moment("early")
+    server.archive_all()
+    second = agent.backup()
+    taken.append(second["id"])
+    begin = server.sql(f"SELECT pg_walfile_name('{second['start_lsn']}')")
+    until("the first two to be older than the window", lambda: backups_of(
+        agent.json("expire"))[taken[0]]["verdict"] == "drop", 2 * window)
+    time, rows = moment("inside")
+    server.archive_all()
+    moment("later")
+    server.archive_all()
+    taken.append(agent.backup()["id"])
+    server.archiver_rests()
+
+    done = backups_of(agent.json("expire", "--confirm"))
+    assert done[taken[0]]["state"] == "removed" and done[taken[1]]["rules"] == ["window_start"], done
+    assert ids(agent) == taken[1:] and segments(agent)[0] == begin, segments(agent)
+    clone = restored(lab, server, agent, "--to-time", time)
+    judges.same_rows(rows, judges.fingerprint(clone))
+    judges.amcheck(clone)
+    target = lab.place("r")
+    refused = agent.run("restore", "-D", target, "--to-time", too_early, expect=3)
+    assert taken[1] in refused.err and not target.exists(), refused
+    agent.run("verify", "--all")
 
 
 def test_each_backup_prunes_behind_itself(lab, major):

@@ -8,6 +8,7 @@ One server's life per major:
   4, 5  two servers promoted from one: rows 40 41, and 50 51 between them
 """
 
+import re
 import shlex
 import subprocess
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ def test_a_time_means_the_timeline_that_was_being_written(life):
 
 
 def test_before_a_birth_is_the_parent_and_from_then_on_the_child(life):
-    for timeline, parent in ((2, 1), (3, 2)):
+    for timeline, parent in ((2, 1), (3, 2), (4, 3), (5, 4)):
         at = life.windows[timeline]["from"]
         micros = int(at[-7:-1])
         assert 0 < micros
@@ -160,11 +161,32 @@ def test_before_a_birth_is_the_parent_and_from_then_on_the_child(life):
         # Nothing was written any more just before: the parent's end, or what says how it is had.
         document = life.plan("--to-time", earlier, expect=(0, 3))
         if document["reachable"]:
-            assert f"written on {parent}," in document["timeline_reason"], document
+            # Its own WAL goes on, or a child has its end.
+            assert document["target"]["timeline"] == parent or \
+                f"written on {parent}," in document["timeline_reason"], document
         else:
             hint = document["problems"][0]["hint"]
             assert document["target"]["timeline"] == parent, document
             assert f"--to-latest --timeline {parent}" in hint, hint
+
+
+@pytest.mark.only(15)
+def test_at_each_birth_and_just_before_the_rows_of_then_come_back(life):
+    """Where a birth is the first commit, that is left out; before it the parent's rows, by the target or by
+    the command in the hint."""
+    at = {2: "1 2 3", 3: "1 2 3 20", 4: "1 2 3 20 30 31", 5: "1 2 3 20 30 31"}
+    before = {2: "1 2 3", 3: "1 2 3 20 21 22", 4: "1 2 3 20 30 31"}
+    for timeline, rows in at.items():
+        born = life.windows[timeline]["from"]
+        assert life.restored("--to-time", born, "--exclusive") == rows, timeline
+    for timeline, rows in before.items():
+        born = life.windows[timeline]["from"]
+        earlier = f"{born[:-7]}{int(born[-7:-1]) - 1:06}Z"
+        document = life.plan("--to-time", earlier, expect=(0, 3))
+        args = ["--to-time", earlier]
+        if not document["reachable"]:
+            args = re.search(r"--to-latest --timeline \d", document["problems"][0]["hint"])[0].split()
+        assert life.restored(*args) == rows, (timeline, args)
 
 
 def test_rows_of_the_crashed_primary_are_found_in_the_wal_of_its_standby(life):
