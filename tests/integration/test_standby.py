@@ -92,7 +92,8 @@ def test_an_expire_that_began_before_it_takes_none_of_its_wal(lab, major):
         agent.write_config()
         done = agent.run("backup", "--checkpoint", "fast", "--output", "json")
         assert expire.wait() == 0
-    agent.run("verify", "--all")
+    # What lies between its end and the backup of the primary may be gone: nobody needed it.
+    assert agent.has_segment(starts), done
     assert "waiting for its end" in done.err, done
     comes_back(lab, primary, agent, done.json(), rows)
 

@@ -166,3 +166,28 @@ Test(sweep_outlast, what_the_dead_left_is_passed_over_and_dropped)
 	cr_assert_eq(keys_below(&w, "pins/"), 0);
 	repo_world_release(&w);
 }
+
+/* Whose host nobody can ask: a day of silence ends it. */
+Test(sweep_outlast, a_pin_that_was_seen_for_a_day_is_ended)
+{
+	struct sightings *seen = NULL;
+	struct repo_world w;
+	struct sleeper s;
+	struct pins pins;
+	struct error why;
+	size_t ended;
+
+	world_init(&w, &s);
+	pin_sweep(&w, first_sweep);
+	OK(sightings_new("boot", &seen, &why));
+	OK(pins_read(&w.cluster, &pins, &why));
+	OK(sightings_note(seen, &w.cluster, &pins, 1, &why));
+	OK(pins_end_stale(&w.cluster, &pins, seen, STALE_READER_US, &ended, &why));
+	cr_assert(ended == 0 && keys_below(&w, "pins/") == 1);
+	OK(pins_end_stale(&w.cluster, &pins, seen, STALE_READER_US + 1, &ended, &why));
+	cr_assert(ended == 1 && keys_below(&w, "pins/") == 0);
+	OK(sweep_outlast(&w.cluster, "backup", &why));
+	pins_release(&pins);
+	sightings_free(seen);
+	repo_world_release(&w);
+}
