@@ -1,6 +1,7 @@
 /* commands/undelete.c - `pgagent undelete BACKUP`: brings a hidden backup back while its grace lasts. */
 #include "agent.h"
 #include "commands/commands.h"
+#include "commands/expire_policy.h"
 #include "failures.h"
 #include "places.h"
 #include "repo/hide.h"
@@ -10,7 +11,7 @@
 
 struct undeletion {
 	struct agent *agent;
-	const char *name; /* of the cluster */
+	const struct config_cluster *config;
 	const char *text; /* what was given */
 	const struct place *place;
 	struct attempt attempt;
@@ -50,7 +51,7 @@ static enum err look(void *ctx, const char *name, uint64_t system, struct error 
 	struct undeletion *u = ctx;
 	struct cluster cluster;
 
-	if (strcmp(name, u->name) != 0)
+	if (strcmp(name, u->config->section.name) != 0)
 		return ERR_NONE;
 	cluster_init(&cluster, u->place->repository, name, system);
 	return note(u, hide_list(&cluster, take_hidden, u, why), why);
@@ -63,7 +64,7 @@ static enum err undelete_there(void *ctx, const char *name, uint64_t system, str
 	struct hidden hidden;
 	enum err e;
 
-	if (strcmp(name, u->name) != 0)
+	if (strcmp(name, u->config->section.name) != 0)
 		return ERR_NONE;
 	cluster_init(&cluster, u->place->repository, name, system);
 	e = hide_read(&cluster, &u->attempt, &hidden, why);
@@ -93,14 +94,41 @@ static bool each_place(struct undeletion *u, const struct places *places,
 	return go_on;
 }
 
-static void say_done(struct undeletion *u)
+/* Whether the next run of the retention hides it again somewhere.  False where that can't be told. */
+static bool is_dropped(const struct undeletion *u, const struct places *places)
 {
+	bool dropped = false;
+
+	for (size_t i = 0; i < places->count; i++) {
+		struct expire_policy policy;
+		struct error unheard;
+		enum err e =
+			expire_policy_read(&u->agent->env, places, i, u->config, &policy, &unheard);
+
+		for (size_t j = 0; e == ERR_NONE && j < policy.catalog.count; j++)
+			dropped = dropped ||
+				  (policy.verdict[j].drop &&
+				   attempt_compare(&policy.backup[j].attempt, &u->attempt) == 0);
+		expire_policy_release(&policy);
+	}
+	return dropped;
+}
+
+static void say_done(struct undeletion *u, const struct places *places)
+{
+	bool dropped = is_dropped(u, places);
 	char id[ATTEMPT_TEXT_MAX];
 
 	attempt_to_text(&u->attempt, id);
 	report_text(&u->agent->report, "backup %s is there again, in %u repositor%s\n", id, u->done,
 		    u->done == 1 ? "y" : "ies");
+	if (dropped)
+		report_warning(&u->agent->report,
+			       "no rule of the retention keeps it: the next %s hides it again, "
+			       "unless: pgagent keep %s",
+			       u->config->expire_auto ? "backup" : "pgagent expire --confirm", id);
 	report_put(u->agent->report.root, "id", report_json_text(id));
+	report_put(u->agent->report.root, "kept_by_a_rule", json_boolean(!dropped));
 	report_put(u->agent->report.root, "repositories", json_integer(u->done));
 }
 
@@ -116,7 +144,7 @@ static enum err undelete(struct undeletion *u, const struct places *places, stru
 	if (u->decided && !each_place(u, places, undelete_there))
 		return failures_answer(&u->failures, why);
 	if (u->done > 0)
-		say_done(u);
+		say_done(u, places);
 	if (u->done > 0 || u->failures.worst.kind != ERR_NONE)
 		return failures_answer(&u->failures, why);
 	(void)error_set(why, ERR_MISSING, "no hidden backup \"%s\"", u->text);
@@ -139,7 +167,7 @@ int command_undelete(struct agent *agent)
 	if (e == ERR_NONE)
 		e = places_open_to_read(agent, config, &places, &why);
 	if (e == ERR_NONE) {
-		u.name = config->section.name;
+		u.config = config;
 		e = undelete(&u, &places, &why);
 		if (e == ERR_MISSING) {
 			code = agent_fail_as(agent, EXIT_UNREACHABLE, &why);

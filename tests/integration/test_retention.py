@@ -154,6 +154,22 @@ def test_each_backup_prunes_behind_itself(lab, major):
     judges.same_rows(rows, judges.fingerprint(restored(lab, server, agent, "--to-latest")))
 
 
+@pytest.mark.only(15)
+def test_undelete_says_when_it_will_not_last(lab, major):
+    server, agent = protected(lab, major, retain_backups="1", expire_grace="1d")
+    first = agent.backup()["id"]
+    agent.backup()
+    done = agent.run("undelete", first)
+    assert f"pgagent keep {first}" in done.err and "next backup hides it again" in done.err
+    agent.run("expire", "--confirm")
+    agent.run("undelete", first)
+    agent.run("keep", first)
+    agent.run("expire", "--backup", first, "--confirm", "--force")
+    assert "keep" not in agent.run("undelete", first).err
+    agent.backup()
+    assert first in ids(agent)
+
+
 def test_a_restore_keeps_its_backup_and_the_wal_behind_it(lab, major):
     """Its pin lives on through the recovery, whatever retention says meanwhile."""
     server, agent = protected(lab, major, retain_backups="1")
@@ -171,6 +187,11 @@ def test_a_restore_keeps_its_backup_and_the_wal_behind_it(lab, major):
     until("the clone to be promoted", lambda: clone.sql("SELECT pg_is_in_recovery()") == "f")
     judges.same_rows(rows, judges.fingerprint(clone))
     judges.amcheck(clone)
+
+
+def retention_link(agent):
+    return next(link for link in agent.json("check", expect=None)["links"]
+                if link["code"] == "retention")
 
 
 @pytest.mark.parametrize("how", ["went back", "was set ahead while the host was off"])
@@ -202,9 +223,15 @@ def test_a_clock_that_jumped_is_refused_and_nothing_goes(lab, major, how):
     agent.backup()
     agent.run("expire", "--confirm", expect=1)
     assert len(ids(agent)) == 3
+    agent.cluster["expire_auto"] = "on"
+    agent.write_config()
+    assert "--clock-is-right" in agent.run("backup").err
+    link = retention_link(agent)
+    assert link["severity"] == "warning" and "--clock-is-right" in link["hint"], link
+    assert "last 5 run" in link["message"], link
     agent.run("expire", "--confirm", "--clock-is-right")
     agent.run("expire", "--confirm")
-    assert len(ids(agent)) == 1
+    assert len(ids(agent)) == 1 and retention_link(agent)["severity"] == "ok"
 
 
 def test_without_any_rule_nothing_goes_and_check_says_so(lab, major):
@@ -212,9 +239,7 @@ def test_without_any_rule_nothing_goes_and_check_says_so(lab, major):
     first, second = agent.backup(), agent.backup()
     assert ids(agent) == [first["id"], second["id"]]
     assert "no retention is set" in agent.run("expire").out
-    link = next(link for link in agent.json("check", expect=None)["links"]
-                if link["code"] == "retention")
-    assert link["severity"] == "warning"
+    assert retention_link(agent)["severity"] == "warning"
 
 
 @pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 1)])
