@@ -219,6 +219,8 @@ static bool sweep(struct expire_part *part)
 	if (part->policy != NULL) {
 		options.alone = part->policy->alone;
 		options.alones = part->policy->alones;
+		options.superseded = retention_is_superseded(&part->policy->input,
+							     part->cluster.system_identifier);
 	}
 	if (go_on)
 		go_on = expire_note(part, sweep_packs(&part->cluster, &options, &part->packs, &why),

@@ -239,6 +239,21 @@ int64_t retention_window_from(const struct retention_input *in, bool *idle)
 	return earlier(now_us, in->policy.window_us);
 }
 
+bool retention_is_superseded(const struct retention_input *in, uint64_t system_identifier)
+{
+	int64_t last_us = INT64_MIN;
+
+	for (size_t i = 0; i < in->backups; i++)
+		if (in->backup[i].system_identifier == system_identifier &&
+		    in->backup[i].finished_us > last_us)
+			last_us = in->backup[i].finished_us;
+	for (size_t i = 0; i < in->backups; i++)
+		if (counts(&in->backup[i]) && in->backup[i].system_identifier > system_identifier &&
+		    in->backup[i].finished_us > last_us)
+			return true;
+	return false;
+}
+
 /* Whether moments at or after `from_us` may lie on it. */
 static bool is_alive(const struct deciding *d, const struct retention_timeline *t, int64_t from_us)
 {

@@ -94,6 +94,11 @@ enum err retention_decide(const struct retention_input *, struct retention_verdi
  * as no backup succeeds.  INT64_MIN: there is no sound backup. */
 int64_t retention_window_from(const struct retention_input *, bool *idle);
 
+/* Whether another system took over from this one, as after pg_upgrade: it is younger (the upper half of an
+ * identifier is when initdb ran), and has a backup later than all of this one's.  What this one would write
+ * on nobody waits for. */
+bool retention_is_superseded(const struct retention_input *, uint64_t system_identifier);
+
 enum { RETENTION_PERIOD_MAX = 24 };
 /* The period of one of the four rules that a moment lies in: "2026-11-26", "week of 2026-11-23",
  * "2026-11", "2026". */

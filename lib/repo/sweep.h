@@ -27,6 +27,7 @@ struct sweep_options {
 	 * unless a restore or recovery reads one.  Of all others everything from their start on. */
 	const struct attempt *alone;
 	size_t alones;
+	bool superseded; /* of WAL: another system took over (retention_is_superseded) */
 };
 
 struct sweep_totals {
@@ -57,9 +58,9 @@ struct wal_sweep_totals {
 	bool held;
 };
 /* A segment (its slices, `.partial` and `.backup` files with it) goes when every backup on its timeline or
- * an ancestor of it starts behind it, or needs just its own WAL and stops before it.  Nothing goes while there is no backup, while an undecided
- * attempt has no start yet, or when something can't be read (ERR_CORRUPT).  History files stay; so does
- * the newest timeline when no backup needs it. */
+ * an ancestor of it starts behind it, or needs just its own WAL and stops before it.  Nothing goes while an undecided attempt has no start yet, or when something can't be read
+ * (ERR_CORRUPT).  Unless superseded nothing goes while there is no backup either, nor the newest timeline when
+ * no backup needs it: it may be all there is, and is still written.  History files stay. */
 enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct wal_sweep_totals *,
 		   struct error *why) MUST_CHECK;
 

@@ -171,7 +171,7 @@ static bool is_needed(const struct sweeping *s, const struct wal_listed *listed)
 	if (listed->name.kind == WAL_NAME_HISTORY || s->protect_all ||
 	    !wal_name_segno(&listed->name, s->segment_bytes, &segno))
 		return true;
-	if (!s->any_need && s->timeline == s->newest_timeline)
+	if (!s->any_need && s->timeline == s->newest_timeline && !s->options->superseded)
 		return true;
 	return wal_need_any(s->need, s->needs, s->timeline, known_history(s), segno,
 			    s->segment_bytes);
@@ -376,7 +376,7 @@ enum err sweep_wal(const struct cluster *c, const struct sweep_options *options,
 		e = add_writers(s, why);
 	if (e == ERR_NONE)
 		e = backups_list_all(c, true, add_backup, refuse_damaged, s, why);
-	if (e == ERR_NONE && s->needs == 0)
+	if (e == ERR_NONE && s->needs == 0 && !options->superseded)
 		s->protect_all = true; /* WAL may be all there is */
 	if (e == ERR_NONE)
 		e = keep_going(s, why);

@@ -196,6 +196,27 @@ Test(retention, without_a_rule_nothing_goes)
 	}
 }
 
+Test(retention, a_system_is_superseded_by_a_later_backup_of_a_younger_one)
+{
+	struct retention_backup b[4];
+	struct retention_input in = {.backup = b, .backups = 4};
+
+	daily(b, 4);
+	b[0].system_identifier = b[1].system_identifier = 9;
+	cr_expect(retention_is_superseded(&in, 7));
+	cr_expect(retention_is_superseded(&in, 8)); /* has none any more */
+	cr_expect(!retention_is_superseded(&in, 9));
+	b[0].system_identifier = b[1].system_identifier =
+		5; /* whatever made it, it is not younger */
+	cr_expect(!retention_is_superseded(&in, 7));
+	b[0].system_identifier = 7;
+	b[1].system_identifier = 9; /* the old one is still backed up */
+	cr_expect(!retention_is_superseded(&in, 7));
+	b[0].system_identifier = 9;
+	b[0].unsound = b[1].unsound = true;
+	cr_expect(!retention_is_superseded(&in, 7));
+}
+
 Test(retention, time_stands_still_while_no_backup_succeeds)
 {
 	struct retention_backup b[10];

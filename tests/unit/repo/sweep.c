@@ -356,6 +356,29 @@ Test(sweep_wal, without_a_backup_nothing_goes)
 	repo_world_release(&w);
 }
 
+/* After pg_upgrade: nobody writes on what is left of the old system. */
+Test(sweep_wal, of_a_system_that_is_superseded_only_what_backups_need_stays)
+{
+	struct attempt first = attempt_number(1);
+	struct sweep_options options = {.alone = &first, .alones = 1};
+	struct wal_sweep_totals totals;
+	struct repo_world w;
+	struct error why;
+
+	wal_world_init(&w, true);
+	OK(sweep_wal(&w.cluster, &options, &totals, &why));
+	cr_assert_eq(totals.removed, 0);
+	options.superseded = true;
+	OK(sweep_wal(&w.cluster, &options, &totals, &why));
+	cr_assert_eq(totals.removed, 5);
+	cr_assert_eq(keys_below(&w, "wal/"), 1);
+	repo_world_release(&w);
+	wal_world_init(&w, false);
+	OK(sweep_wal(&w.cluster, &options, &totals, &why));
+	cr_assert_eq(keys_below(&w, "wal/"), 0);
+	repo_world_release(&w);
+}
+
 Test(sweep_wal, an_attempt_that_has_not_said_where_it_starts_keeps_all)
 {
 	struct pin pin = {.kind = "backup"};
