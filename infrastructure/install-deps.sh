@@ -18,7 +18,7 @@ build_packages=(cmake ninja-build gcc libc6-dev pkg-config libpq-dev libarchive-
 	libcurl4-openssl-dev libs3-dev libssl-dev libinih-dev libjansson-dev)
 run_packages=(postgresql-15 postgresql-client-15)
 test_packages=(libcriterion-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
-	python3-cryptography strace systemd clang-format-14 git zstd openssl)
+	python3-cryptography strace systemd libfaketime clang-format-14 git zstd openssl)
 bench_packages=(pgbackrest python3 time zstd)
 
 # The released servers; the beta is the packager's own tag.

@@ -87,6 +87,7 @@ install_needed() {
 		command -v "$tool" >/dev/null || missing+=("$tool")
 	done
 	$python -c 'import pytest, xdist, pytest_timeout' 2>/dev/null || missing+=(pytest and plugins)
+	compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null || missing+=(libfaketime)
 	[ ${#missing[@]} -eq 0 ] && return
 	echo "missing: ${missing[*]}; as root: infrastructure/install-deps.sh ${groups[*]}"
 	return 1
