@@ -10,6 +10,7 @@ static json_t *gap_json(const struct window_gap *gap)
 
 	report_put(object, "from_lsn", report_json_lsn(gap->from));
 	report_put(object, "to_lsn", report_json_lsn(gap->to));
+	report_put(object, "by_retention", json_boolean(gap->by_retention));
 	return object;
 }
 
@@ -25,7 +26,7 @@ void window_put(json_t *list, const struct window *w)
 	report_put(object, "timeline", json_integer(w->timeline));
 	report_put(object, "from", report_json_time(w->from_us));
 	report_put(object, "from_lsn", report_json_lsn(w->from));
-	report_put(object, "to", report_json_time(w->latest_commit_us));
+	report_put(object, "to", report_json_time(window_to_us(w)));
 	report_put(object, "to_lsn", report_json_lsn(w->to));
 	report_put(object, "latest_commit", report_json_time(w->latest_commit_us));
 	report_put(object, "gaps", gaps);
@@ -45,15 +46,21 @@ void window_say(struct report *r, const struct window *w)
 	report_text(r, "restorable on timeline %" PRIu32 ": from ", w->timeline);
 	report_text(r, "%s%s%s (%s)", w->entered ? "where it begins" : "",
 		    w->entered && w->from_us != 0 ? ", " : "", w->from_us != 0 ? from : "", a);
-	if (w->latest_commit_us != 0)
+	if (w->latest_commit_us != 0 && w->latest_commit_us < w->from_us)
+		report_text(r, " to %s, without a commit since\n", b);
+	else if (w->latest_commit_us != 0)
 		report_text(r, " to %s, its last commit (%s)\n", to, b);
 	else
 		report_text(r, " to %s\n", b);
 	for (size_t i = 0; i < w->gaps; i++) {
 		lsn_to_text(w->gap[i].from, a);
 		lsn_to_text(w->gap[i].to, b);
-		report_text(r, "  but NOT between %s and %s: WAL is missing%s\n", a,
+		report_text(r, "  but NOT between %s and %s: %s%s\n", a,
 			    w->gap[i].to.value != 0 ? b : "later WAL",
+			    w->gap[i].by_retention
+				    ? "retention keeps the older backups only as they were "
+				      "(--to-backup-end)"
+				    : "WAL is missing",
 			    i + 1 == w->gaps && w->gap[i].to.value > w->to.value
 				    ? "; what follows needs a new backup: pgagent backup"
 				    : "");

@@ -1,6 +1,7 @@
 /* commands/windows.c - which moments can be restored, as far as looking (not reading) can tell. */
 #include "commands/windows.h"
 #include "pgformat/history.h"
+#include "repo/wal_gaps.h"
 #include "wal/births.h"
 #include "wal/tail.h"
 
@@ -27,7 +28,7 @@ void window_merge(uint32_t timeline, const struct window_entry *entry, size_t co
 			       .to = entry[0].reach.end};
 	for (size_t i = 1; i <= count; i++) {
 		struct lsn from = last->reach.ends_in_hole ? last->reach.hole : last->reach.end;
-		struct window_gap gap = {.from = from};
+		struct window_gap gap = {.from = from, .by_retention = last->by_retention};
 
 		if (i < count && !entry[i].reached)
 			continue;
@@ -44,6 +45,13 @@ void window_merge(uint32_t timeline, const struct window_entry *entry, size_t co
 			out->to = last->reach.end;
 		}
 	}
+}
+
+int64_t window_to_us(const struct window *w)
+{
+	if (w->latest_commit_us == 0)
+		return 0;
+	return w->latest_commit_us > w->from_us ? w->latest_commit_us : w->from_us;
 }
 
 bool windows_hold(const struct window *window, size_t count, uint64_t system_identifier,
@@ -127,6 +135,24 @@ static enum err take_next(void *ctx, const struct wal_listed *listed, struct err
 	return ERR_NONE;
 }
 
+/* A hole that a sweep made is recorded in the repository that it swept. */
+static enum err find_cause(const struct look *l, struct window_entry *entry, struct error *why)
+{
+	const struct wal_gap hole = {
+		.timeline = l->timeline, .from = entry->reach.hole, .to = entry->next};
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; e == ERR_NONE && i < l->archive->count; i++) {
+		struct wal_gaps gaps;
+
+		e = wal_gaps_read(&l->archive->cluster[i], &gaps, why);
+		entry->by_retention =
+			entry->by_retention || (e == ERR_NONE && wal_gaps_cover(&gaps, &hole));
+		wal_gaps_release(&gaps);
+	}
+	return e;
+}
+
 static enum err find_next(const struct look *l, uint32_t segment_bytes, struct window_entry *entry,
 			  struct error *why)
 {
@@ -141,7 +167,7 @@ static enum err find_next(const struct look *l, uint32_t segment_bytes, struct w
 			return e;
 	}
 	entry->next = n.next;
-	return ERR_NONE;
+	return n.next.value != 0 ? find_cause(l, entry, why) : ERR_NONE;
 }
 
 /* Adds the entry when a restore may begin there: recovery gets at least to its `stop`. */

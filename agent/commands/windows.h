@@ -11,6 +11,7 @@ enum { WINDOWS_MAX = 64, WINDOW_GAPS_MAX = 64 };
 
 struct window_gap {
 	struct lsn from, to; /* to = 0: not known */
+	bool by_retention; /* what is missing was removed behind a backup that is kept for itself alone */
 };
 
 struct window {
@@ -32,11 +33,16 @@ struct window_entry {
 	bool entered; /* where the path comes from another timeline; no backup ends here */
 	bool reached; /* `reach` is set; false: lies within the one before */
 	struct wal_reach reach;
-	struct lsn next; /* where WAL goes on behind the hole of `reach`; 0 = unknown */
+	struct lsn next;   /* where WAL goes on behind the hole of `reach`; 0 = unknown */
+	bool by_retention; /* that hole */
 };
 
 /* Pure: one window out of the entries of one timeline; count >= 1 and entry[0].reached. */
 void window_merge(uint32_t timeline, const struct window_entry *, size_t count, struct window *out);
+
+/* Pure: until when, so that it never lies before `from_us`: without a commit since, that is all there is.  0 =
+ * not known. */
+int64_t window_to_us(const struct window *);
 
 /* Pure: whether the position lies in a window of that system and timeline, and in none of its gaps. */
 bool windows_hold(const struct window *, size_t count, uint64_t system_identifier,

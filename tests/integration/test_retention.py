@@ -79,6 +79,9 @@ def test_the_plan_is_what_happens_and_what_is_left_comes_back(lab, major):
     assert all(part["packs_removed"] == part["wal_files_removed"] == 0
                for part in again["repositories"])
     agent.run("verify", "--all")
+    window, = agent.json("list")["windows"]
+    assert window["gaps"] and all(gap["by_retention"] for gap in window["gaps"])
+    assert "only as they were" in agent.run("list").out
     # The marked one, as it was; the end of what is there, from the WAL behind the newest.
     clone = restored(lab, server, agent, "--backup", taken[1], "--to-backup-end")
     judges.same_rows(rows[1], judges.fingerprint(clone))

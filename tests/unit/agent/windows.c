@@ -56,6 +56,29 @@ Test(windows, a_gap_lasts_to_the_end_of_the_next_backup_behind_the_hole)
 	cr_expect_eq(w.gap[0].to.value, 601);
 }
 
+Test(windows, a_gap_says_whose_hole_it_is)
+{
+	struct window_entry e[] = {entry(100, 390, 400, 500), entry(600, 690, 700, 800),
+				   entry(900, 990, 0, 0)};
+	struct window w;
+
+	e[0].by_retention = true;
+	window_merge(1, e, 3, &w);
+	cr_assert_eq(w.gaps, 2);
+	cr_expect(w.gap[0].by_retention && !w.gap[1].by_retention);
+}
+
+Test(windows, end_no_earlier_than_they_begin)
+{
+	struct window w = {.from_us = 100, .latest_commit_us = 90};
+
+	cr_expect_eq(window_to_us(&w), 100);
+	w.latest_commit_us = 110;
+	cr_expect_eq(window_to_us(&w), 110);
+	w.latest_commit_us = 0;
+	cr_expect_eq(window_to_us(&w), 0);
+}
+
 Test(windows, wal_that_just_ends_before_a_later_backup_is_a_gap_too)
 {
 	struct window_entry e[] = {entry(100, 300, 0, 0), entry(600, 700, 720, 0)};
