@@ -65,12 +65,13 @@ static enum err take_going(void *ctx, const struct attempt *attempt, struct erro
 	struct expire_part *part = ctx;
 	struct hidden hidden;
 	bool there = false;
-	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+	enum err e = decision_is_there(&part->cluster, attempt, &there, why);
 
-	if (e == ERR_NONE && (is_target(part, attempt) || hidden.state == HIDE_REMOVED ||
-			      (hidden.state == HIDE_HIDDEN && !part->expiry->clock_refused)))
-		e = decision_is_there(&part->cluster, attempt, &there, why);
-	if (e == ERR_NONE && there)
+	if (e == ERR_NONE && there) /* tombstones of a year are not read */
+		e = hide_read(&part->cluster, attempt, &hidden, why);
+	if (e == ERR_NONE && there &&
+	    (is_target(part, attempt) || hidden.state == HIDE_REMOVED ||
+	     (hidden.state == HIDE_HIDDEN && !part->expiry->clock_refused)))
 		e = add_going(part, attempt, why);
 	return expire_note(part, e, why) ? ERR_NONE : e; /* the others have their turn */
 }

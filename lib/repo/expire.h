@@ -40,8 +40,10 @@ enum err expire_advance(const struct cluster *, const struct attempt *, int64_t 
 enum err expire_holder(const struct cluster *, const struct pins *, const struct attempt *,
 		       const struct pin_seen **out, struct error *why) MUST_CHECK;
 
-/* Tombstones live this long at least, so that a writer that was suspended meets them. */
-#define TOMB_KEPT_US (INT64_C(7) * 24 * 60 * 60 * 1000 * 1000)
+/* Tombstones live this long: a writer that was suspended meets them (a week would do for that), and a copy
+ * does not bring back what was removed here while its source still shows it.  That is a year, by the rule
+ * that keeps longest by default, and a month to spare. */
+#define TOMB_KEPT_US (INT64_C(400) * 24 * 60 * 60 * 1000 * 1000)
 
 /* Removes what stood beside backups whose manifest is gone and whose tombstone is older than
  * TOMB_KEPT_US: hidden and keep records first, the tombstone last. */

@@ -4,6 +4,7 @@
 #include "copy_world.h"
 #include "repo/expire.h"
 #include "repo/wal_gaps.h"
+#include "still_clock.h"
 
 /* ---- what arrives ---- */
 
@@ -217,6 +218,32 @@ Test(copy, a_backup_that_goes_from_the_source_is_noticed_and_never_half_there)
 		release(&from, &to);
 	}
 	cr_assert_gt(gone, 0);
+}
+
+/* Its source may keep it for a year. */
+Test(copy, what_the_target_removed_long_ago_is_not_brought_back)
+{
+	struct attempt first = attempt_number(1);
+	struct expire_result result;
+	struct repo_world from, to;
+	struct still_clock clock;
+	struct copy_totals totals;
+	struct outcomes o;
+	size_t forgotten;
+	struct error why;
+
+	two_worlds(&from, &to);
+	still_clock_init(&clock);
+	to.env.clock = &clock.clock;
+	OK(copy(&from, &to, &o, &totals, &why));
+	OK(hide_backup(&to.cluster, &first, "t", &why));
+	OK(expire_advance(&to.cluster, &first, 0, &result, &why));
+	cr_assert_eq(result.outcome, EXPIRE_REMOVED);
+	clock.now_us += INT64_C(366) * 86400 * 1000000;
+	OK(expire_forget(&to.cluster, &forgotten, &why));
+	OK(copy(&from, &to, &o, &totals, &why));
+	cr_assert(o.of[COPY_REMOVED] == 1 && o.of[COPY_DONE] == 0);
+	release(&from, &to);
 }
 
 Test(copy, what_the_target_gave_up_or_removed_is_not_brought_back)
