@@ -42,6 +42,7 @@ static json_t *target_json(const struct restore_request *request, const struct r
 	report_put(target, "kind", report_json_text(restore_target_name(request->kind)));
 	report_put(target, "requested", report_json_text(request->requested));
 	report_put(target, "lsn", report_json_lsn(plan->target_lsn));
+	report_put(target, "stop_lsn", report_json_lsn(plan->stop_behind));
 	report_put(target, "time",
 		   report_json_time(request->kind == TARGET_TIME ? request->time_us : 0));
 	report_put(target, "xid",
@@ -329,6 +330,14 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 				    : "");
 	}
 	target_text(r, request, plan);
+	if (plan->stop_behind.value != 0) {
+		lsn_to_text(plan->stop_behind, first);
+		report_text(r,
+			    "  stops       behind the record at %s, with the same rows: what comes "
+			    "until the target\n"
+			    "              locks tables of a transaction that is cut off\n",
+			    first);
+	}
 	if (plan->note[0] != '\0')
 		report_text(r, "  note        %s\n", plan->note);
 	if (plan->timeline != 0)

@@ -1,6 +1,7 @@
 /* restore/plan_reach.c - steps 4 and 5 of a plan: how far the WAL reaches, and the target in it. */
 #include "repo/wal_object.h"
 #include "restore/plan_internal.h"
+#include "wal/cut.h"
 #include "wal/tail.h"
 
 #include <inttypes.h>
@@ -123,6 +124,39 @@ static void problem_after_last(struct planning *p, const struct wal_tail *tail)
 	plan_unreachable(p);
 }
 
+/* Paused just before a transaction ends, a server holds what that one had locked, and nobody can read it. */
+static enum err cut_before_locks(struct planning *p)
+{
+	const struct restore_request *r = p->request;
+	struct restore_plan *plan = p->plan;
+	struct wal_cut_search search = {
+		.path = &p->path,
+		.segment_bytes = plan->backup.wal_segment_bytes,
+		.from = plan->backup.start,
+		.stop = plan->backup.stop,
+		.end = plan->reach.end,
+		.after_us = plan->target_inclusive ? r->time_us : r->time_us - 1,
+	};
+	struct wal_cut cut = {.last = lsn_of(0)};
+	enum err e;
+
+	if (plan->target_unreachable || plan->action != ACTION_PAUSE)
+		return ERR_NONE;
+	if (plan->kind == TARGET_XID && !plan->target_inclusive)
+		(void)snprintf(plan->note, sizeof(plan->note),
+			       "tables that transaction %" PRIu32
+			       " dropped, truncated or altered are locked while the server is "
+			       "paused: to read them, promote it",
+			       r->xid); /* fits */
+	if (plan->kind == TARGET_LSN && !plan->target_inclusive)
+		search.before = plan->target_lsn;
+	else if (plan->kind != TARGET_TIME)
+		return ERR_NONE;
+	e = wal_archive_cut(p->env, p->archive, &search, &cut, p->why);
+	plan->stop_behind = cut.last;
+	return e;
+}
+
 /* The last commits decide whether there is one to stop at, by PostgreSQL's own rule: the first
  * record in the order of the WAL whose time is greater than the target's (exclusive: or equal).  A
  * time equal to the greatest one is the end of the archive, which an LSN can name. */
@@ -145,8 +179,10 @@ static enum err freeze_time(struct planning *p)
 	if (plan->target_unreachable)
 		return ERR_NONE;
 	e = wal_archive_tail(p->env, p->archive, &search, &tail, p->why);
-	if (e != ERR_NONE || tail.latest_us > search.after_us)
+	if (e != ERR_NONE)
 		return e;
+	if (tail.latest_us > search.after_us)
+		return cut_before_locks(p);
 	if (tail.latest_us == 0 && !tail.whole) {
 		observer_event(p->env->observer, LEVEL_WARNING,
 			       "the last WAL in the archive holds no commit; if none follows the "
@@ -199,14 +235,15 @@ enum err plan_freeze(struct planning *p)
 		/* PostgreSQL stops at the first record that starts at the LSN or behind it. */
 		if (r->lsn.value > plan->reach.last_record.value)
 			problem_too_late(p);
-		break;
+		return cut_before_locks(p);
 	case TARGET_TIME:
 		return freeze_time(p);
 	case TARGET_BACKUP_END:
 		freeze_backup_end(plan);
 		break;
-	case TARGET_NAME:
 	case TARGET_XID:
+		return cut_before_locks(p);
+	case TARGET_NAME:
 		break;
 	}
 	return ERR_NONE;

@@ -106,6 +106,9 @@ struct restore_plan {
 	enum target_action action; /* resolved */
 	struct lsn target_lsn;     /* resolved, of latest and LSN targets; else 0 */
 	bool target_inclusive;
+	/* Where recovery is told to stop instead, behind this record: what comes between it and the target changes
+	 * no row, but locks tables of a transaction that is cut off.  0 = at the target itself. */
+	struct lsn stop_behind;
 	uint32_t timeline;         /* the number written */
 	char timeline_reason[192]; /* why this one, or "" */
 	/* Where there is more than one state at the target: each timeline that leads to one, the one

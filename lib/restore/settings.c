@@ -190,6 +190,11 @@ struct target_text {
 static const char *target_setting(const struct settings_input *in, struct target_text *t,
 				  const char **value)
 {
+	if (in->plan->stop_behind.value != 0) {
+		lsn_to_text(in->plan->stop_behind, t->lsn);
+		*value = t->lsn;
+		return "recovery_target_lsn";
+	}
 	switch (in->plan->kind) {
 	case TARGET_LATEST:
 	case TARGET_LSN:
@@ -244,7 +249,8 @@ static void list_target(struct list *list, const struct settings_input *in, stru
 		if (strcmp(target_kinds[i], target) != 0)
 			list_set(list, target_kinds[i], "");
 	list_set(list, target, value);
-	list_set(list, "recovery_target_inclusive", plan->target_inclusive ? "on" : "off");
+	list_set(list, "recovery_target_inclusive",
+		 plan->target_inclusive || plan->stop_behind.value != 0 ? "on" : "off");
 	(void)snprintf(t->timeline, sizeof(t->timeline), "%" PRIu32, plan->timeline);
 	list_set(list, "recovery_target_timeline", t->timeline);
 	list_set(list, "recovery_target_action",

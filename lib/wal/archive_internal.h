@@ -20,6 +20,18 @@ enum err archive_read_sliced(const struct wal_archive *, const struct wal_name *
 			     uint32_t segment_bytes, uint8_t **out, uint32_t *valid,
 			     struct error *why) MUST_CHECK;
 
+/* A walk's source: the segments of an archive one at a time, whole or joined from slices.  A damaged one is as
+ * one that is missing, since recovery does not pass it either. */
+struct archive_segments {
+	const struct env *env;
+	const struct wal_archive *archive;
+	uint32_t segment_bytes;
+	uint8_t *segment; /* owned: the last one that was asked for */
+};
+enum err archive_segment_read(void *segments, uint32_t timeline, uint64_t segno, struct bytes *out,
+			      struct error *why) MUST_CHECK;
+void archive_segments_release(struct archive_segments *);
+
 /* ---- as if it were archived: what a salvage would put; each takes NULL for none ---- */
 
 /* As wal_list_timeline. */

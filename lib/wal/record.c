@@ -61,6 +61,16 @@ bool wal_record_is_missed(const struct wal_record *record)
 	       wal_record_kind(record) == WAL_RECORD_RESTORE_POINT;
 }
 
+bool wal_record_is_prepare(const struct wal_record *record)
+{
+	return record->rmid == RM_XACT && (record->info & 0x70) == 0x10;
+}
+
+bool wal_record_locks(const struct wal_record *record)
+{
+	return record->rmid == RM_STANDBY && (record->info & 0xF0) == 0x00;
+}
+
 /* One block reference behind its id; returns how much data it announces. */
 static uint64_t block_header(struct reader *r)
 {

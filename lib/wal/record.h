@@ -44,6 +44,11 @@ bool wal_record_is_commit(const struct wal_record *); /* prepared ones too */
  * nobody would miss. */
 bool wal_record_is_missed(const struct wal_record *);
 
+/* It makes a transaction outlive its server, prepared; it is neither committed nor aborted. */
+bool wal_record_is_prepare(const struct wal_record *);
+/* It names AccessExclusiveLocks, which a hot standby holds from there to the end of their transactions. */
+bool wal_record_locks(const struct wal_record *);
+
 /* The main data, borrowed from `seen`, cut where `seen` ends; false when the headers before it make
  * no sense or reach past `seen`. */
 bool wal_record_main(const struct wal_record *, struct bytes *out);

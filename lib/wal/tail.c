@@ -3,44 +3,13 @@
 #include "wal/archive_internal.h"
 #include "wal/walk.h"
 
-#include <stdlib.h>
-
 struct tail {
-	const struct env *env;
-	const struct wal_archive *archive;
-	uint32_t segment_bytes;
-	uint8_t *segment; /* owned: what the walk looks at */
+	struct archive_segments segments;
 	/* Of the segment being walked. */
 	int64_t commit_us, latest_us;
 	struct lsn last;
 	bool any;
 };
-
-static enum err segment_read(void *ctx, uint32_t timeline, uint64_t segno, struct bytes *out,
-			     struct error *why)
-{
-	struct tail *t = ctx;
-	struct wal_name name;
-	uint32_t valid = 0;
-	size_t len = 0;
-	enum err e;
-
-	free(t->segment);
-	t->segment = NULL;
-	if (*t->env->cancelled)
-		return error_set(why, ERR_CANCELLED, "reading WAL: cancelled");
-	wal_segment_name(timeline, segno, t->segment_bytes, &name);
-	e = archive_read(t->env, t->archive, &name, t->segment_bytes, &t->segment, &len, why);
-	if (e == ERR_MISSING) {
-		e = archive_read_sliced(t->archive, &name, t->segment_bytes, &t->segment, &valid,
-					why);
-		len = valid;
-	}
-	if (e == ERR_NONE)
-		*out = bytes_of(t->segment, len);
-	/* Recovery does not pass it either: what lies before counts no more. */
-	return e == ERR_CORRUPT ? error_set(why, ERR_MISSING, "damaged") : e;
-}
 
 static enum err see_record(void *ctx, const struct wal_record *record, struct error *why)
 {
@@ -66,11 +35,11 @@ static enum err walk_segment(struct tail *t, const struct wal_tail_search *s, st
 			     struct lsn until, bool *stopped, struct error *why)
 {
 	struct wal_walk walk = {
-		.source = {t, segment_read},
+		.source = {&t->segments, archive_segment_read},
 		.visitor = {t, see_record},
 		.path = s->path,
 		.segment_bytes = s->segment_bytes,
-		.system_identifier = t->archive->cluster[0].system_identifier,
+		.system_identifier = t->segments.archive->cluster[0].system_identifier,
 		.start = start,
 		.until = until,
 	};
@@ -87,7 +56,7 @@ static enum err walk_segment(struct tail *t, const struct wal_tail_search *s, st
 enum err wal_archive_tail(const struct env *env, const struct wal_archive *archive,
 			  const struct wal_tail_search *s, struct wal_tail *out, struct error *why)
 {
-	struct tail t = {.env = env, .archive = archive, .segment_bytes = s->segment_bytes};
+	struct tail t = {.segments = {env, archive, s->segment_bytes, NULL}};
 	struct wal_tail tail = {.commit_us = 0};
 	struct lsn until = s->end;
 	uint64_t seen = 0;
@@ -120,7 +89,7 @@ enum err wal_archive_tail(const struct env *env, const struct wal_archive *archi
 		if (any && tail.commit_us != 0 && tail.latest_us > s->after_us)
 			break;
 	}
-	free(t.segment);
+	archive_segments_release(&t.segments);
 	if (e == ERR_NONE)
 		*out = tail;
 	return e;

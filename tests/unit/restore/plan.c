@@ -208,6 +208,38 @@ static struct golden without_commit(void)
 	return g;
 }
 
+/* The transaction behind it dropped a table: tests/unit/wal/cut.c. */
+#define BEFORE_DROP (LAST_COMMIT - 610583)
+
+Test(plan, a_server_that_pauses_at_a_time_holds_no_lock_of_a_transaction_that_is_cut_off)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	at_time(s, BEFORE_DROP, false);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_TIME);
+	cr_assert_eq(s->plan.stop_behind.value, 0xD1C2F0);
+	at_time(s, BEFORE_DROP - 1, false); /* nothing is locked there */
+	cr_assert_eq(s->plan.stop_behind.value, 0);
+	s->request.action = ACTION_PROMOTE; /* nor by a server that is promoted */
+	at_time(s, BEFORE_DROP, false);
+	cr_assert_eq(s->plan.stop_behind.value, 0);
+	restore_plan_release(&s->plan);
+	s->request.action = ACTION_DEFAULT;
+	s->request.kind = TARGET_LSN;
+	s->request.lsn = lsn_of(0xD1CCB0); /* its commit */
+	s->request.exclusive = true;
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.stop_behind.value, 0xD1C2F0);
+	cr_assert_eq(s->plan.target_lsn.value, 0xD1CCB0);
+	restore_plan_release(&s->plan);
+	s->request.exclusive = false;
+	plan(s);
+	cr_assert_eq(s->plan.stop_behind.value, 0);
+	scene_end(s);
+}
+
 Test(plan, where_no_commit_is_seen_nothing_is_guessed)
 {
 	struct scene *s = usual(TARGET_TIME);

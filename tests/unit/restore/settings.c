@@ -338,3 +338,17 @@ Test(settings, a_configuration_of_its_own_names_only_the_copy)
 	HAS_NOT(text, "external_pid_file");
 	HAS_NOT(text, "include");
 }
+
+Test(settings, a_stop_before_locks_takes_the_place_of_the_target)
+{
+	struct scene *s = scene(TARGET_TIME);
+	const char *text;
+
+	s->request.time_us = INT64_C(1700000000000000);
+	s->plan.target_inclusive = false;
+	s->plan.stop_behind = lsn_of(0xD1C2F0);
+	text = written(s);
+	HAS(text, "recovery_target_lsn = '0/D1C2F0'\n");
+	HAS(text, "recovery_target_inclusive = 'on'\n");
+	HAS(text, "recovery_target_time = ''\n");
+}
