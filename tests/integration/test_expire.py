@@ -294,8 +294,9 @@ def test_refused_packs_keep_no_wal_and_no_other_repository_from_their_turn(lab, 
     agent = lab.agent(server, repos=repos, expire_grace="0").protect()
     first, second = agent.backup(), agent.backup()
     near, far = (repos[r]["path"] for r in ("near", "far"))
-    some = next(near / o for o in agent.objects(near) if "packs" in o.parts)
-    for number in range(100, 200):  # nobody's, by their names
+    some = next(near / o for o in agent.objects(near)
+                if "packs" in o.parts and second["id"] in o.parts)
+    for number in range(100, 200):  # of a backup that stays, and nobody's, by their names
         shutil.copy(some, some.with_name(f"{number:08}"))
 
     def segments(root):
