@@ -81,7 +81,7 @@ struct expire_history {
 	uint64_t refused; /* runs since the last that did all; 0: that was the last one */
 	char why[ERROR_TEXT_MAX], hint[ERROR_HINT_MAX];
 };
-/* `failed` NULL: all was done. */
+/* `failed` NULL: all was done.  A run that was stopped, or was for one repository only, does not count. */
 void expire_note_outcome(struct agent *, const struct config_cluster *, const struct error *failed);
 /* What is not there or can't be read says nothing: all zero. */
 void expire_read_history(struct agent *, const struct config_cluster *, struct expire_history *out);

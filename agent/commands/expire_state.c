@@ -169,6 +169,8 @@ void expire_note_outcome(struct agent *agent, const struct config_cluster *confi
 
 	if (failed != NULL && failed->kind == ERR_CANCELLED)
 		return; /* it was stopped, nothing stands in the way */
+	if (option_given(&agent->options, OPTION_REPO))
+		return; /* how it goes in one says nothing about the others */
 	expire_read_history(agent, config, &history);
 	path_of(agent, config, "prune", path);
 	writer_init(&text, HISTORY_FILE_MAX);

@@ -129,10 +129,10 @@ static const struct option_spec expire_options[] = {
 	{.id = OPTION_CONFIRM, .name = "confirm", .help = "carry the plan out"},
 	{.id = OPTION_CLOCK_IS_RIGHT,
 	 .name = "clock-is-right",
-	 .help = "go on after it jumped, or the host was off for days"},
+	 .help = "go on although it jumped, or the host was off for days"},
 	{.id = OPTION_FORCE,
 	 .name = "force",
-	 .help = "also the only backup, a kept one, most packs, a broken copy"},
+	 .help = "also the last or a kept backup, and data of no known backup"},
 };
 
 static const struct option_spec key_options[] = {

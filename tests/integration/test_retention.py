@@ -226,6 +226,8 @@ def test_a_clock_that_jumped_is_refused_and_nothing_goes(lab, major, how):
     agent.backup()
     agent.run("expire", "--confirm", expect=1)
     assert len(ids(agent)) == 3
+    # What is asked of one repository says nothing about the others, and does not count below.
+    agent.run("expire", "--confirm", "--repo", next(iter(agent.repos)), expect=1)
     agent.cluster["expire_auto"] = "on"
     agent.write_config()
     assert "--clock-is-right" in agent.run("backup").err
