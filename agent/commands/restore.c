@@ -202,6 +202,7 @@ static void say_started(struct restoring *r)
 		   report_json_text(*s->reached_time != '\0' ? s->reached_time : NULL));
 	report_put(report->root, "replay_seconds", json_real((double)s->duration_us / 1e6));
 	report_put(report->root, "log_file", report_json_text(s->log_file));
+	restore_locks_warn(report, &r->asked.request, &r->result, s);
 }
 
 /* What the plan counts on is put into the archive, and the plan is made again from what the archive then

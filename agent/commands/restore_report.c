@@ -450,6 +450,42 @@ static void say_look(struct report *r, const struct restore_closing *c, const ch
 		report_text(r, "to start it:      %s\n", c->result->start_command);
 }
 
+void restore_locks_warn(struct report *r, const struct restore_request *request,
+			const struct restore_result *result, const struct restore_started *started)
+{
+	char names[600] = "", control[PATH_MAX], directory[2 * PATH_MAX];
+	json_t *list = json_array();
+	size_t used = 0, named = 0;
+
+	for (size_t i = 0; i < started->locks && i < RESTORE_LOCKS_MAX; i++) {
+		const struct restore_lock *lock = &started->lock[i];
+		json_t *one = json_object();
+		int n = snprintf(names + used, sizeof(names) - used, "%s%s (database %s)",
+				 i > 0 ? ", " : "", lock->table, lock->database);
+
+		if (n > 0 && (size_t)n < sizeof(names) - used) {
+			used += (size_t)n;
+			named++;
+		} else {
+			names[used] = '\0';
+		}
+		report_put(one, "database", report_json_text(lock->database));
+		report_put(one, "table", report_json_text(lock->table));
+		(void)json_array_append_new(list, one); /* without memory the dump fails */
+	}
+	report_put(r->root, "locked", list);
+	if (started->locks == 0)
+		return;
+	control_command(result, control, sizeof(control));
+	if (!escape_shell(request->directory, directory, sizeof(directory)))
+		(void)snprintf(directory, sizeof(directory), "DIR"); /* fits */
+	report_warning(r,
+		       "%s%s locked by a transaction that was cut off at the target: to read it "
+		       "waits until the server is promoted: %s promote -D %s",
+		       names, started->locks > named ? " and others are" : " is", control,
+		       directory);
+}
+
 void restore_closing_text(struct report *r, const struct restore_closing *c)
 {
 	const struct restore_request *request = c->request;

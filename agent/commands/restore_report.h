@@ -25,6 +25,9 @@ struct restore_closing {
 	const struct restore_started *started;
 	const char *source;
 };
+/* Tables that nobody can read while the server is paused; also to JSON. */
+void restore_locks_warn(struct report *, const struct restore_request *,
+			const struct restore_result *, const struct restore_started *);
 void restore_closing_text(struct report *, const struct restore_closing *);
 
 /* " --to-time '...'": what was asked for; "" for the latest. */

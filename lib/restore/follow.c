@@ -190,8 +190,12 @@ static enum err look(struct follow *f, bool *done)
 		follow_reset_settings(f);
 		return ERR_NONE;
 	}
-	if (stage == STAGE_PAUSED)
-		return paused_for_limits(f) ? ERR_PEER : ERR_NONE;
+	if (stage == STAGE_PAUSED) {
+		if (paused_for_limits(f))
+			return ERR_PEER;
+		follow_locks(f);
+		return ERR_NONE;
+	}
 	/* One that answers is consistent; it has no end that could be waited for. */
 	if (stage == STAGE_REPLAYING && f->request->standby)
 		return ERR_NONE;

@@ -44,6 +44,10 @@ void follow_conninfo_value(struct writer *, const char *keyword, const char *val
 enum stage { STAGE_UNKNOWN, STAGE_REPLAYING, STAGE_PAUSED, STAGE_PROMOTED };
 /* Asks the server; STAGE_UNKNOWN where it does not answer or lets nobody in. */
 enum stage follow_ask(struct follow *);
+/* Another session, in that database, as the one that asks.  False: nobody is let in. */
+bool follow_session(const struct follow *, const char *database, struct session **out);
+/* Of a server that is paused: the tables that it keeps locked. */
+void follow_locks(struct follow *);
 /* Recovery settings must not outlive recovery: the next start would stop at them again. */
 void follow_reset_settings(struct follow *);
 

@@ -176,8 +176,9 @@ void follow_conninfo_value(struct writer *w, const char *keyword, const char *va
 	writer_text(w, "' ");
 }
 
-/* As `user` ("" = like the one who runs the server).  Other than ERR_NONE: f->session stays NULL. */
-static enum err open_as(struct follow *f, const char *user, const char *database)
+/* As `user`; "" = like the one who runs the server. */
+static enum err session_as(const struct follow *f, const char *user, const char *database,
+			   struct session **out)
 {
 	struct session_options options = {.kind = SESSION_SQL,
 					  .database = database,
@@ -194,12 +195,25 @@ static enum err open_as(struct follow *f, const char *user, const char *database
 	writer_u8(&conninfo, 0);
 	if (!conninfo.bad) {
 		options.conninfo = (const char *)conninfo.data;
-		e = session_open(f->env, &options, &f->session, &ignored);
+		e = session_open(f->env, &options, out, &ignored);
 	}
 	writer_release(&conninfo);
 	if (e != ERR_NONE)
-		f->session = NULL;
-	else
+		*out = NULL;
+	return e;
+}
+
+bool follow_session(const struct follow *f, const char *database, struct session **out)
+{
+	return session_as(f, f->out->user, database, out) == ERR_NONE;
+}
+
+/* Other than ERR_NONE: f->session stays NULL. */
+static enum err open_as(struct follow *f, const char *user, const char *database)
+{
+	enum err e = session_as(f, user, database, &f->session);
+
+	if (e == ERR_NONE)
 		(void)snprintf(f->out->user, sizeof(f->out->user), "%s", user);
 	return e;
 }

@@ -17,7 +17,8 @@ enum {
 	RESTORE_SETTINGS_MAX = 64,
 	RESTORE_TABLESPACES_MAX = 256,
 	RESTORE_TIMELINES_MAX = 64, /* that are looked at, the newest ones */
-	RESTORE_LIMITS = 5
+	RESTORE_LIMITS = 5,
+	RESTORE_LOCKS_MAX = 16
 };
 
 enum target_kind {
@@ -194,6 +195,12 @@ struct restore_started {
 	char reached_time[64]; /* of the last replayed transaction; "" = none */
 	int64_t duration_us;
 	char log_file[1200];
+	/* Paused: tables that a transaction which was cut off at the target had locked, and that nobody can read
+	 * before the server is promoted.  There may be more than are named. */
+	size_t locks;
+	struct restore_lock {
+		char database[64], table[160];
+	} lock[RESTORE_LOCKS_MAX];
 };
 /* Starts the server with pg_ctl of the right major, follows the replay through the observer, waits until it is paused, promoted or gone;
  * of a standby until it is consistent and lets somebody read.

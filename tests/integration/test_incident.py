@@ -13,7 +13,7 @@ def test_a_table_is_read_just_before_it_was_dropped(lab, major):
     server.sql("INSERT INTO orders VALUES (2)")
     before = server.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', "
                         "'YYYY-MM-DD HH24:MI:SS.US') || 'Z'")
-    server.sql("DROP TABLE orders")
+    xid = server.sql("BEGIN; DROP TABLE orders; SELECT pg_current_xact_id(); COMMIT")
     server.archive_all()
 
     target = lab.place("r")
@@ -22,3 +22,13 @@ def test_a_table_is_read_just_before_it_was_dropped(lab, major):
     clone = lab.attach(target, server)
     assert clone.sql("SET statement_timeout = '5s'; SELECT count(*) FROM orders").endswith("2")
     assert clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused"
+    assert document["locked"] == []
+    clone.stop("immediate")
+
+    # Of a transaction by its number PostgreSQL alone knows where it ends: what it locked is named.
+    target = lab.place("r")
+    document = agent.restore(target, "--to-xid", xid, "--exclusive", "--start")
+    assert document["locked"] == [{"database": "postgres", "table": "public.orders"}]
+    clone = lab.attach(target, server)
+    clone.pg_ctl("-w", "promote")
+    assert clone.sql("SET statement_timeout = '5s'; SELECT count(*) FROM orders").endswith("2")
