@@ -52,6 +52,17 @@ void check_say(struct check *c, enum check_severity severity, const char *code, 
 	(void)json_array_append_new(c->links, c->link); /* without memory the dump fails */
 }
 
+void check_unseen(struct check *c)
+{
+	const char *code = json_string_value(json_object_get(c->link, "code"));
+	const char *text = json_string_value(json_object_get(c->link, "message"));
+
+	if (c->first_unseen[0] == '\0')
+		(void)snprintf(c->first_unseen, sizeof(c->first_unseen), "%s: %.400s",
+			       code != NULL ? code : "",
+			       text != NULL ? text : ""); /* cut is fine */
+}
+
 void check_figure(struct check *c, const char *name, uint64_t value, const char *what,
 		  const char *unit)
 {
@@ -143,9 +154,12 @@ static int nagios(struct check *c)
 {
 	static const char *const word[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
 	char stopped[] = "stopped on request", whole[] = "no link is broken";
-	char *const text[] = {whole, c->first_warning, c->first_error, stopped};
-	int code = *c->agent->env.cancelled != 0 ? EXIT_NAGIOS_UNKNOWN
+	bool is_stopped = *c->agent->env.cancelled != 0;
+	char *const text[] = {whole, c->first_warning, c->first_error,
+			      is_stopped ? stopped : c->first_unseen};
+	int code = is_stopped                    ? EXIT_NAGIOS_UNKNOWN
 		   : c->count[CHECK_ERROR] > 0   ? NAGIOS_CRITICAL
+		   : c->first_unseen[0] != '\0'  ? EXIT_NAGIOS_UNKNOWN
 		   : c->count[CHECK_WARNING] > 0 ? NAGIOS_WARNING
 						 : NAGIOS_OK;
 

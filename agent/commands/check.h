@@ -28,14 +28,17 @@ struct check {
 	bool only_config;       /* every error so far is a wrong configuration: exit 2 */
 	bool repository_failed; /* one can't be written, or its key does not open it */
 	bool quiet;             /* --nagios */
-	char first_error[512], first_warning[512]; /* for --nagios */
-	bool has_system;                           /* the server was reached and said who it is */
+	char first_error[512], first_warning[512], first_unseen[512]; /* for --nagios */
+	bool has_system; /* the server was reached and said who it is */
 	uint64_t system_identifier;
 };
 
 /* One link: `code` names it, `hint` (may be NULL) is what mends it. */
 void check_say(struct check *, enum check_severity, const char *code, const char *hint,
 	       const char *format, ...) PRINTF_LIKE(5, 6);
+
+/* The last link tells of something that could not be looked at, so nobody knows whether it is broken. */
+void check_unseen(struct check *);
 
 /* A failure as an error link. */
 void check_fail(struct check *, const char *code, const struct error *);

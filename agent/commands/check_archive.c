@@ -194,6 +194,7 @@ static void check_archiver(struct check *c)
 
 	if (!check_archiver_ask(c, &a)) {
 		check_say(c, CHECK_UNPROVEN, "archiver", NULL, "its statistics can't be read");
+		check_unseen(c);
 		return;
 	}
 	if (a.failing_now) {

@@ -34,6 +34,7 @@ static void open_sql(struct check *c)
 		c, CHECK_UNPROVEN, "sql_connection", why.hint[0] != '\0' ? why.hint : NULL,
 		"%s; settings are asked over replication, but the role, what it may do, the archiver, slot, collations and clock can't be",
 		why.text);
+	check_unseen(c);
 }
 
 static void open_replication(struct check *c)
@@ -82,8 +83,10 @@ bool check_ask(struct check *c, const char *setting, char out[CHECK_SETTING_MAX]
 	struct session *any = c->sql != NULL ? c->sql : c->replication;
 	enum err e = session_show(any, setting, out, CHECK_SETTING_MAX, &why);
 
-	if (e != ERR_NONE)
+	if (e != ERR_NONE) {
 		check_say(c, CHECK_UNPROVEN, setting, NULL, "%s", why.text);
+		check_unseen(c);
+	}
 	return e == ERR_NONE;
 }
 
@@ -95,6 +98,7 @@ struct rows *check_query(struct check *c, const char *code, const char *sql)
 	if (session_query(c->sql, sql, &rows, &why) == ERR_NONE)
 		return rows;
 	check_say(c, CHECK_UNPROVEN, code, why.hint[0] != '\0' ? why.hint : NULL, "%s", why.text);
+	check_unseen(c);
 	return NULL;
 }
 

@@ -46,6 +46,10 @@ def nagios(agent, expect):
     return done.out
 
 
+def nagios_says(agent, what):
+    return agent.run("check", "--nagios", expect=None).out.startswith(f"PGAGENT {what}")
+
+
 def test_a_segment_goes_through_the_archive_and_back(lab, major):
     server, agent = lab.protected(major, scale=1)
     least_role(server, agent)
@@ -145,6 +149,19 @@ def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
     agent.write_config()
     server.stop()
     assert nagios(agent, 2).startswith("PGAGENT CRITICAL - connection: ")
+
+
+@pytest.mark.only(15)
+def test_who_may_not_connect_does_not_know_whether_wal_is_archived(lab, major):
+    """Only replication is let in: the archiver fails, and nobody can see it."""
+    server, agent = lab.protected(major, scale=1)
+    least_role(server, agent)
+    server.set(archive_command="exec /bin/false pgagent archive-push %p")
+    server.sql("SELECT pg_switch_wal()")
+    until("the archiver to fail", lambda: nagios_says(agent, "CRITICAL - archiver: "))
+    for database in ("postgres", "template1"):
+        server.sql(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+    assert nagios(agent, 3).startswith("PGAGENT UNKNOWN - sql_connection: ")
 
 
 @pytest.mark.only(15)
