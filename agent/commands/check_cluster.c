@@ -12,6 +12,16 @@
 
 enum { SLOT_ACTIVE, SLOT_STATUS, SLOT_HELD, SLOT_SIZE_MAX };
 
+/* Nothing is archived unless archive_command does it beside the stream: every commit from now on is lost with
+ * the server.  That a receiver may be about to start does not make it less. */
+static enum check_severity without_receiver(struct check *c)
+{
+	if (c->archives)
+		return CHECK_WARNING;
+	c->only_config = false;
+	return CHECK_ERROR;
+}
+
 /* A slot that is there, of a cluster that streams its WAL. */
 static void check_used_slot(struct check *c, const struct rows *rows)
 {
@@ -29,10 +39,11 @@ static void check_used_slot(struct check *c, const struct rows *rows)
 			"not streamed",
 			slot, status);
 	} else if (*rows_value(rows, 0, SLOT_ACTIVE) != 't') {
-		check_say(
-			c, CHECK_WARNING, "slot", NULL,
-			"nobody streams from slot %s: nothing is archived, and it holds %s of WAL",
-			slot, rows_value(rows, 0, SLOT_HELD));
+		check_say(c, without_receiver(c), "slot",
+			  "start the receiver; or archive by archive_command: wal_streaming = off",
+			  "nobody streams from slot %s: %s, and it holds %s of WAL", slot,
+			  c->archives ? "only archive_command archives" : "nothing is archived",
+			  rows_value(rows, 0, SLOT_HELD));
 	} else if (size_max != NULL && strcmp(size_max, "-1") == 0) {
 		check_say_setting(c, CHECK_WARNING, "max_slot_wal_keep_size", "64GB", false,
 				  "a receiver that is away fills the disk of pg_wal and stops the "
@@ -64,10 +75,12 @@ void check_slot(struct check *c)
 	if (rows_count(rows) == 0) {
 		if (c->config->wal_streaming)
 			check_say(
-				c, CHECK_WARNING, "slot", NULL,
-				"there is no slot %s yet: the receiver makes it at its first start, "
-				"and nothing is archived before",
-				slot);
+				c, without_receiver(c), "slot",
+				"start the receiver, which makes it; or archive by archive_command: "
+				"wal_streaming = off",
+				"there is no slot %s: nobody has streamed WAL yet, and %s", slot,
+				c->archives ? "only archive_command archives it"
+					    : "nothing is archived");
 	} else if (c->config->wal_streaming) {
 		check_used_slot(c, rows);
 	} else if (*rows_value(rows, 0, SLOT_ACTIVE) != 't') {

@@ -22,9 +22,11 @@ static const struct excess excesses[] = {
 	{"BYPASSRLS", "ALTER ROLE %s NOBYPASSRLS;"},
 	{"pg_execute_server_program", "REVOKE pg_execute_server_program FROM %s;"},
 	{"pg_write_server_files", "REVOKE pg_write_server_files FROM %s;"},
+	{"pg_read_server_files", "REVOKE pg_read_server_files FROM %s;"},
 	{"pg_write_all_data", "REVOKE pg_write_all_data FROM %s;"},
 	{"pg_read_all_data", "REVOKE pg_read_all_data FROM %s;"},
 };
+enum { LINES_MAX = 1536 };
 enum { COLUMN_ROLE, COLUMN_SUPER, COLUMN_SETTINGS, COLUMN_EXCESS };
 
 static const char role_sql[] =
@@ -32,6 +34,7 @@ static const char role_sql[] =
 	"'pg_read_all_settings', 'USAGE'), rolcreaterole, rolcreatedb, rolbypassrls, "
 	"pg_catalog.pg_has_role('pg_execute_server_program', 'MEMBER'), "
 	"pg_catalog.pg_has_role('pg_write_server_files', 'MEMBER'), "
+	"pg_catalog.pg_has_role('pg_read_server_files', 'MEMBER'), "
 	"pg_catalog.pg_has_role('pg_write_all_data', 'MEMBER'), "
 	"pg_catalog.pg_has_role('pg_read_all_data', 'MEMBER') "
 	"FROM pg_catalog.pg_roles WHERE rolname = current_user";
@@ -45,7 +48,7 @@ static bool is_true(const struct rows *rows, int column)
 
 /* Adds "WHAT" and its line for everything that is too much; true if anything is. */
 static bool gather_excess(const struct rows *rows, const char *role, char what[256],
-			  char lines[768])
+			  char lines[LINES_MAX])
 {
 	size_t used = 0, used_lines = 0;
 
@@ -55,12 +58,11 @@ static bool gather_excess(const struct rows *rows, const char *role, char what[2
 		if (!is_true(rows, COLUMN_EXCESS + (int)i))
 			continue;
 		used += (size_t)snprintf(what + used, 256 - used, "%s%s", used > 0 ? ", " : "",
-					 excesses[i].what); /* seven short words fit */
-		used_lines += (size_t)snprintf(lines + used_lines, 768 - used_lines, "%s%.*s%s%s",
-					       used_lines > 0 ? "\n" : "", (int)(at - line), line,
-					       role, at + 2); /* a role has 128 bytes at most */
-		if (used_lines >= 768)
-			break;
+					 excesses[i].what); /* eight short words fit */
+		used_lines += (size_t)snprintf(
+			lines + used_lines, LINES_MAX - used_lines, "%s%.*s%s%s",
+			used_lines > 0 ? "\n" : "", (int)(at - line), line, role,
+			at + 2); /* a role has 128 bytes at most, so eight lines fit */
 	}
 	return used > 0;
 }
@@ -69,7 +71,7 @@ void check_role(struct check *c)
 {
 	struct rows *rows = check_query(c, "role", role_sql);
 	const char *role = rows_value(rows, 0, COLUMN_ROLE);
-	char what[256], lines[768], grant[256];
+	char what[256], lines[LINES_MAX], grant[256];
 
 	if (role == NULL) {
 		rows_free(rows);

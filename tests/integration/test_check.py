@@ -71,9 +71,11 @@ def test_a_segment_goes_through_the_archive_and_back(lab, major):
 
 def test_each_finding_is_mended_by_the_lines_printed_with_it(lab, major):
     server, agent = lab.protected(major, scale=1)
-    least_role(server, agent, "ALTER ROLE backup CREATEDB; GRANT pg_write_all_data TO backup")
+    least_role(server, agent, "ALTER ROLE backup CREATEDB; GRANT pg_write_all_data, "
+               "pg_read_server_files, pg_write_server_files, pg_execute_server_program TO backup")
     found = links(agent)
     assert found["role"]["severity"] == "warning"
+    assert "pg_read_server_files" in found["role"]["message"]
     typed(server, found["role"])
     assert "pg_read_all_settings" in links(agent)["role"]["hint"]
     typed(server, links(agent)["role"])
@@ -171,11 +173,17 @@ def test_a_slot_is_used_and_has_a_bound_or_is_told(lab, major):
     server.set(archive_command="cp %p /nonexistent/%f")
     agent.cluster["wal_streaming"] = "on"
     agent.write_config()
-    found = links(agent)
+    found = links(agent, expect=1)
     assert found["archive_command"]["severity"] == "ok"
-    assert "there is no slot" in found["slot"]["message"]
+    assert found["slot"]["severity"] == "error" and "no slot" in found["slot"]["message"]
+    # What archive_command brings is archived all the same.
+    server.set(archive_command=agent.archive_command())
+    assert links(agent)["slot"]["severity"] == "warning"
     server.sql("SELECT pg_create_physical_replication_slot('pgagent', true)")
-    assert "nobody streams" in links(agent)["slot"]["message"]
+    assert links(agent)["slot"]["severity"] == "warning"
+    server.set(archive_command="cp %p /nonexistent/%f")
+    slot = links(agent, expect=1)["slot"]
+    assert slot["severity"] == "error" and "nobody streams" in slot["message"]
     with Walsender(server) as receiver:
         receiver.command("START_REPLICATION SLOT pgagent PHYSICAL 0/1000000")
         receiver.until(b"W")
