@@ -119,8 +119,10 @@ static bool is_kept(const struct restore_request *request, const char *name)
 /* The last part of one entry of shared_preload_libraries, without quotes and suffix. */
 static bool runs_jobs(const char *entry, size_t len)
 {
+	/* pglogical has subscriptions of its own, opened by its own workers.  Likewise spock, but WAL of that may
+	 * hold records of a kind that only it can replay. */
 	static const char *const jobs[] = {"pg_cron", "pg_partman_bgw", "pg_squeeze",
-					   "pgautofailover"};
+					   "pgautofailover", "pglogical"};
 	const char *slash;
 
 	while (len > 0 && (*entry == ' ' || *entry == '\t' || *entry == '"')) {

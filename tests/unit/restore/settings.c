@@ -290,6 +290,9 @@ Test(settings, libraries_that_run_jobs_are_left_out)
 	cr_assert_str_eq(out, "");
 	cr_assert(settings_quiet_libraries("\"pg_partman_bgw\" , x", out, 256));
 	cr_assert_str_eq(out, " x");
+	cr_assert(settings_quiet_libraries("pglogical,auto_explain", out, 256));
+	cr_assert_str_eq(out, "auto_explain");
+	cr_assert_not(settings_quiet_libraries("spock", out, 256), "replay may need it");
 	cr_assert_not(settings_quiet_libraries("pg_cron_like,my_pg_cron", out, 256));
 	cr_assert_not(settings_quiet_libraries("", out, 256));
 }
