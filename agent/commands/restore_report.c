@@ -486,11 +486,41 @@ void restore_locks_warn(struct report *r, const struct restore_request *request,
 		       directory);
 }
 
+/* A server that is paused, or shuts down, at its target cannot be backed up as the new one yet. */
+static void say_keep_in_place(struct report *r, const struct restore_closing *c)
+{
+	const char *first = "once it runs, ";
+
+	if (c->plan->action == ACTION_PAUSE)
+		first = "it is paused at the target, read-only, until SELECT "
+			"pg_wal_replay_resume(); then ";
+	else if (c->plan->action == ACTION_SHUTDOWN)
+		first = "it shuts down at the target; recovery_target_action = 'promote' in "
+			"postgresql.auto.conf and another start promote it; then ";
+	report_text(r, "to keep it:       %spgagent backup --checkpoint fast%s\n", first,
+		    c->source);
+}
+
+/* Who lost the machine wanted another server in its place, not a copy; that is where its directory was. */
+static const char *replace_text(const struct restore_plan *plan, char *out, size_t size)
+{
+	char directory[PATH_MAX];
+
+	out[0] = '\0';
+	if (plan->backup.data_directory[0] != '\0' &&
+	    escape_shell(plan->backup.data_directory, directory, sizeof(directory)))
+		(void)snprintf(out, size,
+			       "; a server in the original's place: restore -D %s --in-place "
+			       "--archiving keep",
+			       directory); /* a cut line is still a hint */
+	return out;
+}
+
 void restore_closing_text(struct report *r, const struct restore_closing *c)
 {
 	const struct restore_request *request = c->request;
 	char server[SERVER_MAX] = "", directory[2 * PATH_MAX], target[600];
-	char control[PATH_MAX];
+	char control[PATH_MAX], replace[2 * PATH_MAX];
 
 	if (c->started != NULL)
 		server_options(c->started, server);
@@ -504,14 +534,13 @@ void restore_closing_text(struct report *r, const struct restore_closing *c)
 		return;
 	}
 	if (!c->plan->side)
-		report_text(r,
-			    "to keep it:       once it runs, pgagent backup --checkpoint fast%s\n",
-			    c->source);
+		say_keep_in_place(r, c);
 	else if (c->started != NULL && c->started->promoted)
 		report_text(r,
-			    "to keep it:       it is a server of its own now; what you need from "
-			    "it: pg_dump%s\n",
-			    server);
+			    "to keep it:       it is a server of its own now, with no network, no "
+			    "subscriptions and no jobs%s; what you need from it: pg_dump%s%s\n",
+			    request->keep_archiving ? "" : ", and archives nothing", server,
+			    replace_text(c->plan, replace, sizeof(replace)));
 	else
 		report_text(r, "to keep it:       %s%s promote -D %s, or pg_dump what you need\n",
 			    c->started != NULL ? "" : "once it runs, ", control, directory);

@@ -192,3 +192,47 @@ Test(restore_report, wal_that_is_left_in_a_directory_beside_the_target_is_told)
 	cr_assert_eq(json_integer_value(json_object_get(unsalvaged, "commits")), 7);
 	end();
 }
+
+/* Its last lines are what is typed next. */
+Test(restore_report, in_place_a_paused_server_is_promoted_before_it_is_backed_up)
+{
+	struct restore_closing closing = {
+		.request = &request, .plan = &plan, .result = &result, .source = " --cluster main"};
+	const char *resume, *backup;
+
+	begin();
+	plan.side = false;
+	restore_closing_text(&report, &closing);
+	(void)fflush(report.out);
+	resume = strstr(out_text, "SELECT pg_wal_replay_resume()");
+	backup = strstr(out_text, "pgagent backup");
+	cr_assert(resume != NULL && backup != NULL && resume < backup, "%s", out_text);
+	end();
+	free(out_text);
+	begin();
+	plan.side = false;
+	plan.action = ACTION_PROMOTE;
+	restore_closing_text(&report, &closing);
+	(void)fflush(report.out);
+	cr_assert_null(strstr(out_text, "resume"), "%s", out_text);
+	end();
+}
+
+Test(restore_report, a_promoted_side_copy_says_what_is_off_and_how_to_have_a_replacement)
+{
+	struct restore_started started = {.port = 54321, .promoted = true};
+	struct restore_closing closing = {.request = &request,
+					  .plan = &plan,
+					  .result = &result,
+					  .started = &started,
+					  .source = ""};
+
+	begin();
+	(void)snprintf(plan.backup.data_directory, sizeof(plan.backup.data_directory), "/srv/main");
+	restore_closing_text(&report, &closing);
+	(void)fflush(report.out);
+	cr_assert_not_null(strstr(out_text, "archives nothing"), "%s", out_text);
+	cr_assert_not_null(strstr(out_text, "-D /srv/main --in-place --archiving keep"), "%s",
+			   out_text);
+	end();
+}
