@@ -211,6 +211,7 @@ int command_check(struct agent *agent)
 	check_repositories(&c);
 	check_spool(&c);
 	check_round_trip(&c);
+	check_archiver(&c);
 	session_close(c.sql);
 	session_close(c.replication);
 	check_say(&c, CHECK_UNPROVEN, "restore", NULL,

@@ -20,6 +20,8 @@ struct check {
 	struct session *sql, *replication; /* to the server; NULL = refused */
 	bool in_recovery;                  /* it is a standby, as far as it could be asked */
 	bool archives;                     /* its settings lead to archive-push */
+	bool asks_archiver;                /* WAL has to come through the server's archiver */
+	char arrived[WAL_NAME_MAX];        /* the segment of the round trip, or "" */
 	json_t *links;
 	json_t *link;           /* the last one, for check_figure */
 	char perfdata[1024];    /* for --nagios: " name=1B ..." */
@@ -64,6 +66,8 @@ struct rows *check_query(struct check *, const char *code, const char *sql);
  * what an earlier recovery has left, collations. */
 void check_role(struct check *);
 void check_archiving(struct check *);
+/* After the round trip, which it has to know of. */
+void check_archiver(struct check *);
 void check_slot(struct check *);
 void check_leftovers(struct check *);
 void check_collations(struct check *);
@@ -91,6 +95,14 @@ struct archiver {
 };
 /* False when its statistics can't be read. */
 bool check_archiver_ask(struct check *, struct archiver *);
+
+/* What lies in pg_wal for the archiver to take. */
+struct archiver_queue {
+	uint64_t files;
+	int64_t idle_us; /* so long there was something to do, and nothing was done */
+};
+/* Pure: whether an archiver with that to do, which says nothing of failures, still works. */
+enum check_severity check_archiver_pace(const struct archiver_queue *, int64_t archive_wait_us);
 
 /* True for a command line that archives with this program, whatever its path. */
 bool check_is_own_archive_command(const char *command);

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Segments: one or two wait whenever the archiver is at work; this many are 80 MiB of commits. */
+enum { WAITING_MAX = 5 };
+
 /* ---- the settings ---- */
 
 bool check_is_own_archive_command(const char *command)
@@ -172,49 +175,104 @@ bool check_archiver_ask(struct check *c, struct archiver *out)
 	return true;
 }
 
-/* How many files wait to be archived, where the role may look. */
-static void figure_waiting(struct check *c)
+/* Only a role that may look into pg_wal can tell; false, and said, otherwise. */
+static bool ask_queue(struct check *c, struct archiver_queue *out)
 {
+	/* A new line of configuration and a new start are given their time, too. */
+	static const char sql[] =
+		"SELECT count(*), greatest(0, extract(epoch FROM pg_catalog.clock_timestamp() - "
+		"greatest(min(modification), pg_catalog.pg_postmaster_start_time(), "
+		"pg_catalog.pg_conf_load_time(), (SELECT last_archived_time FROM "
+		"pg_catalog.pg_stat_archiver))) * 1000000)::bigint "
+		"FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
 	struct rows *rows = NULL;
 	struct error why;
+	bool may = session_query(c->sql, sql, &rows, &why) == ERR_NONE;
 
-	if (session_query(c->sql,
-			  "SELECT count(*) FROM pg_catalog.pg_ls_archive_statusdir() WHERE name "
-			  "LIKE '%.ready'",
-			  &rows, &why) == ERR_NONE)
-		check_figure(c, "files_waiting", count_of(rows, 0), "waiting", "");
+	*out = (struct archiver_queue){.files = 0};
+	if (may) {
+		out->files = count_of(rows, 0);
+		out->idle_us = out->files > 0 ? (int64_t)count_of(rows, 1) : 0;
+	} else {
+		check_say(c, CHECK_UNPROVEN, "archiver",
+			  "let it look: GRANT pg_monitor TO the role of conninfo",
+			  "whether segments wait to be archived can't be seen: %s", why.text);
+		check_unseen(c);
+	}
 	rows_free(rows);
+	return may;
+}
+
+enum check_severity check_archiver_pace(const struct archiver_queue *queue, int64_t archive_wait_us)
+{
+	if (queue->files == 0 || queue->idle_us < archive_wait_us)
+		return CHECK_OK;
+	return queue->files > WAITING_MAX ? CHECK_ERROR : CHECK_WARNING;
+}
+
+static void say_stalled(struct check *c, enum check_severity severity,
+			const struct archiver_queue *queue)
+{
+	char idle[TEXT_DURATION_MAX];
+
+	text_of_duration(queue->idle_us, idle);
+	c->only_config = c->only_config && severity != CHECK_ERROR;
+	check_say(c, severity, "archiver",
+		  "see what archive_command hangs in, on the server: ps -ef | grep archive-push",
+		  "%" PRIu64
+		  " file(s) wait to be archived, and for %s none was: what is committed now "
+		  "is lost with the server",
+		  queue->files, idle);
 }
 
 /* A failure from before the configuration was read the last time is history: it is not known yet whether
  * the new line works. */
-static void check_archiver(struct check *c)
+static void say_archiver(struct check *c, const struct archiver *a,
+			 const struct archiver_queue *queue)
 {
-	struct archiver a;
+	enum check_severity pace = check_archiver_pace(queue, c->config->archive_wait_us);
 
+	if (a->failing_now) {
+		c->only_config = false;
+		check_say(c, CHECK_ERROR, "archiver",
+			  "the server's log has pgagent's own words on why: grep archive-push",
+			  "segment %s failed at %s, and nothing was archived since", a->failed_last,
+			  a->failed_at);
+	} else if (pace != CHECK_OK) {
+		say_stalled(c, pace, queue);
+	} else if (a->failing) {
+		check_say(c, CHECK_UNPROVEN, "archiver", "try it: SELECT pg_switch_wal();",
+			  "segment %s failed at %s, before the configuration was read anew",
+			  a->failed_last, a->failed_at);
+	} else if (a->last[0] != '\0') {
+		check_say(c, CHECK_OK, "archiver", NULL, "last segment %s at %s", a->last,
+			  a->last_at);
+	} else if (c->arrived[0] != '\0') {
+		/* The server hears of it a moment after the repositories. */
+		check_say(c, CHECK_OK, "archiver", NULL, "its first segment is %s", c->arrived);
+	} else {
+		check_say(c, CHECK_UNPROVEN, "archiver", "try it: SELECT pg_switch_wal();",
+			  "no segment was archived yet");
+	}
+}
+
+void check_archiver(struct check *c)
+{
+	struct archiver_queue queue;
+	struct archiver a;
+	bool may;
+
+	if (!c->asks_archiver || *c->agent->env.cancelled != 0)
+		return;
 	if (!check_archiver_ask(c, &a)) {
 		check_say(c, CHECK_UNPROVEN, "archiver", NULL, "its statistics can't be read");
 		check_unseen(c);
 		return;
 	}
-	if (a.failing_now) {
-		c->only_config = false;
-		check_say(c, CHECK_ERROR, "archiver",
-			  "the server's log has pgagent's own words on why: grep archive-push",
-			  "segment %s failed at %s, and nothing was archived since", a.failed_last,
-			  a.failed_at);
-	} else if (a.failing) {
-		check_say(c, CHECK_UNPROVEN, "archiver", "try it: SELECT pg_switch_wal();",
-			  "segment %s failed at %s, before the configuration was read anew",
-			  a.failed_last, a.failed_at);
-	} else if (a.last[0] == '\0') {
-		check_say(c, CHECK_UNPROVEN, "archiver", "try it: SELECT pg_switch_wal();",
-			  "no segment was archived yet");
-	} else {
-		check_say(c, CHECK_OK, "archiver", NULL, "last segment %s at %s", a.last,
-			  a.last_at);
-	}
-	figure_waiting(c);
+	may = ask_queue(c, &queue);
+	say_archiver(c, &a, &queue);
+	if (may)
+		check_figure(c, "files_waiting", queue.files, "waiting", "");
 }
 
 void check_archiving(struct check *c)
@@ -239,6 +297,5 @@ void check_archiving(struct check *c)
 				  mode);
 	check_command(c);
 	c->archives = c->archives && strcmp(mode, "off") != 0;
-	if (c->sql != NULL && !c->config->wal_streaming)
-		check_archiver(c);
+	c->asks_archiver = c->sql != NULL && !c->config->wal_streaming;
 }

@@ -97,5 +97,5 @@ void check_spool(struct check *c)
 		check_say(c, CHECK_WARNING, "spool", "make room there", "%s: %s free", path, text);
 	else
 		check_say(c, CHECK_OK, "spool", NULL, "%s: %s free", path, text);
-	check_figure(c, "bytes_free", space, "", "B");
+	check_figure(c, "bytes_free", space, "free", "B");
 }

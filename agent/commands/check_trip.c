@@ -264,6 +264,7 @@ static void go(struct trip *t)
 	}
 	if (!wait_for_it(t))
 		return;
+	(void)snprintf(c->arrived, sizeof(c->arrived), "%s", t->text); /* 24 digits */
 	arrived_us = clock_monotonic_us(clock) - t->began_us;
 	text_of_duration(arrived_us, took);
 	for (size_t i = 0; i < t->count && e == ERR_NONE; i++)

@@ -57,6 +57,7 @@ def test_a_segment_goes_through_the_archive_and_back(lab, major):
     before = segment(server)
     found = links(agent)
     assert {link["severity"] for code, link in found.items() if code != "restore"} == {"ok"}, found
+    assert list(found).index("archiver") > list(found).index("archiving")
     assert before in found["archiving"]["message"] and found["archiving"]["archiving_seconds"] > 0
     assert agent.has_segment(before)
     assert found["free_space"]["bytes_free"] > found["free_space"]["bytes_last_backup"] > 0
@@ -66,6 +67,7 @@ def test_a_segment_goes_through_the_archive_and_back(lab, major):
     before = segment(server)
     line = nagios(agent, 0)
     assert line.startswith("PGAGENT OK - ") and "free_space_local=" in line, line
+    assert " spool_free=" in line, line
     assert segment(server) == before
 
 
@@ -127,6 +129,38 @@ def test_wal_that_does_not_arrive_is_an_error_in_the_archivers_words(lab, major)
     assert nagios(agent, 2).startswith("PGAGENT CRITICAL - archiving: ")
     server.set(archive_command=agent.archive_command())
     assert links(agent)["archiving"]["severity"] == "ok"
+
+
+@pytest.mark.only(15)
+def test_an_archiver_that_hangs_is_told(lab, major):
+    """It fails nothing and archives nothing: only what waits for it tells."""
+    server, agent = lab.protected(major, scale=1)
+    least_role(server, agent)
+    agent.cluster["archive_wait"] = "1s"
+    agent.write_config()
+    agent.backup()
+    hold = lab.place("hold")
+    hold.touch()
+    push = lab.place("push")
+    real = agent.archive_command().replace('"%p"', '"$3"')
+    push.write_text(f"#!/bin/sh\nwhile test -e {hold}; do sleep 0.1; done\nexec {real}\n")
+    push.chmod(0o755)
+    server.set(archive_command=f"{push} pgagent archive-push %p")
+    try:
+        server.sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+        until("the archiver to be told of", lambda: nagios_says(
+            agent, "WARNING - archiver: 1 file(s) wait"))
+        for _ in range(7):
+            server.sql("SELECT pg_logical_emit_message(true, 'test', 'x')")
+            server.sql("SELECT pg_switch_wal()")
+        line = nagios(agent, 2)
+        assert line.startswith("PGAGENT CRITICAL - archiver: "), line
+        assert " archiver_waiting=8" in line, line
+    finally:
+        hold.unlink()
+    until("the archiver to catch up", lambda: " archiver_waiting=0" in agent.run(
+        "check", "--nagios", expect=None).out)
+    nagios(agent, 0)
 
 
 @pytest.mark.only(15)

@@ -51,3 +51,22 @@ Test(check, finds_a_name_in_a_segment_across_the_header_of_a_page)
 	segment[WAL_PAGE_BYTES + 24] ^= 1;
 	cr_expect_not(check_segment_holds(all, name));
 }
+
+Test(check, an_archiver_that_does_nothing_with_work_to_do_is_broken)
+{
+	const int64_t wait_us = 60000000;
+	struct archiver_queue queue = {.files = 0, .idle_us = 10 * wait_us};
+
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_OK);
+	queue.files = 100;
+	queue.idle_us = wait_us - 1;
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_OK, "it is at work");
+	queue.idle_us = wait_us;
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_ERROR);
+	queue.files = 6;
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_ERROR);
+	queue.files = 5;
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_WARNING);
+	queue.files = 1;
+	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_WARNING);
+}
