@@ -75,6 +75,8 @@ static void say(struct report *r, const char *title, const char *text)
 	if (r->progress != NULL)
 		progress_erase(r->progress);
 	(void)escape_text(bytes_of_text(text), safe, sizeof(safe), false);
+	/* Both may be one pipe, and what was said before comes before.  A failure is found at the end. */
+	(void)fflush(r->out);
 	(void)fprintf(r->err, "%s: %s\n", title, safe); /* the last channel there is */
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static char *out_text, *err_text;
 static size_t out_size, err_size;
@@ -224,4 +225,28 @@ Test(report, archive_get_never_says_end_of_archive_for_an_error)
 			  error_kind_word((enum err)kind), push);
 	}
 	cr_expect_eq(report_exit_code(EXITS_ARCHIVE_GET, ERR_NONE, 0), 0);
+}
+
+Test(report, what_was_said_before_a_warning_comes_before_it)
+{
+	FILE *file = tmpfile(), *out, *err;
+	char text[200] = "";
+	struct report r;
+	struct error why;
+
+	cr_assert_not_null(file);
+	out = fdopen(dup(fileno(file)), "w"); /* a pipe's buffer: written when it is full */
+	err = fdopen(dup(fileno(file)), "w");
+	cr_assert(out != NULL && err != NULL);
+	cr_assert_eq(setvbuf(err, NULL, _IONBF, 0), 0);
+	cr_assert_eq(report_init(&r, out, err, false, "restore", &why), ERR_NONE);
+	report_text(&r, "the plan\n");
+	report_warning(&r, "the warning");
+	cr_assert_eq(fclose(out), 0);
+	rewind(file);
+	cr_assert_gt(fread(text, 1, sizeof(text) - 1, file), 0);
+	cr_assert(strstr(text, "the plan") < strstr(text, "the warning"), "%s", text);
+	(void)fclose(err);
+	(void)fclose(file);
+	report_release(&r);
 }
