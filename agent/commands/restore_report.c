@@ -410,8 +410,8 @@ void restore_target_option(const struct restore_request *request, char *out, siz
 	out[0] = '\0';
 	if (request->requested == NULL || !escape_shell(request->requested, quoted, sizeof(quoted)))
 		return;
-	(void)snprintf(out, size, " --to-%s %s", restore_target_name(request->kind),
-		       quoted); /* a cut line is still a hint */
+	(void)snprintf(out, size, " --to-%s %s%s", restore_target_name(request->kind), quoted,
+		       request->exclusive ? " --exclusive" : ""); /* a cut line is still a hint */
 }
 
 /* "/usr/lib/postgresql/15/bin/pg_ctl", which is not on everybody's PATH: the start command's first

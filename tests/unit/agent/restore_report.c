@@ -236,3 +236,16 @@ Test(restore_report, a_promoted_side_copy_says_what_is_off_and_how_to_have_a_rep
 			   out_text);
 	end();
 }
+
+Test(restore_report, a_target_is_repeated_as_it_was_asked_for)
+{
+	char target[100];
+
+	begin();
+	restore_target_option(&request, target, sizeof(target));
+	cr_assert_str_eq(target, " --to-lsn 0/4000028");
+	request.exclusive = true;
+	restore_target_option(&request, target, sizeof(target));
+	cr_assert_str_eq(target, " --to-lsn 0/4000028 --exclusive");
+	end();
+}
