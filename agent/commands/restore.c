@@ -9,6 +9,7 @@
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
 #include "commands/restore_timelines.h"
+#include "repo/hide.h"
 #include "repo/wal_object.h"
 #include "subject.h"
 
@@ -28,6 +29,49 @@ struct restoring {
 	struct restore_started started;
 	bool is_started;
 };
+
+struct hidden_search {
+	const char *text; /* the beginning of its id */
+	bool found;
+	struct attempt attempt;
+};
+
+static enum err see_hidden(void *ctx, const struct attempt *attempt, struct error *why)
+{
+	struct hidden_search *s = ctx;
+	char id[ATTEMPT_TEXT_MAX];
+
+	(void)why; /* nothing here can fail */
+	attempt_to_text(attempt, id);
+	if (strncmp(id, s->text, strlen(s->text)) != 0)
+		return ERR_NONE;
+	s->found = true;
+	s->attempt = *attempt;
+	return ERR_NONE;
+}
+
+/* Of a backup that is not there: it may be hidden, and not gone yet. */
+static enum err say_hidden(const struct restoring *r, const char *text, struct error *why)
+{
+	struct hidden_search s = {.text = text};
+	struct error ignored; /* what cannot be looked at adds nothing */
+	char id[ATTEMPT_TEXT_MAX];
+
+	for (size_t i = 0; *text != '\0' && i < r->subject.archive.count && !s.found; i++) {
+		const struct cluster *cluster = &r->subject.archive.cluster[i];
+		struct hidden hidden = {.state = HIDE_SHOWN};
+
+		s.found = hide_list(cluster, see_hidden, &s, &ignored) == ERR_NONE && s.found &&
+			  hide_read(cluster, &s.attempt, &hidden, &ignored) == ERR_NONE &&
+			  hidden.state == HIDE_HIDDEN;
+	}
+	if (!s.found)
+		return why->kind;
+	attempt_to_text(&s.attempt, id);
+	(void)error_set(why, ERR_MISSING, "backup %s is hidden: it was expired", id);
+	error_hint(why, "to have it back, while that is possible: pgagent undelete %s", id);
+	return ERR_MISSING;
+}
 
 /* --backup: its attempt, and the system identifier that it belongs to, which may be an older one of
  * the cluster. */
@@ -53,7 +97,7 @@ static enum err choose_backup(struct restoring *r, struct error *why)
 				     r->subject.name, r->subject.system_identifier);
 	}
 	catalog_release(&catalog);
-	return e;
+	return e == ERR_MISSING ? say_hidden(r, text, why) : e;
 }
 
 static enum err check_place(const struct restoring *r, struct error *why)

@@ -84,6 +84,8 @@ def test_what_is_hidden_can_be_brought_back(lab, major):
     before = packs(agent)
     hidden = agent.json("expire", "--backup", second["id"], "--confirm")
     assert hidden["repositories"][0]["backups"][0]["state"] == "hidden"
+    refused = agent.run("restore", "-D", lab.place("r"), "--backup", second["id"], expect=3)
+    assert f"pgagent undelete {second['id']}" in refused.err, str(refused)
     assert ids(agent) == {first["id"], third["id"]}
     agent.run("undelete", second["id"])
     assert ids(agent) == {first["id"], second["id"], third["id"]}
