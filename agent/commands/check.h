@@ -5,6 +5,7 @@
 #include "agent.h"
 #include "places.h"
 #include "postgres/session.h"
+#include "repo/manifest.h"
 
 enum check_severity {
 	CHECK_OK,
@@ -24,7 +25,7 @@ struct check {
 	char arrived[WAL_NAME_MAX];        /* the segment of the round trip, or "" */
 	json_t *links;
 	json_t *link;           /* the last one, for check_figure */
-	char perfdata[1024];    /* for --nagios: " name=1B ..." */
+	char perfdata[2048];    /* for --nagios: " name=1B ..." */
 	size_t count[4];        /* by severity */
 	bool wrong_key;         /* exit 4 */
 	bool only_config;       /* every error so far is a wrong configuration: exit 2 */
@@ -74,8 +75,21 @@ void check_collations(struct check *);
 
 /* Each repository: store, write-read-remove, keys, space, who the server is. */
 void check_repositories(struct check *);
+/* The newest backup in one repository. */
+struct newest_backup {
+	enum err read; /* ERR_MISSING: there is none; else why it can't be told */
+	struct error why;
+	char id[ATTEMPT_TEXT_MAX];
+	uint64_t bytes_stored;
+	int64_t finished_us;
+};
+void check_newest(const struct check *, const struct place *, struct newest_backup *out);
+/* That there is a backup, and not only an old one. */
+void check_backup(struct check *, const struct place *, const struct newest_backup *);
+/* Pure: whether a newest backup of that age shows that one was missed by a backup_schedule. */
+bool check_backup_is_overdue(const char *schedule, int64_t age_us);
 /* Room for one more backup in this repository; in the spool. */
-void check_space(struct check *, const struct place *);
+void check_space(struct check *, const struct place *, const struct newest_backup *);
 void check_spool(struct check *);
 
 /* A segment from the server through archive_command into every repository and back; with --nagios, or

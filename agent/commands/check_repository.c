@@ -129,6 +129,7 @@ static void check_identity(struct check *c, const struct place *place)
 
 static void check_place(struct check *c, struct place *place)
 {
+	struct newest_backup newest;
 	struct error why;
 	enum err e = place_open_store(c->agent, place->config, false, &place->store, &why);
 
@@ -151,9 +152,12 @@ static void check_place(struct check *c, struct place *place)
 			  place->config->path);
 	}
 	check_key(c, place);
-	check_space(c, place);
-	if (place->repository != NULL)
+	check_newest(c, place, &newest);
+	check_space(c, place, &newest);
+	if (place->repository != NULL) {
 		check_identity(c, place);
+		check_backup(c, place, &newest);
+	}
 }
 
 void check_repositories(struct check *c)

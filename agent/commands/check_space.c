@@ -1,7 +1,6 @@
 /* commands/check_space.c - room in repositories, for one more backup at least, and in the spool. */
 #include "base/text.h"
 #include "commands/check.h"
-#include "repo/decision.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -24,32 +23,12 @@ static int free_bytes(const struct check *c, const char *path, uint64_t *out)
 	return status;
 }
 
-/* What the newest backup has stored; 0 = there is none, or it can't be read. */
-static uint64_t last_backup_bytes(const struct check *c, const struct place *place)
-{
-	uint8_t digest[CRYPTO_SHA256_BYTES];
-	struct manifest *manifest = NULL;
-	struct attempt newest;
-	struct cluster cluster;
-	uint64_t generation, bytes = 0;
-	struct error why;
-
-	if (place->repository == NULL || !c->has_system)
-		return 0;
-	cluster_init(&cluster, place->repository, c->config->section.name, c->system_identifier);
-	if (decision_newest(&cluster, &newest, &generation, digest, &why) == ERR_NONE &&
-	    manifest_read(&cluster, &newest, &manifest, &why) == ERR_NONE)
-		bytes = manifest->summary.bytes_stored;
-	manifest_free(manifest);
-	return bytes;
-}
-
-void check_space(struct check *c, const struct place *place)
+void check_space(struct check *c, const struct place *place, const struct newest_backup *newest)
 {
 	static const char hint[] =
 		"make room before the archive stops: a full repository fills pg_wal next";
 	char text[TEXT_SIZE_MAX], needed[TEXT_SIZE_MAX];
-	uint64_t space, last = last_backup_bytes(c, place);
+	uint64_t space, last = newest->bytes_stored;
 	int status = free_bytes(c, place->config->path, &space);
 
 	if (status < 0) {

@@ -68,6 +68,7 @@ def test_a_segment_goes_through_the_archive_and_back(lab, major):
     line = nagios(agent, 0)
     assert line.startswith("PGAGENT OK - ") and "free_space_local=" in line, line
     assert " spool_free=" in line, line
+    assert " backup_age_local=" in line, line
     assert segment(server) == before
 
 
@@ -294,6 +295,20 @@ def test_old_indexes_single_keys_and_a_lost_spool_are_told(lab, major):
     assert "pgagent key add" in found["key_slots"]["hint"]
     assert "install -d" in found["spool"]["hint"]
     assert {found[code]["severity"] for code in ("collations", "key_slots", "spool")} == {"warning"}
+
+
+@pytest.mark.only(15)
+def test_a_repository_without_a_backup_or_with_a_damaged_one_is_told(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    least_role(server, agent)
+    assert nagios(agent, 1).startswith("PGAGENT WARNING - backup: repository local has no backup")
+    agent.backup()
+    found = links(agent)["backup"]
+    assert found["severity"] == "ok" and found["age_seconds"] < 3600, found
+    manifest = next(agent.repo.glob("**/backups/*"))
+    manifest.chmod(0o600)
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    assert links(agent, expect=4)["backup"]["severity"] == "error"
 
 
 @pytest.mark.only(15)

@@ -70,3 +70,18 @@ Test(check, an_archiver_that_does_nothing_with_work_to_do_is_broken)
 	queue.files = 1;
 	cr_expect_eq(check_archiver_pace(&queue, wait_us), CHECK_WARNING);
 }
+
+Test(check, a_backup_may_be_as_old_as_its_schedule_makes_it)
+{
+	const int64_t day_us = INT64_C(86400) * 1000000;
+
+	cr_expect_not(check_backup_is_overdue("0 1 * * *", 2 * day_us));
+	cr_expect(check_backup_is_overdue("0 1 * * *", 2 * day_us + 1));
+	cr_expect_not(check_backup_is_overdue("0 1 * * 0", 8 * day_us));
+	cr_expect(check_backup_is_overdue("0 1 * * 0", 8 * day_us + 1));
+	cr_expect_not(check_backup_is_overdue("0 1 1 * *", 32 * day_us));
+	cr_expect(check_backup_is_overdue("0 1 1 * *", 32 * day_us + 1));
+	cr_expect(check_backup_is_overdue("0 1 1 * 0", 8 * day_us + 1), "either day counts");
+	cr_expect_not(check_backup_is_overdue("0 1 1 7 *", 1000 * day_us));
+	cr_expect_not(check_backup_is_overdue("off", 1000 * day_us));
+}
