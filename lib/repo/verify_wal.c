@@ -311,7 +311,9 @@ static enum err follow(struct wal_run *w, struct need *need, const struct wal_li
 		return ERR_NONE;
 	if (need->next == 0)
 		need->next = need->first;
-	if (segno > need->next && w->part == VERIFY_WAL_NEW && w->run->options->only == NULL)
+	/* Of one backup alone what lies behind its own WAL is not looked at. */
+	if (segno > need->next && w->part == VERIFY_WAL_NEW &&
+	    (w->run->options->only == NULL || need->next <= need->last))
 		e = meet_hole(w, need, listed, segno, why);
 	if (segno <= need->last && us < need->backup->wal_us)
 		need->backup->wal_us = us;

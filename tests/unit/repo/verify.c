@@ -200,6 +200,28 @@ Test(verify, a_hole_in_the_wal_is_found)
 	world_release(&w);
 }
 
+Test(verify, a_hole_in_the_wal_of_the_one_backup_asked_for_is_found)
+{
+	const struct attempt first = attempt_number(1);
+	struct world w;
+
+	world_wal(&w);
+	world_reset(&w);
+	w.options.only = &first;
+	shelf_remove(&w.repo, 1, 0xC);
+	cr_assert_eq(verify_cluster(&w.repo.cluster, &w.options, &w.totals, &w.why), ERR_CORRUPT);
+	cr_assert_eq(w.findings, 1);
+	cr_assert_not_null(strstr(w.text, "hole"), "%s", w.text);
+	/* What lies behind its end is not its own. */
+	shelf_put_golden(&w.repo, 1, 0xC);
+	shelf_remove(&w.repo, 1, 0xE);
+	shelf_put_golden(&w.repo, 1, 0xF);
+	world_reset(&w);
+	cr_assert_eq(verify_cluster(&w.repo.cluster, &w.options, &w.totals, &w.why), ERR_NONE, "%s",
+		     w.text);
+	world_release(&w);
+}
+
 /* C comes while the walk is somewhere. */
 static void bring_late(void *ctx)
 {
