@@ -110,7 +110,7 @@ static void check_configuration(struct check *c)
 			  agent_config_path(c->agent), c->config->section.name);
 }
 
-static void check_retention(struct check *c)
+void check_retention(struct check *c)
 {
 	const struct retention_policy policy = expire_policy_of(c->config);
 	struct expire_history history;

@@ -1,4 +1,7 @@
-/* commands/check.h - what the parts of `pgagent check` share: links of the chain and their state. */
+/* commands/check.h - what the parts of `pgagent check` share: links of the chain and their state.
+ *
+ * `pgagent status` asks those of them that only look, with `quiet` set.
+ */
 #ifndef COMMANDS_CHECK_H
 #define COMMANDS_CHECK_H
 
@@ -34,6 +37,8 @@ struct check {
 	char first_error[512], first_warning[512], first_unseen[512]; /* for --nagios */
 	bool has_system; /* the server was reached and said who it is */
 	uint64_t system_identifier;
+	uint32_t timeline;  /* its, then */
+	struct lsn flushed; /* ... and how far its WAL was written, or replayed by a standby */
 };
 
 /* One link: `code` names it, `hint` (may be NULL) is what mends it. */
@@ -55,6 +60,8 @@ void check_duration(struct check *, const char *name, int64_t us);
 
 /* The server: connections, rights, settings, clock.  Its sessions stay open for what follows. */
 void check_server(struct check *);
+/* Its beginning, for `pgagent status`: the connections and who it is.  False when there is none. */
+bool check_connect(struct check *);
 /* The value of one setting; false, and said, when it can't be had. */
 enum { CHECK_SETTING_MAX = 8192 };
 bool check_ask(struct check *, const char *setting, char out[CHECK_SETTING_MAX]);
@@ -72,6 +79,9 @@ void check_archiver(struct check *);
 void check_slot(struct check *);
 void check_leftovers(struct check *);
 void check_collations(struct check *);
+
+/* Whether retention is set, and how it went of late. */
+void check_retention(struct check *);
 
 /* Each repository: store, write-read-remove, keys, space, who the server is. */
 void check_repositories(struct check *);

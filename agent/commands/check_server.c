@@ -55,6 +55,8 @@ static void open_replication(struct check *c)
 	}
 	c->has_system = true;
 	c->system_identifier = identity.system_identifier;
+	c->timeline = identity.timeline;
+	c->flushed = identity.flushed;
 	check_say(c, CHECK_OK, "connection", NULL,
 		  "replication as %s, system identifier %" PRIu64 ", timeline %" PRIu32,
 		  session_label(c->replication), identity.system_identifier, identity.timeline);
@@ -234,23 +236,30 @@ static void ask_recovery(struct check *c)
 	rows_free(rows);
 }
 
-void check_server(struct check *c)
+bool check_connect(struct check *c)
 {
 	if (*c->config->conninfo == '\0') {
 		check_say(c, CHECK_ERROR, "connection",
 			  "add conninfo = ... to its section of the configuration",
 			  "cluster %s has no conninfo", c->config->section.name);
-		return;
+		return false;
 	}
 	open_replication(c);
 	open_sql(c);
 	if (c->replication == NULL && c->sql == NULL) {
 		check_say(c, CHECK_UNPROVEN, "settings", NULL,
 			  "no connection: wal_level, archive_mode, archive_command, clock");
-		return;
+		return false;
 	}
 	if (c->sql != NULL)
 		ask_recovery(c);
+	return true;
+}
+
+void check_server(struct check *c)
+{
+	if (!check_connect(c))
+		return;
 	check_version(c);
 	check_levels(c);
 	check_backup_server(c);

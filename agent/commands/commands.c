@@ -14,6 +14,7 @@
 const struct command commands[] = {
 	{&spec_init, WHOLE_ONLY(command_init)},
 	{&spec_check, WHOLE_ONLY(command_check)},
+	{&spec_status, WHOLE_ONLY(command_status)},
 	{&spec_backup, WHOLE_ONLY(command_backup)},
 	{&spec_list, command_list},
 	{&spec_show, command_show},

@@ -13,7 +13,8 @@ struct agent;
 
 extern const struct command_spec spec_archive_get, spec_archive_push, spec_backup, spec_check,
 	spec_config, spec_copy, spec_expire, spec_export, spec_help, spec_init, spec_keep, spec_key,
-	spec_list, spec_restore, spec_show, spec_undelete, spec_unkeep, spec_verify, spec_version;
+	spec_list, spec_restore, spec_show, spec_status, spec_undelete, spec_unkeep, spec_verify,
+	spec_version;
 
 struct command {
 	const struct command_spec *spec;
@@ -46,6 +47,7 @@ int command_key(struct agent *);
 int command_list(struct agent *);
 int command_restore(struct agent *);
 int command_show(struct agent *);
+int command_status(struct agent *);
 int command_undelete(struct agent *);
 int command_unkeep(struct agent *);
 int command_verify(struct agent *);

@@ -26,6 +26,12 @@ static const struct option_spec check_options[] = {
 	 .help = "one line with perfdata; exit 0, 1, 2 or 3; switches no segment"},
 };
 
+static const struct option_spec status_options[] = {
+	{.id = OPTION_NAGIOS,
+	 .name = "nagios",
+	 .help = "one line with perfdata; exit 0, 1, 2 or 3"},
+};
+
 static const struct option_spec backup_options[] = {
 	{.id = OPTION_LABEL,
 	 .name = "label",
@@ -324,6 +330,16 @@ const struct command_spec spec_check = {
 	.summary = "try every link of the chain (switches a WAL segment); say what mends it",
 	OPTIONS(check_options),
 	.example = "pgagent check",
+	.reads_config = true,
+};
+
+const struct command_spec spec_status = {
+	.name = "status",
+	.arguments = "",
+	.summary = "one verdict with reasons; up to which moment all is safe (only looks)",
+	OPTIONS(status_options),
+	.example = "pgagent status\n"
+		   "pgagent status --nagios",
 	.reads_config = true,
 };
 

@@ -18,7 +18,7 @@ SHOW_FIELDS = """id label cluster system_identifier server_version timeline star
     pages_changed checksum_failures throughput_bytes_per_s keep hidden verified_at""".split()
 PLAN_FIELDS = """reachable reason backup side target wal bytes_to_write bytes_free
     estimated_seconds problems""".split()
-VERBS = """init check backup list show archive-push archive-get restore verify key
+VERBS = """init status check backup list show archive-push archive-get restore verify key
     config""".split()
 
 

@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const struct command_spec *const specs[] = {
-	&spec_init,         &spec_check,       &spec_backup,  &spec_list,   &spec_show,
-	&spec_archive_push, &spec_archive_get, &spec_restore, &spec_verify, &spec_key,
-	&spec_config,       &spec_help,        &spec_version,
+	&spec_init,         &spec_check,       &spec_backup,  &spec_list,    &spec_show,
+	&spec_archive_push, &spec_archive_get, &spec_restore, &spec_verify,  &spec_key,
+	&spec_config,       &spec_status,      &spec_help,    &spec_version,
 };
 enum { SPECS = sizeof(specs) / sizeof(specs[0]) };
 

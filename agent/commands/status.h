@@ -1,0 +1,26 @@
+/* commands/status.h - what the two files of `pgagent status` share: what was found, and telling it. */
+#ifndef COMMANDS_STATUS_H
+#define COMMANDS_STATUS_H
+
+#include "commands/check.h"
+#include "commands/windows.h"
+
+struct status {
+	struct check check; /* its links are where the reasons come from; quiet */
+	struct catalog catalog;
+	struct window *window; /* owned */
+	size_t windows;
+	/* Of the server's system identifier, or of the newest backup's where no server answers. */
+	uint64_t system_identifier;
+	const struct catalog_entry *newest;
+	const struct window *current; /* where the newest moment lies; NULL = none is known */
+	int64_t restorable_us;        /* the last moment known to be restorable; 0 = none */
+	int64_t from_us;              /* the first of the system's windows; 0 = not known */
+	int64_t verified_us;          /* the latest that any backup was proven whole; 0 = never */
+	int64_t now_us;
+};
+
+/* Tells all of it; the exit code. */
+int status_report(struct status *);
+
+#endif

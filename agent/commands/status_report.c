@@ -1,0 +1,234 @@
+/* commands/status_report.c - telling what `pgagent status` found: verdict, reasons, figures. */
+#include "base/text.h"
+#include "commands/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum verdict { VERDICT_OK, VERDICT_WARNING, VERDICT_CRITICAL };
+
+static const char *const verdict_word[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
+
+/* What check calls unproven is no reason, but for what hides all that the archiver could say. */
+static enum verdict verdict_of(const json_t *link)
+{
+	const char *severity = json_string_value(json_object_get(link, "severity"));
+	const char *code = json_string_value(json_object_get(link, "code"));
+
+	if (severity == NULL || code == NULL)
+		return VERDICT_OK;
+	if (strcmp(severity, "error") == 0)
+		return VERDICT_CRITICAL;
+	if (strcmp(severity, "warning") == 0 ||
+	    (strcmp(severity, "unproven") == 0 && strcmp(code, "sql_connection") == 0))
+		return VERDICT_WARNING;
+	return VERDICT_OK;
+}
+
+/* The reasons, the worst first; what the worst is. */
+static enum verdict gather(const struct status *s, json_t *reasons)
+{
+	enum verdict worst = VERDICT_OK;
+
+	for (int v = VERDICT_CRITICAL; v > VERDICT_OK; v--)
+		for (size_t i = 0; i < json_array_size(s->check.links); i++) {
+			json_t *link = json_array_get(s->check.links, i), *reason;
+
+			if ((int)verdict_of(link) != v)
+				continue;
+			if (worst == VERDICT_OK)
+				worst = (enum verdict)v;
+			reason = json_object();
+			report_put(reason, "severity", report_json_text(verdict_word[v]));
+			report_put(reason, "code", json_incref(json_object_get(link, "code")));
+			report_put(reason, "message",
+				   json_incref(json_object_get(link, "message")));
+			report_put(reason, "hint", json_incref(json_object_get(link, "hint")));
+			(void)json_array_append_new(reasons,
+						    reason); /* without memory the dump fails */
+		}
+	return worst;
+}
+
+/* ---- how far the server is ahead ---- */
+
+struct loss {
+	bool known;
+	uint64_t bytes;
+	int64_t us; /* at most; -1 = not known */
+};
+
+static struct loss loss_of(const struct status *s)
+{
+	struct loss loss = {.known = s->check.has_system && s->current != NULL};
+
+	if (!loss.known)
+		return loss;
+	if (s->check.flushed.value > s->current->to.value) {
+		loss.bytes = s->check.flushed.value - s->current->to.value;
+		loss.us = s->restorable_us == 0          ? -1
+			  : s->now_us > s->restorable_us ? s->now_us - s->restorable_us
+							 : 0;
+	}
+	return loss;
+}
+
+static json_t *seconds(int64_t us)
+{
+	return us >= 0 ? json_real((double)us / 1e6) : json_null();
+}
+
+static void put(const struct status *s, enum verdict verdict, json_t *reasons,
+		const struct loss *loss)
+{
+	json_t *root = s->check.agent->report.root;
+
+	report_put(root, "cluster", report_json_text(s->check.config->section.name));
+	report_put(root, "verdict", report_json_text(verdict_word[verdict]));
+	report_put(root, "reasons", json_incref(reasons));
+	report_put(root, "restorable_lsn",
+		   s->current != NULL ? report_json_lsn(s->current->to) : json_null());
+	report_put(root, "restorable_time", report_json_time(s->restorable_us));
+	report_put(root, "rpo_bytes", loss->known ? report_json_u64(loss->bytes) : json_null());
+	report_put(root, "rpo_seconds", loss->known ? seconds(loss->us) : json_null());
+	report_put(root, "last_backup_at",
+		   s->newest != NULL ? report_json_time(s->newest->summary.finished_us)
+				     : json_null());
+	report_put(root, "last_verified_at", report_json_time(s->verified_us));
+	report_put(root, "last_drill_at", json_null());
+	report_put(root, "window_from", report_json_time(s->from_us));
+	report_put(root, "estimated_rto_seconds", json_null());
+	report_put(root, "jobs", json_array());
+}
+
+/* ---- text ---- */
+
+static const char *text_in(const json_t *reason, const char *key)
+{
+	const char *text = json_string_value(json_object_get(reason, key));
+
+	return text != NULL ? text : "";
+}
+
+static void say_reasons(struct report *r, const json_t *reasons)
+{
+	for (size_t i = 0; i < json_array_size(reasons); i++) {
+		const json_t *reason = json_array_get(reasons, i);
+		const char *hint = text_in(reason, "hint");
+
+		report_text(r, "%-8s  %s: %s\n", text_in(reason, "severity"),
+			    text_in(reason, "code"), text_in(reason, "message"));
+		while (*hint != '\0') {
+			size_t len = strcspn(hint, "\n");
+
+			report_text(r, "          -> %.*s\n", (int)len, hint);
+			hint += hint[len] == '\n' ? len + 1 : len;
+		}
+	}
+}
+
+static void say_moment(struct report *r, const struct status *s, const struct loss *loss)
+{
+	char at[TIME_TEXT_MAX], lsn[LSN_TEXT_MAX], size[TEXT_SIZE_MAX], age[TEXT_DURATION_MAX];
+
+	if (s->current == NULL) {
+		report_text(r, "newest restorable moment  none is known\n");
+		return;
+	}
+	time_to_text(s->restorable_us, at);
+	lsn_to_text(s->current->to, lsn);
+	report_text(r, "newest restorable moment  %s (%s, timeline %" PRIu32 ")\n",
+		    s->restorable_us != 0 ? at : "time not known", lsn, s->current->timeline);
+	text_of_size(loss->bytes, size);
+	text_of_duration(loss->us, age);
+	if (!loss->known)
+		report_text(r, "behind the server         not known: it was not reached\n");
+	else if (loss->bytes == 0)
+		report_text(r, "behind the server         by nothing\n");
+	else
+		report_text(r, "behind the server         %s%s%s\n", size,
+			    loss->us >= 0 ? ", at most " : "", loss->us >= 0 ? age : "");
+	time_to_text(s->from_us, at);
+	report_text(r, "restorable from           %s\n", s->from_us != 0 ? at : "not known");
+}
+
+static void say_backup(struct report *r, const struct status *s)
+{
+	char id[ATTEMPT_TEXT_MAX], at[TIME_TEXT_MAX], age[TEXT_DURATION_MAX];
+
+	if (s->newest == NULL) {
+		report_text(r, "newest backup             none\n");
+		return;
+	}
+	attempt_to_text(&s->newest->summary.attempt, id);
+	text_of_duration(s->now_us - s->newest->summary.finished_us, age);
+	report_text(r, "newest backup             %s, %s ago\n", id, age);
+	time_to_text(s->newest->verified_us, at);
+	report_text(r, "verified                  %s",
+		    s->newest->verified_us != 0 ? at : "not yet");
+	time_to_text(s->verified_us, at);
+	if (s->newest->verified_us == 0 && s->verified_us != 0)
+		report_text(r, "; an earlier one %s", at);
+	report_text(r, "\n");
+}
+
+/* ---- --nagios ---- */
+
+static int nagios(const struct status *s, enum verdict verdict, const json_t *reasons,
+		  const struct loss *loss)
+{
+	struct report *r = &s->check.agent->report;
+	char text[600];
+	const json_t *first = json_array_get(reasons, 0);
+	bool stopped = *s->check.agent->env.cancelled != 0;
+	int code = stopped ? EXIT_NAGIOS_UNKNOWN : (int)verdict;
+
+	if (stopped || first == NULL)
+		(void)snprintf(text, sizeof(text), "%s",
+			       stopped ? "stopped on request"
+				       : "all is as it should be"); /* fits */
+	else
+		(void)snprintf(text, sizeof(text), "%.40s: %.500s", text_in(first, "code"),
+			       text_in(first, "message")); /* cut is fine */
+	/* A '|' would begin the performance data, and a second line would be lost. */
+	for (char *at = text; *at != '\0'; at++)
+		if (*at == '|' || *at == '\n')
+			*at = ' ';
+	report_text(r, "PGAGENT %s - %s | reasons=%zu", verdict_word[code], text,
+		    json_array_size(reasons));
+	if (loss->known)
+		report_text(r, " rpo_bytes=%" PRIu64 "B", loss->bytes);
+	if (loss->known && loss->us >= 0)
+		report_text(r, " rpo_seconds=%.0fs", (double)loss->us / 1e6);
+	if (s->newest != NULL)
+		report_text(r, " backup_age=%.0fs",
+			    (double)(s->now_us - s->newest->summary.finished_us) / 1e6);
+	report_text(r, "\n");
+	return code;
+}
+
+int status_report(struct status *s)
+{
+	struct report *r = &s->check.agent->report;
+	const struct loss loss = loss_of(s);
+	json_t *reasons = json_array();
+	enum verdict verdict = gather(s, reasons);
+	int code = EXIT_DONE, signal = *s->check.agent->env.cancelled;
+
+	put(s, verdict, reasons, &loss);
+	if (option_given(&s->check.agent->options, OPTION_NAGIOS)) {
+		code = nagios(s, verdict, reasons, &loss);
+	} else {
+		report_text(r, "%s: cluster %s\n\n", verdict_word[verdict],
+			    s->check.config->section.name);
+		say_reasons(r, reasons);
+		report_text(r, "%s", json_array_size(reasons) > 0 ? "\n" : "");
+		say_moment(r, s, &loss);
+		say_backup(r, s);
+		if (signal != 0)
+			code = report_exit_code(EXITS_USUAL, ERR_CANCELLED, signal);
+	}
+	json_decref(reasons);
+	return code;
+}

@@ -1,0 +1,112 @@
+"""`pgagent status` against a real server: one verdict, and a reason for each that is not OK."""
+
+import pytest
+
+from harness.wait import until
+
+# It asks what check and list ask, which run on every major.
+pytestmark = pytest.mark.only(15)
+
+FIELDS = """verdict reasons restorable_lsn restorable_time rpo_bytes rpo_seconds last_backup_at
+    last_verified_at last_drill_at window_from estimated_rto_seconds jobs""".split()
+
+
+def reasons(agent, verdict):
+    document = agent.json("status")
+    assert document["verdict"] == verdict, document
+    assert all(set(one) == {"severity", "code", "message", "hint"} for one in document["reasons"])
+    return {one["code"]: one for one in document["reasons"]}
+
+
+def nagios(agent, expect):
+    done = agent.run("status", "--nagios", expect=expect)
+    assert done.out.count("\n") == 1, done
+    return done.out
+
+
+def test_all_is_well_and_each_field_is_there(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    agent.run("verify")
+    server.sql("CREATE TABLE later()")
+    server.sql("SELECT pg_switch_wal()")
+    server.archiver_rests()
+    before = {path for path in agent.home.rglob("*")}
+    segment = server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    document = agent.json("status")
+    assert document["verdict"] == "OK" and document["reasons"] == [], document
+    assert set(FIELDS) <= set(document)
+    window, backup = agent.json("list")["windows"][-1], agent.backups()[-1]
+    assert document["restorable_lsn"] == window["to_lsn"]
+    assert document["restorable_time"] == window["latest_commit"] is not None
+    assert document["window_from"] == window["from"]
+    assert document["last_backup_at"] == backup["finished_at"]
+    assert document["last_verified_at"] == backup["verified_at"] is not None
+    assert document["jobs"] == [] and document["last_drill_at"] is None
+    assert document["estimated_rto_seconds"] is None
+    assert {path for path in agent.home.rglob("*")} == before
+    assert server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())") == segment
+    # What the server wrote since is what would be lost with it.
+    server.sql("SELECT pg_logical_emit_message(true, 'test', repeat('x', 500000))")
+    behind = agent.json("status")
+    assert behind["restorable_lsn"] == document["restorable_lsn"]
+    assert behind["rpo_bytes"] >= 500000 and behind["rpo_seconds"] > 0
+    text = agent.run("status").out
+    assert text.startswith("OK: cluster ") and document["restorable_lsn"] in text, text
+    assert nagios(agent, 0).startswith("PGAGENT OK - ")
+
+
+def test_a_writable_server_that_archives_nothing_is_loud(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.set(archive_mode="off")
+    server.restart()
+    reason = reasons(agent, "CRITICAL")["archive_mode"]
+    assert "nothing is archived" in reason["message"] and "ALTER SYSTEM" in reason["hint"]
+    assert agent.run("status").out.startswith("CRITICAL: ")
+    assert nagios(agent, 2).startswith("PGAGENT CRITICAL - archive_mode: ")
+    server.set(archive_mode="on")
+    server.restart()
+    server.set(archive_command="")
+    assert set(reasons(agent, "CRITICAL")) == {"archive_command"}
+
+
+def test_an_archiver_that_fails_and_a_segment_that_never_came(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    command = agent.archive_command()
+    server.set(archive_command=f"exec /bin/false {command}".replace('"', ""))
+    server.sql("CREATE TABLE later()")
+    server.sql("SELECT pg_switch_wal()")
+    until("the archiver to fail", lambda: "archiver" in {
+        one["code"] for one in agent.json("status")["reasons"]})
+    assert "archiver" in reasons(agent, "CRITICAL")
+    # It is content with another repository: the server sees nothing wrong.
+    other = lab.agent(server)
+    other.init()
+    server.set(archive_command=other.archive_command())
+    server.archiver_rests()
+    server.sql("CREATE TABLE more()")
+    server.sql("SELECT pg_switch_wal()")
+    server.archiver_rests()
+    assert "does not have it" in reasons(agent, "CRITICAL")["archiving"]["message"]
+
+
+def test_without_a_backup_a_server_or_a_repository(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    document = agent.json("status")
+    assert {one["code"] for one in document["reasons"]} == {"backup"}
+    assert document["restorable_lsn"] is None and document["rpo_bytes"] is None
+    agent.backup()
+    assert reasons(agent, "OK") == {}
+    server.stop()
+    document = agent.json("status")
+    assert [one["code"] for one in document["reasons"]][0] == "connection"
+    assert document["verdict"] == "CRITICAL" and document["rpo_bytes"] is None
+    assert document["restorable_lsn"] == agent.json("list")["windows"][-1]["to_lsn"]
+    assert nagios(agent, 2).startswith("PGAGENT CRITICAL - connection: ")
+    agent.repo.rename(agent.home / "away")
+    assert "repository" in reasons(agent, "CRITICAL")
+    with open(agent.config, "a", encoding="utf-8") as config:
+        config.write("nonsense = 1\n")
+    assert nagios(agent, 3).startswith("PGAGENT UNKNOWN - ")
