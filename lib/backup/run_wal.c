@@ -56,14 +56,22 @@ static bool is_of_the_stream(enum err e)
 	return e == ERR_MISSING || e == ERR_TRANSIENT || e == ERR_PEER;
 }
 
-/* A primary has switched to the next segment at the end of the backup. */
-static bool has_switched(const struct run *r)
+/* Whether the rest of the segment that holds the stop comes.  A primary has switched to the next one; a standby
+ * that is behind in replay may have received it, and then the whole is stored: archive-get gives out a slice
+ * only where nothing later of the timeline is there. */
+static bool rest_comes(const struct run *r)
 {
-	return !r->manifest->summary.from_standby;
+	const struct summary *s = &r->manifest->summary;
+	uint32_t bytes = s->wal_segment_bytes;
+	struct lsn end = wal_segment_start(wal_segno(lsn_of(s->stop.value - 1), bytes) + 1, bytes);
+	struct system_identity identity;
+
+	return !s->from_standby || (replication_identify(r->session, &identity, NULL) == ERR_NONE &&
+				    identity.flushed.value >= end.value);
 }
 
 /* What is missing, over the session of the backup. */
-static enum err stream_missing(struct run *r)
+static enum err stream_missing(struct run *r, bool rest)
 {
 	const struct summary *s = &r->manifest->summary;
 	struct streamer_config config = stream_config(r);
@@ -80,8 +88,7 @@ static enum err stream_missing(struct run *r)
 	if (e == ERR_NONE)
 		e = streamer_start(r->streamer, wal_segment_start(segno, s->wal_segment_bytes),
 				   s->timeline, s->wal_segment_bytes, r->why);
-	return e == ERR_NONE ? streamer_finish(r->streamer, s->stop, has_switched(r), &r->wal_bytes,
-					       r->why)
+	return e == ERR_NONE ? streamer_finish(r->streamer, s->stop, rest, &r->wal_bytes, r->why)
 			     : e;
 }
 
@@ -108,17 +115,18 @@ static enum err wait_for_archive(struct run *r)
 enum err run_bring_wal(struct run *r)
 {
 	const struct summary *s = &r->manifest->summary;
+	bool rest = rest_comes(r);
 	enum err e = ERR_TRANSIENT;
 
 	if (r->streamer != NULL)
-		e = streamer_finish(r->streamer, s->stop, has_switched(r), &r->wal_bytes, r->why);
+		e = streamer_finish(r->streamer, s->stop, rest, &r->wal_bytes, r->why);
 	if (is_of_the_stream(e)) {
 		if (r->streamer != NULL)
 			observer_event(r->env->observer, LEVEL_WARNING,
 				       "the backup's WAL is fetched once more: %s", r->why->text);
 		streamer_free(r->streamer);
 		r->streamer = NULL;
-		e = stream_missing(r);
+		e = stream_missing(r, rest);
 	}
 	if (is_of_the_stream(e)) {
 		observer_event(
