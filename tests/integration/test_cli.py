@@ -215,7 +215,8 @@ def test_documents_carry_the_promised_fields(lab, major):
     plan = agent.restore(lab.place("r"), "--plan")
     for field in PLAN_FIELDS:
         assert field in plan, field
-    assert {"kind", "requested", "lsn", "time", "xid", "timeline"} == set(plan["target"])
+    assert {"kind", "requested", "lsn", "time", "xid", "timeline",
+            "stop_lsn"} == set(plan["target"])
     assert {"first", "last", "segments", "bytes"} == set(plan["wal"])
     assert plan["timelines"] == [] and plan["timeline_reason"] is None, "there is but one"
     done = agent.restore(lab.place("r"), "--to-backup-end")
