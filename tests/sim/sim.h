@@ -122,8 +122,9 @@ struct scenario {
 	/* Of maintenance; NULL = drawn: e expire one, b expire the backup B, o the older one, A;
 	 * s sweep, w sweep WAL, p expire by the policy, t end what is stale, d end what is silent for a day, a advance all, f forget. */
 	const char *script;
-	unsigned lies[6]; /* by role */
-	bool broken;      /* a violation has to be found */
+	unsigned lies[6];     /* by role */
+	bool broken;          /* a violation has to be found */
+	uint64_t search_from; /* the seed at which looking for it begins; 0 = the first */
 };
 
 struct truth { /* what really is so, from the store's own operations */
