@@ -9,6 +9,7 @@
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
 #include "commands/restore_timelines.h"
+#include "repo/decision.h"
 #include "repo/hide.h"
 #include "repo/wal_object.h"
 #include "subject.h"
@@ -277,6 +278,22 @@ static enum err salvage(struct restoring *r, struct error *why)
 	return e;
 }
 
+/* A recovery that is over reads nothing any more; one that is not watched keeps its pin until it has been silent
+ * for a day. */
+static void end_pin(const struct restoring *r)
+{
+	struct error why;
+
+	if (r->result.pin[0] == '\0')
+		return;
+	for (size_t i = 0; i < r->subject.archive.count; i++)
+		if (pin_drop(&r->subject.archive.cluster[i], r->result.pin, &why) != ERR_NONE)
+			report_warning(&r->agent->report,
+				       "the pin of this restore is left behind, and holds its "
+				       "backup for a day: %s",
+				       why.text);
+}
+
 static int carry_out(struct restoring *r)
 {
 	struct agent *agent = r->agent;
@@ -306,6 +323,8 @@ static int carry_out(struct restoring *r)
 			return agent_fail(agent, &why);
 		r->is_started = true;
 		say_started(r);
+		if (r->started.promoted)
+			end_pin(r);
 	}
 	if (r->is_started && r->plan.action != ACTION_SHUTDOWN)
 		closing.started = &r->started;

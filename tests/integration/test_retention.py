@@ -86,6 +86,7 @@ def test_the_plan_is_what_happens_and_what_is_left_comes_back(lab, major):
     clone = restored(lab, server, agent, "--backup", taken[1], "--to-backup-end")
     judges.same_rows(rows[1], judges.fingerprint(clone))
     judges.amcheck(clone)
+    assert not [o for o in agent.objects() if "pins" in o.parts], "promoted, it reads nothing"
     clone = restored(lab, server, agent, "--to-lsn", points[4][0])
     judges.same_rows(points[4][1], judges.fingerprint(clone))
     # What lies between the marked one and the window is said to be out of reach, before anything is written.
