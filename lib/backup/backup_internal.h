@@ -350,7 +350,7 @@ enum err wal_wait(const struct env *, const struct cluster *, size_t clusters, s
 /* What the archiver of that server says of its own failure; "" = nothing. */
 enum { WAL_BLAME_MAX = 512 };
 void wal_blame(const struct env *, const char *conninfo, char out[WAL_BLAME_MAX]);
-/* The end of W5: all of it is in every repository.  ERR_MISSING names what is not. */
+/* The end of W5: all of it is in every repository, and a recovery would be given it.  ERR_MISSING names what is not. */
 enum err wal_prove(const struct cluster *, size_t clusters, struct lsn start, struct lsn stop,
 		   uint32_t timeline, uint32_t segment_bytes, struct error *why) MUST_CHECK;
 

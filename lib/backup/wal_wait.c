@@ -107,6 +107,33 @@ void wal_blame(const struct env *env, const char *conninfo, char out[WAL_BLAME_M
 	session_close(session);
 }
 
+/* archive-get gives out a slice only where nothing later of the timeline is there, since PostgreSQL would take its
+ * padding for the end of WAL: what ends in one and has more behind it could not be restored. */
+static enum err refuse_slice(const struct cluster *cluster, struct lsn reach, uint32_t timeline,
+			     uint32_t segment_bytes, struct error *why)
+{
+	uint64_t segno = wal_segno(reach, segment_bytes);
+	struct wal_name name;
+	char text[WAL_NAME_MAX];
+	bool later = false;
+	enum err e;
+
+	if (reach.value % segment_bytes == 0)
+		return ERR_NONE;
+	e = wal_has_later(cluster, timeline, segno + 1, segment_bytes, &later, why);
+	if (e != ERR_NONE || !later)
+		return e;
+	wal_segment_name(timeline, segno, segment_bytes, &name);
+	wal_name_to_text(&name, text);
+	(void)error_set(why, ERR_MISSING,
+			"segment %s, in which this backup ends, is in %s only in part, and later "
+			"ones are there: no recovery would be given it",
+			text, cluster->repository->store->label);
+	error_hint(why, "take the backup again when the standby has caught up, or the archiver has "
+			"delivered that segment");
+	return ERR_MISSING;
+}
+
 enum err wal_prove(const struct cluster *cluster, size_t clusters, struct lsn start,
 		   struct lsn stop, uint32_t timeline, uint32_t segment_bytes, struct error *why)
 {
@@ -118,8 +145,12 @@ enum err wal_prove(const struct cluster *cluster, size_t clusters, struct lsn st
 
 		if (e != ERR_NONE)
 			return e;
-		if (reach.value >= stop.value)
+		if (reach.value >= stop.value) {
+			e = refuse_slice(&cluster[i], reach, timeline, segment_bytes, why);
+			if (e != ERR_NONE)
+				return e;
 			continue;
+		}
 		wal_segment_name(timeline, wal_segno(reach, segment_bytes), segment_bytes, &name);
 		wal_name_to_text(&name, text);
 		(void)error_set(why, ERR_MISSING,

@@ -174,5 +174,12 @@ Test(wal_prove, a_slice_does_for_the_last_segment_when_it_reaches_the_stop)
 	cr_assert_eq(prove(&w.cluster, 1, &why), ERR_MISSING);
 	shelf_put_slice(&w, 1, 0xD, shelf_golden(1, 0xD), 0, 0x100);
 	OK(prove(&w.cluster, 1, &why));
+	/* Behind it lies more: archive-get would not give it out. */
+	shelf_put_golden(&w, 1, 0xE);
+	cr_assert_eq(prove(&w.cluster, 1, &why), ERR_MISSING);
+	cr_assert_not_null(strstr(why.text, "00000001000000000000000D"), "%s", why.text);
+	cr_assert_not_null(strstr(why.text, "in part"), "%s", why.text);
+	shelf_put_golden(&w, 1, 0xD);
+	OK(prove(&w.cluster, 1, &why));
 	repo_world_release(&w);
 }
