@@ -182,7 +182,7 @@ unit() { # BUILD-DIRECTORY
 	local log="$work/ctest-$1.log" result
 	scratch_run env ASAN_OPTIONS="${asan_options:-}" UBSAN_OPTIONS=print_stacktrace=1 \
 		PGAGENT_SIM_SEEDS="${sim_seeds:-}" \
-		ctest --test-dir "$work/tree/$1" -j 2 --timeout 300 --no-tests=error --verbose \
+		ctest --test-dir "$work/tree/$1" -j 2 --timeout 900 --no-tests=error --verbose \
 		>"$log" 2>&1
 	result=$?
 	[ $result -eq 0 ] || grep -vE 'Synthesis|^(UpdateCTest|Test command|Test timeout)' "$log" |
