@@ -28,6 +28,38 @@ void restore_in_place_hint(struct restore_plan *plan, const struct restore_reque
 		memcpy(problem->hint, hint, sizeof(hint));
 }
 
+/* "RESET max_connections": what was set by ALTER SYSTEM would not come back by that. */
+static void back_text(const struct restore_raised *one, char *out, size_t size)
+{
+	static const char end[] = "/postgresql.auto.conf";
+	size_t len = strlen(one->file), tail = sizeof(end) - 1;
+
+	if (len > tail && strcmp(one->file + len - tail, end) == 0)
+		(void)snprintf(out, size, "SET %s = '%s'", one->name, one->asked); /* fits */
+	else
+		(void)snprintf(out, size, "RESET %s", one->name); /* fits */
+}
+
+/* It stays in postgresql.auto.conf, above what its owner wanted. */
+static void say_raised(struct report *r, const struct restore_plan *plan)
+{
+	char back[128];
+	bool any = false;
+
+	for (size_t i = 0; i < plan->raised; i++) {
+		if (!plan->raise[i].configured)
+			continue;
+		if (!any)
+			report_text(r,
+				    "raised for the recovery, in postgresql.auto.conf; once it is "
+				    "promoted, these and a restart\n"
+				    "bring back what its configuration said:\n");
+		any = true;
+		back_text(&plan->raise[i], back, sizeof(back));
+		report_text(r, "  ALTER SYSTEM %s;\n", back);
+	}
+}
+
 void restore_in_place_text(struct report *r, const struct restore_request *request,
 			   const struct restore_plan *plan)
 {
@@ -44,4 +76,5 @@ void restore_in_place_text(struct report *r, const struct restore_request *reque
 		r,
 		"once it is promoted, pgagent check names the settings of recovery that are left "
 		"in it, with the\nALTER SYSTEM RESET for each\n");
+	say_raised(r, plan);
 }

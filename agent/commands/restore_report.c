@@ -110,6 +110,11 @@ static json_t *moved_json(const struct restore_plan *plan)
 	return moved;
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return report_json_text(*text != '\0' ? text : NULL);
+}
+
 static json_t *raised_json(const struct restore_plan *plan)
 {
 	json_t *list = json_array();
@@ -118,8 +123,10 @@ static json_t *raised_json(const struct restore_plan *plan)
 		json_t *one = json_object();
 
 		report_put(one, "name", report_json_text(plan->raise[i].name));
-		report_put(one, "asked", report_json_text(plan->raise[i].asked));
+		report_put(one, "asked", text_or_null(plan->raise[i].asked));
 		report_put(one, "value", json_integer(plan->raise[i].value));
+		report_put(one, "configured", json_boolean(plan->raise[i].configured));
+		report_put(one, "file", text_or_null(plan->raise[i].file));
 		(void)json_array_append_new(list, one); /* without memory the dump fails */
 	}
 	return list;
@@ -168,11 +175,20 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 static void settings_text(struct report *r, const struct restore_request *request,
 			  const struct restore_plan *plan)
 {
-	for (size_t i = 0; i < plan->raised; i++)
+	for (size_t i = 0; i < plan->raised; i++) {
+		const struct restore_raised *one = &plan->raise[i];
+		bool known = one->asked[0] != '\0', file = one->file[0] != '\0';
+
 		report_text(r,
-			    "  setting     %s = %" PRId32 ", not %s: recovery needs no less than "
-			    "the original had\n",
-			    plan->raise[i].name, plan->raise[i].value, plan->raise[i].asked);
+			    "  setting     %s = %" PRId32 ", not %s%s%s%s: recovery needs no less "
+			    "than the original had\n",
+			    one->name, one->value,
+			    !known ? "what its configuration says, which cannot "
+				     "be read here"
+			    : one->configured && !file ? "the default "
+						       : "",
+			    one->asked, file ? " as in " : "", one->file);
+	}
 	if (plan->wal_copied > 0)
 		report_text(r,
 			    "  pg_wal      gets %" PRIu64

@@ -150,9 +150,6 @@ static bool assignment_from_line(struct bytes line, char *name, char *value)
 	skip_blanks(&r);
 	if (!name_from_line(&r, name))
 		return false;
-	if (strcmp(name, "include") == 0 || strcmp(name, "include_dir") == 0 ||
-	    strcmp(name, "include_if_exists") == 0)
-		return false;
 	skip_blanks(&r);
 	if (front(&r) == '=')
 		step(&r);

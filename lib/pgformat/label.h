@@ -37,8 +37,8 @@ void tablespace_map_line(struct writer *, uint32_t oid, const char *path);
  * makes the writer bad. */
 void conf_line(struct writer *, const char *name, const char *value);
 
-/* Walks lines of a postgresql.conf-like text; `visit` gets name (lower case) and unquoted value.
- * Lines that are no assignment (include, garbage) are passed over. */
+/* Walks lines of a postgresql.conf-like text; `visit` gets name (lower case) and unquoted value.  A line that includes
+ * others comes under its keyword: "include", "include_if_exists", "include_dir".  Garbage is passed over. */
 enum err conf_decode(struct bytes text,
 		     enum err (*visit)(void *ctx, const char *name, const char *value,
 				       struct error *why),

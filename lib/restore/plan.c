@@ -124,13 +124,13 @@ static enum err plan_backup(struct planning *p)
 	if (e == ERR_NONE && go_on && p->request->copy_wal)
 		e = plan_copy_wal(p);
 	if (e == ERR_NONE)
-		e = limits_plan(p->request, plan, p->why);
-	if (e == ERR_NONE)
 		e = decide_side(p);
 	if (e == ERR_NONE)
 		plan_moved(p);
 	/* The manifest's own summary was moved into the plan. */
 	p->manifest->summary = plan->backup;
+	if (e == ERR_NONE)
+		e = plan_limits(p);
 	if (e == ERR_NONE)
 		e = places_resolve(p->env, p->archive, p->manifest, p->request, plan, p->why);
 	if (e == ERR_NONE)

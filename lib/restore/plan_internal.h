@@ -68,6 +68,11 @@ void plan_describe(const struct planning *, char out[128]);
 /* The problem added last says that the target can't be reached. */
 void plan_unreachable(struct planning *);
 
+/* ---- what recovery needs no less of, plan_limits.c ---- */
+
+/* Once it is known whether it is in place: what --set, or the configuration that the server will read, has too low. */
+enum err plan_limits(struct planning *) MUST_CHECK;
+
 /* ---- the timeline, plan_timeline.c ---- */
 
 /* 2: the number of the timeline and its history; *known = false with a problem when the target does not

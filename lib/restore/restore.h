@@ -131,12 +131,15 @@ struct restore_plan {
 		uint32_t oid;
 		char from[1024], to[1024];
 	} * tablespace; /* owned */
-	/* Of the five settings that recovery needs at least as high as the original had them: those that
-	 * --set wanted lower. */
+	/* Of the five settings that recovery needs at least as high as the original had them: those that --set
+	 * wanted lower, and in place those that the server's configuration has lower. */
 	size_t raised;
 	struct restore_raised {
-		const char *name, *asked; /* static; the request's */
+		const char *name; /* static */
+		char asked[32];   /* instead; "" = the configuration cannot be read here */
 		int32_t value;
+		bool configured; /* false: asked with --set */
+		char file[1024]; /* that says so; "" = none does, it is the default or not known */
 	} raise[RESTORE_LIMITS];
 	uint64_t wal_copied; /* segments that go into pg_wal, from the backup's first one on */
 	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */

@@ -296,14 +296,22 @@ struct limit {
 	int32_t least;
 	char text[12];
 };
+extern const char *const limit_names[RESTORE_LIMITS]; /* in the order of all that follows */
 void limits_of(const struct control *, struct limit out[RESTORE_LIMITS]);
-/* The value that is written for it where --set asks for less, and NULL where it does not. */
-const char *limit_raised(const struct limit *, const struct restore_request *);
+/* What a configuration says of one of them. */
+struct limit_configured {
+	bool known;
+	char value[32];
+	char file[1024]; /* that says so; "" = none does */
+};
+/* Where no file says anything. */
+void limits_by_default(struct limit_configured out[RESTORE_LIMITS]);
 /* --set of one of them is a whole number, or ERR_CONFIG. */
 enum err limits_check(const struct restore_request *, struct error *why) MUST_CHECK;
-/* Fills plan->raise from the backup's pg_control. */
-enum err limits_plan(const struct restore_request *, struct restore_plan *,
-		     struct error *why) MUST_CHECK;
+/* Fills plan->raise from the backup's pg_control.  `configured` is what counts where --set says nothing; NULL = that
+ * is enough. */
+enum err limits_plan(const struct restore_request *, const struct limit_configured *configured,
+		     struct restore_plan *, struct error *why) MUST_CHECK;
 
 /* ---- wal_copy: the WAL that is needed, in pg_wal ---- */
 

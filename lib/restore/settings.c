@@ -338,8 +338,8 @@ static enum err restore_command(const struct settings_input *in, struct writer *
 		      : ERR_NONE;
 }
 
-/* What --set says counts, but for what recovery cannot do with: a copy's configuration may have less, too,
- * when it was changed and the original not started again. */
+/* What --set says counts, but for what recovery cannot do with, of which a configuration may have less, too, when
+ * it was changed and the original not started again.  A copy gets all five, a server in place what it lacks. */
 static void list_asked(struct list *list, const struct settings_input *in,
 		       struct limit limit[RESTORE_LIMITS])
 {
@@ -349,8 +349,9 @@ static void list_asked(struct list *list, const struct settings_input *in,
 	for (size_t i = 0; i < in->request->sets; i++)
 		list_set(list, in->request->set[i].name, in->request->set[i].value);
 	for (size_t i = 0; i < RESTORE_LIMITS; i++)
-		if (limit_raised(&limit[i], in->request) != NULL)
-			list_set(list, limit[i].name, limit[i].text);
+		for (size_t k = 0; k < in->plan->raised; k++)
+			if (strcmp(in->plan->raise[k].name, limit[i].name) == 0)
+				list_set(list, limit[i].name, limit[i].text);
 }
 
 enum err settings_auto_conf(const struct settings_input *in, struct writer *out, struct error *why)

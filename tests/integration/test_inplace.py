@@ -345,3 +345,47 @@ def test_another_branch_and_a_hole(lab, major):
     assert done["salvaged"]["first"] == hole
     recovered(server)
     assert server.sql("SELECT i FROM precious ORDER BY i") == "1\n2\n3"
+
+
+@pytest.mark.only(15, 18)
+@pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
+def test_what_its_configuration_has_too_low_for_recovery_is_raised(lab, major, outside):
+    server = lab.server(major, filled=(1, 0), segsize=1, outside_conf=outside,
+                        max_connections="60", max_wal_senders="12")
+    agent = lab.agent(server).protect()
+    # Changed, and not started again: what recovery needs is what it ran with.
+    server.set(max_wal_senders="4")
+    if not outside:
+        server.configure(max_connections="30")
+    agent.backup()
+    if outside:
+        server.configure(max_connections="30")
+    acknowledged = killed_while_writing(lab, server, segments=0)
+
+    command = ["restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes"]
+    plan = agent.run(*command, "--plan").out
+    conf = server.conf_dir / "postgresql.conf"
+    assert f"max_connections = 60, not 30 as in {conf}:" in plan, plan
+    assert f"max_wal_senders = 12, not 4 as in {server.data}/postgresql.auto.conf:" in plan, plan
+    document = agent.json(*command)
+    assert {one["name"]: (one["asked"], one["value"], one["configured"], one["file"])
+            for one in document["raised"]} == {
+        "max_connections": ("30", 60, True, str(conf)),
+        "max_wal_senders": ("4", 12, True, f"{server.data}/postgresql.auto.conf")}
+    recovered(server)
+    has_rows(server, acknowledged)
+    assert server.sql("SHOW max_connections") == "60"
+    assert server.sql("SHOW max_worker_processes") == "8"
+    # The lines that are told give its owner back what he wanted.
+    server.kill()
+    again = agent.run(*command).out
+    lines = re.findall(r"^  (ALTER SYSTEM .*;)$", again, re.M)
+    assert lines == ["ALTER SYSTEM RESET max_connections;",
+                     "ALTER SYSTEM SET max_wal_senders = '4';"], again
+    recovered(server)
+    for line in lines:
+        server.sql(line)
+    server.stop()
+    server.start()
+    assert server.sql("SHOW max_connections") == "30"
+    assert server.sql("SHOW max_wal_senders") == "4"

@@ -94,9 +94,6 @@ Test(conf, lines_that_assign_nothing_are_passed_over)
 	struct pairs p = pairs_of("# port = 1\n"
 				  "\n"
 				  "   \n"
-				  "include 'other.conf'\n"
-				  "include_if_exists = 'other.conf'\n"
-				  "Include_Dir 'conf.d'\n"
 				  "port\n"
 				  "port =\n"
 				  "= 7\n"
@@ -132,4 +129,20 @@ Test(conf, error_of_the_visitor_ends_it)
 
 	cr_assert_eq(conf_decode(bytes_of_text("a = 1\nb = 2\n"), visit_pair, &p, &why), ERR_LIMIT);
 	cr_assert_str_eq(why.text, "too many");
+}
+
+Test(conf, what_is_included_comes_under_its_keyword)
+{
+	struct pairs p = pairs_of("include 'other.conf'\n"
+				  "include_if_exists = other.conf\n"
+				  "Include_Dir 'conf.d' # more\n"
+				  "include_dir\n");
+
+	cr_assert_eq(p.count, 3);
+	cr_assert_str_eq(p.name[0], "include");
+	cr_assert_str_eq(p.value[0], "other.conf");
+	cr_assert_str_eq(p.name[1], "include_if_exists");
+	cr_assert_str_eq(p.value[1], "other.conf");
+	cr_assert_str_eq(p.name[2], "include_dir");
+	cr_assert_str_eq(p.value[2], "conf.d");
 }

@@ -9,6 +9,7 @@
 #include "restore/restore_internal.h"
 
 /* Timeline 2 leaves 1 at 0/F000A0; its last record is at 0/1100028 (tests/unit/wal/reach.c). */
+enum { SCENE_FILES_MAX = 8 };
 enum { START = 0xB00028, STOP = 0xB00100, FORK = 0xF000A0, LAST = 0x1100028 };
 
 struct scene {
@@ -21,7 +22,12 @@ struct scene {
 	struct env env;
 	struct error why;
 	char directory[128];
-	bool in_place; /* that is where the server of the backups that are added was */
+	/* Of the server of the backups that are added: */
+	bool in_place; /* that is where it was */
+	char config_file[128];
+	struct scene_file {
+		const char *path, *text;
+	} file[SCENE_FILES_MAX]; /* beside its pg_control */
 };
 
 static inline void add_backup_of(struct scene *s, unsigned number, uint64_t start, uint64_t stop,
@@ -39,7 +45,13 @@ static inline void add_backup_of(struct scene *s, unsigned number, uint64_t star
 	if (s->in_place)
 		(void)snprintf(b.manifest->summary.data_directory,
 			       sizeof(b.manifest->summary.data_directory), "%s", s->directory);
+	memcpy(b.manifest->summary.control, control.data, CONTROL_KEPT_BYTES);
+	b.manifest->summary.control_len = CONTROL_KEPT_BYTES;
+	(void)snprintf(b.manifest->summary.config_file, sizeof(b.manifest->summary.config_file),
+		       "%s", s->config_file);
 	small_backup_file(&b, "global/pg_control", golden_view(control));
+	for (size_t i = 0; i < SCENE_FILES_MAX && s->file[i].path != NULL; i++)
+		small_backup_file(&b, s->file[i].path, bytes_of_text(s->file[i].text));
 	small_backup_commit(&b);
 }
 

@@ -110,6 +110,8 @@ Test(settings, what_recovery_needs_is_never_less_than_the_original_had)
 	s->request.set[1] = (struct restore_setting){"max_locks_per_transaction", "128"};
 	s->request.set[2] = (struct restore_setting){"shared_buffers", "16MB"};
 	s->request.sets = 3;
+	s->plan.raise[0] = (struct restore_raised){.name = "max_connections", .value = 60};
+	s->plan.raised = 1;
 	text = written(s);
 	HAS(text, "max_connections = '60'\n");
 	HAS_NOT(text, "'10'");
