@@ -32,7 +32,10 @@ enum err agent_load_config(struct agent *agent, struct error *why)
 	}
 	if (err == ERR_MISSING) {
 		err = error_set(why, ERR_CONFIG, "configuration: %s: there is no such file", path);
-		error_hint(why, "Begin with the example: conf/pgagent.conf, or say --config FILE.");
+		error_hint(why,
+			   "Begin with the example: conf/pgagent.conf, or say --config FILE. A "
+			   "repository that is left has it: pgagent config recover --repo PATH "
+			   "--key-file FILE");
 	} else if (err != ERR_NONE && why->kind != ERR_CONFIG) {
 		(void)error_add(why, "configuration");
 	}
@@ -58,6 +61,14 @@ int agent_fail_as(struct agent *agent, enum exit_code code, const struct error *
 {
 	report_error(&agent->report, why);
 	return (int)code;
+}
+
+void agent_prompt(struct agent *agent, const char *what)
+{
+	if (!isatty(STDIN_FILENO))
+		return;
+	progress_erase(&agent->progress);
+	(void)dprintf(STDERR_FILENO, "%s: ", what); /* a help, not the work */
 }
 
 enum err agent_confirm(struct agent *agent, const char *question, struct error *why)

@@ -33,6 +33,9 @@ int agent_fail(struct agent *, const struct error *);
 /* The same with a code of the caller's choice (EXIT_LOCKED, ...), whatever the kind. */
 int agent_fail_as(struct agent *, enum exit_code, const struct error *);
 
+/* Says what is to be typed, where standard input is a terminal. */
+void agent_prompt(struct agent *, const char *what);
+
 /* Asks a yes-or-no question on the terminal: ERR_NONE for yes or with --yes, ERR_CANCELLED for no,
  * ERR_CONFIG where there is no terminal to ask on. */
 enum err agent_confirm(struct agent *, const char *question, struct error *why) MUST_CHECK;

@@ -85,10 +85,8 @@ static enum err adhoc(struct config *config, const struct options *options, stru
 	if (config->adhoc != NULL)
 		return ERR_NONE;
 	repo = calloc(1, sizeof(*repo));
-	if (repo == NULL || (repo->section.name = strdup("repo")) == NULL) {
-		free(repo);
+	if (repo == NULL)
 		return error_set(why, ERR_MEMORY, "no memory for the repository of --repo");
-	}
 	config->adhoc = repo;
 	for (size_t i = 0; i < count && err == ERR_NONE; i++)
 		err = config_value_set(&keys[i], keys[i].standard, repo, why);
@@ -98,7 +96,13 @@ static enum err adhoc(struct config *config, const struct options *options, stru
 		err = set_key(repo, "key_file", absolute(key_file), why);
 	if (err == ERR_NONE && passphrase_file != NULL)
 		err = set_key(repo, "passphrase_file", absolute(passphrase_file), why);
-	return err;
+	if (err != ERR_NONE)
+		return err;
+	repo->section.name =
+		strdup(*repo->path != '\0' ? repo->path : option_text(options, OPTION_REPO));
+	return repo->section.name != NULL
+		       ? ERR_NONE
+		       : error_set(why, ERR_MEMORY, "no memory for the repository of --repo");
 }
 
 static const struct config_repo *find(const struct config_repo *const *repos, size_t count,

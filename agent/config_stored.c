@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define FILL_IN "; TO FILL IN: "
-
 static bool is_command(const struct config_key *key)
 {
 	static const char end[] = "_command";
@@ -18,13 +16,14 @@ static void put_value(struct writer *w, const struct config_key *key, const char
 	char masked[1024];
 
 	if (is_command(key)) {
-		writer_text(w, FILL_IN "a command may hold a secret, and is not kept\n; %s =\n",
+		writer_text(w,
+			    CONFIG_FILL_IN "a command may hold a secret, and is not kept\n; %s =\n",
 			    key->name);
 		return;
 	}
 	config_mask(text, masked, sizeof(masked));
 	if (strncmp(masked, text, sizeof(masked) - 1) != 0)
-		writer_text(w, FILL_IN "the password; better a line in ~/.pgpass\n");
+		writer_text(w, CONFIG_FILL_IN "the password; better a line in ~/.pgpass\n");
 	/* Without blanks: a line is no longer than the one that was read. */
 	writer_text(w, "%s=%s\n", key->name, masked);
 }

@@ -4,6 +4,8 @@
 
 #include "config.h"
 
+#define CONFIG_FILL_IN "; TO FILL IN: " /* begins a comment about what is not right or not there */
+
 enum { CONFIG_STORED_MAX = 256 << 10 /* bytes */ };
 
 /* One text that can be read as a configuration again: [global], the cluster, and the repositories it names; only

@@ -1,5 +1,6 @@
 /* places.c - from a [repo:...] section to an opened repository. */
 #include "places.h"
+#include "escape.h"
 #include "secret_file.h"
 #include "store/posix/posix.h"
 
@@ -12,9 +13,7 @@
 
 const char *place_name(const struct place *place)
 {
-	const char *name = place->config->section.name;
-
-	return name != NULL && *name != '\0' ? name : place->config->path;
+	return place->config->section.name;
 }
 
 /* A credential of the unit that is named as the key file stands for it (systemd/README.md): one
@@ -35,11 +34,35 @@ static const char *key_path(const struct agent *agent, const char *key_file,
 	return out;
 }
 
+/* Of --repo PATH. */
+static bool is_adhoc(const struct agent *agent, const struct config_repo *repo)
+{
+	return repo == agent->config.adhoc;
+}
+
+/* The command that makes a key file by the recovery code; `file` is escaped. */
+static void hint_code(const struct agent *agent, const struct config_repo *repo, const char *before,
+		      const char *file, struct error *why)
+{
+	const char *config = option_text(&agent->options, OPTION_CONFIG);
+	char name[ERROR_HINT_MAX], option[ERROR_HINT_MAX] = "";
+
+	if (!escape_shell(repo->section.name, name, sizeof(name)))
+		return;
+	if (config != NULL && escape_shell(config, option, sizeof(option)))
+		error_hint(why,
+			   "%s: pgagent --config %s key add --stdin --repo %s --new-key-file %s",
+			   before, option, name, file);
+	else
+		error_hint(why, "%s: pgagent key add --stdin --repo %s --new-key-file %s", before,
+			   name, file);
+}
+
 static enum err read_secret(const struct agent *agent, const struct config_repo *repo,
 			    enum slot_type *type, struct secret *text, struct error *why)
 {
 	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
-	char path[PATH_MAX];
+	char path[PATH_MAX], file[ERROR_HINT_MAX];
 	enum err e;
 
 	*type = SLOT_PASSPHRASE;
@@ -53,15 +76,23 @@ static enum err read_secret(const struct agent *agent, const struct config_repo 
 		e = secret_file_read(agent->env.files,
 				     key_path(agent, repo->key_file, credentials, path),
 				     credentials, text, why);
-		if (e == ERR_MISSING)
-			error_hint(why, "a new installation: pgagent init makes it; else bring it "
-					"back from where you keep it, or use the recovery code: "
-					"pgagent key test --stdin");
+		if (e == ERR_MISSING && escape_shell(repo->key_file, file, sizeof(file)))
+			hint_code(agent, repo,
+				  is_adhoc(agent, repo)
+					  ? "bring it from where you keep it; with the recovery "
+					    "code one is made"
+					  : "a new installation: pgagent init makes it; else bring "
+					    "it back from where you keep it, or make it with the "
+					    "recovery code",
+				  file, why);
 		return e;
 	}
-	(void)error_set(why, ERR_CONFIG, "repository %s has no key_file and no passphrase",
-			*repo->section.name != '\0' ? repo->section.name : repo->path);
-	error_hint(why, "add key_file = ... to its section, or --key-file FILE beside --repo PATH");
+	/* A section without is refused with its file and line. */
+	(void)error_set(why, ERR_CONFIG, "repository %s is encrypted, and no key is named for it",
+			repo->section.name);
+	hint_code(agent, repo,
+		  "add --key-file FILE; where only the recovery code is left, this makes one",
+		  "FILE", why);
 	return ERR_CONFIG;
 }
 
@@ -83,6 +114,21 @@ enum err place_secret(const struct agent *agent, const struct config_repo *repo,
 	return e;
 }
 
+static void hint_missing(const struct agent *agent, const struct config_repo *repo,
+			 struct error *why)
+{
+	char path[ERROR_HINT_MAX];
+
+	if (!is_adhoc(agent, repo))
+		error_hint(why, "a new repository: pgagent init; else look whether this is the "
+				"right path, and whether its file system is mounted");
+	else if (escape_shell(repo->path, path, sizeof(path)))
+		error_hint(why,
+			   "is its file system mounted? A repository is the directory that "
+			   "holds the file FORMAT: find %s -maxdepth 3 -name FORMAT",
+			   path);
+}
+
 enum err place_open_store(const struct agent *agent, const struct config_repo *repo, bool create,
 			  struct store **out, struct error *why)
 {
@@ -94,8 +140,17 @@ enum err place_open_store(const struct agent *agent, const struct config_repo *r
 				 repo->section.name);
 	e = store_posix_open(&agent->env, repo->path, create, out, why);
 	if (e == ERR_MISSING)
-		error_hint(why, "a new repository: pgagent init; else look whether the file system "
-				"is mounted");
+		hint_missing(agent, repo, why);
+	return e;
+}
+
+enum err place_peek(const struct agent *agent, const struct place *place,
+		    struct repository_format *out, struct error *why)
+{
+	enum err e = repository_peek(place->store, out, why);
+
+	if (e == ERR_MISSING)
+		hint_missing(agent, place->config, why);
 	return e;
 }
 
@@ -114,10 +169,7 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	enum err e = place_open_store(agent, place->config, false, &place->store, why);
 
 	if (e == ERR_NONE)
-		e = repository_peek(place->store, &format, why);
-	if (e == ERR_MISSING && place->store != NULL)
-		error_hint(why, "a new repository: pgagent init; else look whether this is the "
-				"right path, and whether its file system is mounted");
+		e = place_peek(agent, place, &format, why);
 	/* That a backup is missing is an answer; that its repository is, is none. */
 	if (e == ERR_MISSING)
 		e = why->kind = ERR_TRANSIENT;

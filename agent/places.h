@@ -20,7 +20,7 @@ struct places {
 	struct error why_silent; /* of the first of them */
 };
 
-/* "repository NAME" or the path of one given by --repo; for messages. */
+/* NAME of [repo:NAME], or the path or URL that --repo gave; for messages. */
 const char *place_name(const struct place *);
 
 /* What opens a repository according to its configuration: *has = false for `encryption = none`.
@@ -31,6 +31,10 @@ enum err place_secret(const struct agent *, const struct config_repo *, struct k
 /* The store alone, without a key; `create` makes the directory. */
 enum err place_open_store(const struct agent *, const struct config_repo *, bool create,
 			  struct store **out, struct error *why) MUST_CHECK;
+
+/* What is in the store, before any key.  ERR_MISSING: no repository; the hint says where one may be. */
+enum err place_peek(const struct agent *, const struct place *, struct repository_format *out,
+		    struct error *why) MUST_CHECK;
 
 /* Store and repository of every selected one (config_select_repos).  `cluster` may be NULL: all that
  * are configured, or what --repo says.  All or nothing.  Never ERR_MISSING: a repository that is not

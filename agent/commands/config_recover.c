@@ -10,6 +10,7 @@
 #include "config_stored.h"
 #include "subject.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,15 @@ static enum err read_section(const struct places *places, const struct catalog_e
 	return first.kind;
 }
 
+/* Whether a section names the repository where it lies now. */
+static bool has_path(const char *text, const char *path)
+{
+	char line[PATH_MAX + 16];
+	int n = snprintf(line, sizeof(line), "\npath=%s\n", path);
+
+	return n > 0 && (size_t)n < sizeof(line) && strstr(text, line) != NULL;
+}
+
 static void say(struct agent *agent, const struct places *places, const struct summary *s,
 		const char *text)
 {
@@ -54,9 +64,13 @@ static void say(struct agent *agent, const struct places *places, const struct s
 	report_text(r,
 		    "; the configuration that backup %s carries, taken on %s, finished %s UTC\n"
 		    "; for " CONFIG_FILE_DEFAULT ", mode 0640, owned by the user that runs "
-		    "PostgreSQL; then pgagent config check\n"
-		    "; read from %s: look whether `path` still is right\n\n%s",
-		    id, s->host, finished, place_name(&places->place[0]), text);
+		    "PostgreSQL; then pgagent config check\n%s\n%s",
+		    id, s->host, finished,
+		    has_path(text, places->place[0].config->path) ? ""
+								  : CONFIG_FILL_IN
+			    "`path`: none is that of the repository which this was "
+			    "read from\n",
+		    text);
 	report_put(r->root, "backup", report_json_text(id));
 	report_put(r->root, "host", report_json_text(s->host));
 	report_put(r->root, "finished_at", report_json_time(s->finished_us));

@@ -57,7 +57,7 @@ static enum err list_place(struct agent *agent, const struct place *place, json_
 	struct listing l = {.agent = agent, .repository = place_name(place), .slots = array};
 	struct repository_format format;
 	/* A store without FORMAT is no repository, whatever lies under keys/. */
-	enum err e = repository_peek(place->store, &format, why);
+	enum err e = place_peek(l.agent, place, &format, why);
 
 	if (e == ERR_NONE)
 		e = key_slots_list(place->store, say_slot, &l, why);
@@ -90,10 +90,13 @@ static enum err read_stdin(struct secret *out, struct error *why)
 	return e;
 }
 
-enum err key_read_code(struct key_secret *out, bool *read, struct error *why)
+enum err key_read_code(struct agent *agent, struct key_secret *out, bool *read, struct error *why)
 {
 	struct secret text = {.len = 0};
-	enum err e = read_stdin(&text, why);
+	enum err e;
+
+	agent_prompt(agent, "recovery code");
+	e = read_stdin(&text, why);
 
 	*read = e == ERR_NONE;
 	if (e == ERR_NONE)
@@ -143,7 +146,7 @@ static enum err test_place(struct test *t, const struct place *place, struct err
 	char slot[SLOT_NAME_MAX] = "";
 	json_t *object = json_object();
 	bool has = false;
-	enum err e = repository_peek(place->store, &format, why);
+	enum err e = place_peek(t->agent, place, &format, why);
 
 	if (e == ERR_NONE && t->from_stdin) {
 		secret = &t->code;
@@ -178,7 +181,7 @@ static enum err test_begin(struct test *t, struct error *why)
 	t->from_stdin = option_given(&t->agent->options, OPTION_STDIN);
 	if (!t->from_stdin)
 		return ERR_NONE;
-	e = key_read_code(&t->code, &read, why);
+	e = key_read_code(t->agent, &t->code, &read, why);
 	t->unusable = read && e != ERR_NONE;
 	return e;
 }

@@ -14,7 +14,8 @@ enum err key_repos(struct agent *, const struct config_repo *repos[PLACES_MAX], 
 		   struct error *why) MUST_CHECK;
 
 /* A recovery code, one line of standard input.  *read when text came, good or not. */
-enum err key_read_code(struct key_secret *out, bool *read, struct error *why) MUST_CHECK;
+enum err key_read_code(struct agent *, struct key_secret *out, bool *read,
+		       struct error *why) MUST_CHECK;
 
 /* `key add`, `key remove`, `key rotate`: the exit code. */
 int key_change(struct agent *, const char *action);

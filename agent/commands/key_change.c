@@ -50,7 +50,7 @@ static enum err open_place(struct change *c, size_t i, bool with_code, struct er
 	enum err e = place_open_store(c->agent, p->config, false, &p->store, why);
 
 	if (e == ERR_NONE)
-		e = repository_peek(p->store, &format, why);
+		e = place_peek(c->agent, p, &format, why);
 	if (e == ERR_MISSING)
 		e = why->kind = ERR_TRANSIENT;
 	if (e == ERR_NONE && format.encryption == ENCRYPTION_NONE)
@@ -447,6 +447,22 @@ static enum err remove_slot(struct change *c, struct error *why)
 	return e;
 }
 
+/* `init` puts slots too.  A machine that has nothing but --repo PATH has no state directory, and if none can
+ * be made, no other run of pgagent to wait for either. */
+static enum err take_lock(struct agent *agent, struct lock *lock, struct error *why)
+{
+	const char *directory = agent->config.global.state_directory;
+	const char *repo = option_text(&agent->options, OPTION_REPO);
+	struct files *files = agent->env.files;
+	struct stat st;
+	enum err e = lock_take(lock, &agent->env, directory, "init", why);
+
+	if (e == ERR_DENIED && repo != NULL && config_repo_is_place(repo) &&
+	    files->ops->stat(files, AT_FDCWD, directory, 0, &st) == -ENOENT)
+		return ERR_NONE;
+	return e;
+}
+
 int key_change(struct agent *agent, const char *action)
 {
 	struct change c = {.agent = agent, .slots = json_array()};
@@ -454,14 +470,12 @@ int key_change(struct agent *agent, const char *action)
 	struct error why;
 	bool read = false, is_rotate = strcmp(action, "rotate") == 0;
 	int code = EXIT_DONE;
-	/* `init` puts slots too. */
-	enum err e =
-		lock_take(&lock, &agent->env, agent->config.global.state_directory, "init", &why);
+	enum err e = take_lock(agent, &lock, &why);
 
 	if (e == ERR_EXISTS)
 		code = EXIT_LOCKED;
 	if (e == ERR_NONE && given(&c, OPTION_STDIN))
-		e = key_read_code(&c.code, &read, &why);
+		e = key_read_code(agent, &c.code, &read, &why);
 	if (e == ERR_NONE)
 		e = open_places(&c, read && !is_rotate, &why);
 	if (e == ERR_NONE)

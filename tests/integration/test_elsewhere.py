@@ -1,10 +1,16 @@
-"""Restored to go on living somewhere else: as a standby, without an agent, with less memory."""
+"""Restored to go on living somewhere else: as a standby, without an agent, with less memory, with the code alone."""
 
+import re
+import shlex
+import subprocess
+import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import judges
+from harness.agent import program
 from harness.postgres import DEBIAN_BIN, run
 from harness.restored import forget
 from harness.wait import PATIENCE, until
@@ -277,3 +283,89 @@ def test_the_configuration_comes_back_from_the_repository_alone(lab, major):
     agent.backup()
     agent.run("config", "recover", "nonesuch", expect=1)
     agent.run("config", "check", "nonsense", expect=2)
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def readme_block(section, before):
+    """The indented lines behind the paragraph that begins with `before`."""
+    text = README.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
+    block = re.search(rf"^{re.escape(before)}.*\n(?:\S.*\n)*\n((?: {{4}}.*\n)+)", text, re.M)
+    return textwrap.dedent(block.group(1))
+
+
+def all_lost(lab, agent):
+    """Nothing is left of the host, only the repository; the recovery code."""
+    agent.server.stop()
+    for path in (agent.server.data, agent.home / "state", agent.home / "spool"):
+        path.rename(lab.place("lost"))
+    for path in (agent.config, agent.key):
+        path.unlink()
+
+
+@pytest.mark.only(15)
+def test_with_nothing_but_the_repository_and_the_code_as_the_readme_says(lab, major):
+    server = lab.server(major, filled=(1, 0))
+    agent = lab.agent(server)
+    code = re.search(r"(?:[0-9A-Z]{5}-){7}[0-9A-Z]{5}", agent.init().out).group(0)
+    server.set(archive_command=agent.archive_command())
+    agent.backup()
+    server.sql("CREATE TABLE later AS SELECT 1 AS i")
+    server.archive_all()
+    rows = judges.fingerprint(server)
+    all_lost(lab, agent)
+
+    script = readme_block("Everything is gone but the repository and the code", "As postgres")
+    assert script.count("pgagent ") >= 4, script
+    for there, here in {"/mnt/backups": agent.repo, "/etc/pgagent/local.key": agent.key,
+                        "/etc/pgagent/pgagent.conf": agent.config,
+                        f"/var/lib/postgresql/{major}/main": server.data}.items():
+        assert there in script, there
+        script = script.replace(there, str(here))
+    path = f"{program().parent}:{agent.environment()['PATH']}"
+    done = subprocess.run(["bash", "-euc", script], input=f"{code}\n", text=True, cwd=lab.root,
+                          capture_output=True, check=False, timeout=300,
+                          env=agent.environment({"PATH": path,
+                                                 "PGAGENT_CONFIG": str(agent.config)}))
+    assert done.returncode == 0, done
+    assert code not in done.stdout + done.stderr
+    server.start()
+    until("promotion", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
+    judges.same_rows(rows, judges.fingerprint(server))
+    agent.backup()
+
+
+@pytest.mark.only(15)
+def test_with_nothing_but_the_repository_each_error_names_the_next_command(lab, major):
+    server = lab.server(major)
+    agent = lab.agent(server)
+    code = re.search(r"(?:[0-9A-Z]{5}-){7}[0-9A-Z]{5}", agent.init().out).group(0)
+    agent.backup()
+    all_lost(lab, agent)
+
+    def hint(*args, expect):
+        err = agent.run(*args, config=False, expect=expect).err
+        return err.split("hint: ")[1].strip()
+
+    # Without anything; a directory too high; without a key; with one that is not there.
+    assert "pgagent config recover --repo PATH" in hint("config", "recover", expect=2)
+    find = hint("config", "recover", "--repo", agent.repo.parent, expect=1).split("FORMAT: ")[1]
+    found = subprocess.run(find, shell=True, capture_output=True, text=True, check=True).stdout
+    assert str(agent.repo / "FORMAT") in found.splitlines()
+    said = hint("config", "recover", "--repo", agent.repo, expect=2)
+    assert f"pgagent key add --stdin --repo {agent.repo} --new-key-file FILE" in said
+    key = agent.home / "a new.key"
+    said = hint("restore", "-D", lab.place("r"), "--repo", agent.repo, "--key-file", key, expect=2)
+    command = shlex.split(said[said.index("pgagent key add"):])
+    assert command[0] == "pgagent" and command[-1] == str(key)
+    done = subprocess.run(agent.command(*command[1:], config=False), input=f"{code}\n", text=True,
+                          capture_output=True, env=agent.environment(), check=False, timeout=120)
+    assert done.returncode == 0 and key.exists(), done
+    # Where it lies now is in no section.
+    moved = agent.repo.rename(lab.place("moved"))
+    out = agent.run("config", "recover", "--repo", moved, "--key-file", key, config=False).out
+    assert "TO FILL IN: `path`" in out
+    moved.rename(agent.repo)
+    out = agent.run("config", "recover", "--repo", agent.repo, "--key-file", key, config=False).out
+    assert "TO FILL IN" not in out

@@ -1,6 +1,8 @@
 """Who opens the repositories: keys added, removed, rotated, and what each of them still reads."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 from pathlib import Path
@@ -88,6 +90,21 @@ def test_a_lost_key_file_is_replaced_with_the_recovery_code(lab):
     for arguments in (("rotate", "--slot", "x"), ("add",), ("remove",), ("list", "x"),
                       ("add", "--recovery-code", "--new-key-file", "x"), ("list", "--force")):
         agent.run("key", *arguments, expect=2)
+
+
+def test_on_a_terminal_the_code_is_asked_for(lab):
+    agent = lab.agent(None)
+    code = code_in(agent.init().out)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(agent.command("key", "test", "--stdin"), stdin=theirs, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=agent.environment()) as asked:
+        assert asked.stderr.read(15) == "recovery code: "
+        os.write(ours, f"{code}\n".encode())
+        assert "opens" in asked.stdout.read()
+    assert asked.returncode == 0
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_after_a_rotation_old_keys_read_what_is_old_and_new_ones_all(lab):
