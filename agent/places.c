@@ -40,22 +40,37 @@ static bool is_adhoc(const struct agent *agent, const struct config_repo *repo)
 	return repo == agent->config.adhoc;
 }
 
-/* The command that makes a key file by the recovery code; `file` is escaped. */
-static void hint_code(const struct agent *agent, const struct config_repo *repo, const char *before,
-		      const char *file, struct error *why)
+/* "BEFORE: pgagent key ACTION --repo THIS REST"; nothing that does not fit. */
+static void hint_key(const struct agent *agent, const struct config_repo *repo, const char *before,
+		     const char *action, const char *rest, struct error *why)
 {
 	const char *config = option_text(&agent->options, OPTION_CONFIG);
 	char name[ERROR_HINT_MAX], option[ERROR_HINT_MAX] = "";
 
 	if (!escape_shell(repo->section.name, name, sizeof(name)))
 		return;
-	if (config != NULL && escape_shell(config, option, sizeof(option)))
-		error_hint(why,
-			   "%s: pgagent --config %s key add --stdin --repo %s --new-key-file %s",
-			   before, option, name, file);
+	if (config != NULL && !is_adhoc(agent, repo) &&
+	    escape_shell(config, option, sizeof(option)))
+		error_hint(why, "%s: pgagent --config %s key %s --repo %s%s", before, option,
+			   action, name, rest);
 	else
-		error_hint(why, "%s: pgagent key add --stdin --repo %s --new-key-file %s", before,
-			   name, file);
+		error_hint(why, "%s: pgagent key %s --repo %s%s", before, action, name, rest);
+}
+
+/* The command that makes a key file by the recovery code; `file` is escaped. */
+static void hint_code(const struct agent *agent, const struct config_repo *repo, const char *before,
+		      const char *file, struct error *why)
+{
+	char rest[ERROR_HINT_MAX + 20];
+
+	(void)snprintf(rest, sizeof(rest), " --new-key-file %s", file); /* fits */
+	hint_key(agent, repo, before, "add --stdin", rest, why);
+}
+
+void place_hint_slots(const struct agent *agent, const struct place *place, const char *before,
+		      struct error *why)
+{
+	hint_key(agent, place->config, before, "list", "", why);
 }
 
 static enum err read_secret(const struct agent *agent, const struct config_repo *repo,
@@ -195,6 +210,11 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 	if (e == ERR_NONE)
 		e = repository_open(&agent->env, place->store, has ? &secret : NULL,
 				    &place->repository, why);
+	if (e == ERR_WRONG_KEY && has)
+		place_hint_slots(agent, place,
+				 "its key is another one; look which slots it has, and when they "
+				 "were made",
+				 why);
 	key_secret_release(&secret);
 	return e;
 }

@@ -36,6 +36,10 @@ enum err place_open_store(const struct agent *, const struct config_repo *, bool
 enum err place_peek(const struct agent *, const struct place *, struct repository_format *out,
 		    struct error *why) MUST_CHECK;
 
+/* The hint "BEFORE: pgagent key list ..." of this one. */
+void place_hint_slots(const struct agent *, const struct place *, const char *before,
+		      struct error *why);
+
 /* Store and repository of every selected one (config_select_repos).  `cluster` may be NULL: all that
  * are configured, or what --repo says.  All or nothing.  Never ERR_MISSING: a repository that is not
  * there is ERR_TRANSIENT, a key file ERR_CONFIG. */

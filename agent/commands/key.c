@@ -3,6 +3,7 @@
 #include "commands/key.h"
 
 #include "base/file.h"
+#include "commands/command_line.h"
 #include "commands/commands.h"
 #include "repo/keys_change.h"
 #include "subject.h"
@@ -90,19 +91,38 @@ static enum err read_stdin(struct secret *out, struct error *why)
 	return e;
 }
 
-enum err key_read_code(struct agent *agent, struct key_secret *out, bool *read, struct error *why)
+static void hint_again(const struct agent *agent, struct error *why)
+{
+	char line[COMMAND_LINE_MAX];
+	struct error ignored; /* the hint is a help, not the work */
+
+	if (command_line_again(agent, NULL, 0, line, &ignored) == ERR_NONE)
+		error_hint(why, "compare it with what was written down, and type it again: %s",
+			   line);
+}
+
+enum err key_read_code(struct agent *agent, struct key_secret *out, struct error *why)
 {
 	struct secret text = {.len = 0};
 	enum err e;
 
 	agent_prompt(agent, "recovery code");
 	e = read_stdin(&text, why);
-
-	*read = e == ERR_NONE;
-	if (e == ERR_NONE)
+	if (e == ERR_NONE) {
 		e = key_secret_from_text(SLOT_RECOVERY, secret_view(&text), out, why);
+		if (e == ERR_CONFIG)
+			hint_again(agent, why);
+	}
 	secret_release(&text);
 	return e;
+}
+
+void key_hint_wrong_code(const struct agent *agent, const struct place *place, struct error *why)
+{
+	place_hint_slots(agent, place,
+			 "the check in it fits, so that it is hardly mistyped: it is another "
+			 "repository's, or its slot was removed; look when its slots were made",
+			 why);
 }
 
 struct test {
@@ -110,7 +130,6 @@ struct test {
 	bool from_stdin;
 	struct key_secret code; /* with from_stdin */
 	json_t *results;
-	bool unusable; /* the secret itself is no good: exit 4, not a wrong configuration */
 };
 
 /* Which of what is stored the keys are for; a slot may be of before a rotation. */
@@ -152,11 +171,14 @@ static enum err test_place(struct test *t, const struct place *place, struct err
 		secret = &t->code;
 	} else if (e == ERR_NONE && format.encryption != ENCRYPTION_NONE) {
 		e = place_secret(t->agent, place->config, &own, &has, why);
-		t->unusable = e != ERR_NONE;
+		if (e == ERR_MISSING)
+			e = why->kind = ERR_CONFIG;
 		secret = &own;
 	}
 	if (e == ERR_NONE)
 		e = keyring_open(place->store, secret, &keyring, slot, why);
+	if (e == ERR_WRONG_KEY && t->from_stdin)
+		key_hint_wrong_code(t->agent, place, why);
 	if (e == ERR_NONE)
 		e = say_opened(t, place, keyring, slot, object, why);
 	if (e == ERR_NONE) {
@@ -175,15 +197,8 @@ static enum err test_place(struct test *t, const struct place *place, struct err
 
 static enum err test_begin(struct test *t, struct error *why)
 {
-	bool read = false;
-	enum err e;
-
 	t->from_stdin = option_given(&t->agent->options, OPTION_STDIN);
-	if (!t->from_stdin)
-		return ERR_NONE;
-	e = key_read_code(t->agent, &t->code, &read, why);
-	t->unusable = read && e != ERR_NONE;
-	return e;
+	return t->from_stdin ? key_read_code(t->agent, &t->code, why) : ERR_NONE;
 }
 
 enum err key_repos(struct agent *agent, const struct config_repo *repos[PLACES_MAX], size_t *count,
@@ -272,10 +287,8 @@ int command_key(struct agent *agent)
 	if (e == ERR_NONE && is_test && !t.from_stdin)
 		report_text(&agent->report, "try the written recovery code too: pgagent key test "
 					    "--stdin\n");
-	/* A secret that is no secret does not open it either. */
 	if (e != ERR_NONE)
-		code = t.unusable ? agent_fail_as(agent, EXIT_DAMAGED, &why)
-				  : agent_fail(agent, &why);
+		code = agent_fail(agent, &why);
 	key_secret_release(&t.code);
 	return code;
 }

@@ -13,9 +13,10 @@ const char *key_type_name(enum slot_type);
 enum err key_repos(struct agent *, const struct config_repo *repos[PLACES_MAX], size_t *count,
 		   struct error *why) MUST_CHECK;
 
-/* A recovery code, one line of standard input.  *read when text came, good or not. */
-enum err key_read_code(struct agent *, struct key_secret *out, bool *read,
-		       struct error *why) MUST_CHECK;
+/* A recovery code, one line of standard input.  ERR_CONFIG when none came or it is mistyped. */
+enum err key_read_code(struct agent *, struct key_secret *out, struct error *why) MUST_CHECK;
+/* For a code that is one, and opens no slot there. */
+void key_hint_wrong_code(const struct agent *, const struct place *, struct error *why);
 
 /* `key add`, `key remove`, `key rotate`: the exit code. */
 int key_change(struct agent *, const char *action);

@@ -65,6 +65,8 @@ static enum err open_place(struct change *c, size_t i, bool with_code, struct er
 	if (e == ERR_NONE)
 		e = repository_open(&c->agent->env, p->store, c->key_place[i].own, &p->repository,
 				    why);
+	if (e == ERR_WRONG_KEY && with_code)
+		key_hint_wrong_code(c->agent, p, why);
 	if (e == ERR_NONE &&
 	    memcmp(p->repository->id, c->place[0].repository->id, REPOSITORY_ID_BYTES) != 0) {
 		(void)error_set(why, ERR_CONFIG, "repositories %s and %s do not share their keys",
@@ -468,16 +470,16 @@ int key_change(struct agent *agent, const char *action)
 	struct change c = {.agent = agent, .slots = json_array()};
 	struct lock lock = {.fd = -1};
 	struct error why;
-	bool read = false, is_rotate = strcmp(action, "rotate") == 0;
+	bool is_rotate = strcmp(action, "rotate") == 0;
 	int code = EXIT_DONE;
 	enum err e = take_lock(agent, &lock, &why);
 
 	if (e == ERR_EXISTS)
 		code = EXIT_LOCKED;
 	if (e == ERR_NONE && given(&c, OPTION_STDIN))
-		e = key_read_code(agent, &c.code, &read, &why);
+		e = key_read_code(agent, &c.code, &why);
 	if (e == ERR_NONE)
-		e = open_places(&c, read && !is_rotate, &why);
+		e = open_places(&c, given(&c, OPTION_STDIN) && !is_rotate, &why);
 	if (e == ERR_NONE)
 		e = is_rotate                    ? rotate(&c, &why)
 		    : strcmp(action, "add") == 0 ? add(&c, &why)

@@ -116,8 +116,10 @@ static enum err recovery_from_text(struct bytes text, uint8_t out[RECOVERY_CHECK
 	if (digits != RECOVERY_DIGITS)
 		return error_set(why, ERR_CONFIG,
 				 "this is no recovery code: it must have %d letters and digits, in "
-				 "groups of %d",
-				 RECOVERY_DIGITS, RECOVERY_GROUP);
+				 "groups of %d, and has %s%zu",
+				 RECOVERY_DIGITS, RECOVERY_GROUP,
+				 digits > RECOVERY_DIGITS ? "more than " : "",
+				 digits > RECOVERY_DIGITS ? (size_t)RECOVERY_DIGITS : digits);
 	e = crypto_sha256(bytes_of(out, RECOVERY_CODE_BYTES), digest, why);
 	if (e != ERR_NONE)
 		return e;

@@ -279,10 +279,9 @@ def test_key_list_and_test(lab, major):
     slots = [o.name for o in agent.objects() if o.parts[0] == "keys"]
     assert any(slot in listed for slot in slots), (slots, listed)
     agent.key.rename(lab.place("away"))
-    # Elsewhere it is a wrong configuration; whether it opens is what key test is asked.
-    for command, code in ((["key", "test"], 4), (["list"], 2), (["show", "latest"], 2),
-                          (["verify"], 2), (["restore", "-D", lab.place("r")], 2)):
-        done = agent.run(*command, expect=code)
+    for command in (["key", "test"], ["list"], ["show", "latest"], ["verify"],
+                    ["restore", "-D", lab.place("r")]):
+        done = agent.run(*command, expect=2)
         assert str(agent.key) in done.err, done
 
 
@@ -291,7 +290,8 @@ def test_the_recovery_code_opens_the_repository(lab, major):
     agent = lab.agent(server)
     text = agent.init().out
     code = re.search(r"[0-9A-Za-z]{4,}(-[0-9A-Za-z]{4,}){3,}", text).group(0)
-    for given, expected in ((code, 0), (code[:-1] + ("A" if code[-1] != "A" else "B"), 4)):
+    # Mistyped it is no code, and nothing was tried; what is damaged or can't be decrypted is another matter.
+    for given, expected in ((code, 0), (code[:-1] + ("A" if code[-1] != "A" else "B"), 2)):
         done = subprocess.run(agent.command("key", "test", "--stdin"), input=given + "\n",
                               text=True, capture_output=True, env=agent.environment(), timeout=120)
         assert done.returncode == expected, done

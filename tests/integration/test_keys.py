@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -90,6 +91,37 @@ def test_a_lost_key_file_is_replaced_with_the_recovery_code(lab):
     for arguments in (("rotate", "--slot", "x"), ("add",), ("remove",), ("list", "x"),
                       ("add", "--recovery-code", "--new-key-file", "x"), ("list", "--force")):
         agent.run("key", *arguments, expect=2)
+
+
+def other_digit(code, at):
+    return code[:at] + ("7" if code[at] != "7" else "8") + code[at + 1:]
+
+
+def test_a_mistyped_code_is_told_from_one_that_opens_nothing(lab):
+    agent, other = lab.agent(None), lab.agent(None)
+    code, foreign = code_in(agent.init().out), code_in(other.init().out)
+    alone = ("--repo", agent.repo)
+    key = agent.home / "new.key"
+    for action in (("test",), ("add", "--new-key-file", key), ("add", "--recovery-code")):
+        before = agent.objects()
+        # Its check tells a wrong character, its length a lost one: usage, whatever is stored.
+        for wrong in (other_digit(code, 3), code[:-1], code + "0", code.replace("-", "-U", 1)):
+            done = typed(agent, wrong, *action, *alone, expect=2)
+            assert "recovery code" in done.stderr and wrong not in done.stderr, done
+            again = shlex.split(done.stderr.split("again: ")[1])
+            assert again[1:2] == ["key"] and {action[0], "--stdin", str(agent.repo)} <= {*again}
+        assert "check" in typed(agent, other_digit(code, 3), *action, *alone, expect=2).stderr
+        # One that is right in itself, and of another repository: what it has to decrypt it can't.
+        done = typed(agent, foreign, *action, *alone, expect=4)
+        assert "hardly mistyped" in done.stderr, done
+        assert f"pgagent key list --repo {agent.repo}" in done.stderr, done
+        assert agent.objects() == before and not key.exists()
+    assert "38" in typed(agent, code[:-2], "test", *alone, expect=2).stderr
+    assert subprocess.run(again, input=f"{code}\n", text=True, check=False,
+                          capture_output=True, env=agent.environment()).returncode == 0
+    # A key file of another one, too.
+    done = agent.run("list", *alone, "--key-file", other.key, expect=4)
+    assert f"pgagent key list --repo {agent.repo}" in done.err, done
 
 
 def test_on_a_terminal_the_code_is_asked_for(lab):
