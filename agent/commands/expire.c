@@ -12,12 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int64_t temporaries_kept_us = INT64_C(24) * 60 * 60 * 1000 * 1000;
+/* Temporaries, and directories that are empty. */
+static const int64_t leftovers_kept_us = INT64_C(24) * 60 * 60 * 1000 * 1000;
+
+static bool is_posix(const struct expire_part *part)
+{
+	return part->place->config->type == CONFIG_REPO_POSIX;
+}
 
 static enum err run_part(void *ctx, const char *name, uint64_t system, struct error *why)
 {
 	struct expire_part *part = ctx;
 	struct expiry *x = part->expiry;
+	struct error swept;
 	bool go_on;
 
 	if (strcmp(name, x->config->section.name) != 0)
@@ -29,6 +36,11 @@ static enum err run_part(void *ctx, const char *name, uint64_t system, struct er
 	part->packs = (struct sweep_totals){.packs = 0};
 	part->wal = (struct wal_sweep_totals){.objects = 0};
 	go_on = expire_run_part(part);
+	if (go_on && x->confirm && is_posix(part))
+		go_on = expire_note(part,
+				    store_posix_sweep_dirs(part->place->store, part->cluster.prefix,
+							   leftovers_kept_us, &swept),
+				    &swept);
 	if (!x->quiet)
 		expire_say_backups(part);
 	if (!x->quiet && go_on)
@@ -93,10 +105,10 @@ static bool run_place(struct expire_part *part)
 		if (go_on && x->confirm)
 			go_on = expire_note(
 				part, sweep_probes(part->place->repository, &probes, &why), &why);
-		if (go_on && x->confirm && part->place->config->type == CONFIG_REPO_POSIX)
+		if (go_on && x->confirm && is_posix(part))
 			go_on = expire_note(
 				part,
-				store_posix_sweep(part->place->store, temporaries_kept_us, &why),
+				store_posix_sweep(part->place->store, leftovers_kept_us, &why),
 				&why);
 	}
 	expire_policy_release(&policy);

@@ -19,6 +19,11 @@ enum err store_posix_open(const struct env *env, const char *path, bool create, 
  * written to for 15 minutes, whose process is not seen on this host. */
 enum err store_posix_sweep(struct store *, int64_t age_us, struct error *why) MUST_CHECK;
 
+/* Removes each directory below `prefix`, which ends with '/', in which there was nothing for `age_us` (wall
+ * clock). */
+enum err store_posix_sweep_dirs(struct store *, const char *prefix, int64_t age_us,
+				struct error *why) MUST_CHECK;
+
 /* Free bytes for this user on the store's file system. */
 enum err store_posix_free_bytes(struct store *, uint64_t *out, struct error *why) MUST_CHECK;
 

@@ -1,4 +1,5 @@
-/* store/posix/posix_list.c - walking the directories: listing objects, sweeping temporaries.
+/* store/posix/posix_list.c - walking the directories: listing objects, sweeping temporaries and empty
+ * directories.
  *
  * A walk reads one directory at a time, so what it holds is the names of the directories on the way
  * from the root.  It is not a snapshot: what is put or removed meanwhile may be seen or not.
@@ -181,4 +182,93 @@ enum err store_posix_sweep(struct store *s, int64_t age_us, struct error *why)
 	};
 
 	return walk_dir(&w, 0, why);
+}
+
+struct dir_sweep {
+	struct posix *posix;
+	int64_t made_before_us;
+	char path[STORE_KEY_MAX + NAME_MAX + 2]; /* of the directory at hand */
+};
+
+struct dir_entries {
+	struct names below; /* directories */
+	bool others;        /* whatever else, also what is not ours */
+};
+
+static int gather_dirs(void *ctx, const char *name, mode_t type)
+{
+	struct dir_entries *found = ctx;
+
+	if (S_ISDIR(type) && store_is_key(name))
+		return names_add(&found->below, bytes_of_text(name), true) ? 0 : -ENOMEM;
+	found->others = true;
+	return 0;
+}
+
+static enum err remove_if_old(const struct dir_sweep *s, struct error *why)
+{
+	struct posix *p = s->posix;
+	struct stat st;
+	int done = p->files->ops->stat(p->files, p->root, s->path, AT_SYMLINK_NOFOLLOW, &st);
+
+	if (done == 0 && posix_written_at_us(&st) < s->made_before_us)
+		done = p->files->ops->unlink(p->files, p->root, s->path, AT_REMOVEDIR);
+	/* Removed or filled meanwhile, or mounted. */
+	if (done == 0 || done == -ENOENT || done == -ENOTEMPTY || done == -EEXIST || done == -EBUSY)
+		return ERR_NONE;
+	return error_set_os(why, error_kind_of_os(-done), -done,
+			    "cannot remove the empty directory %s in %s", s->path, p->path);
+}
+
+/* The directory named by the first `len` bytes of s->path; `top` stays.  It calls itself once per
+ * level, at most STORE_KEY_MAX / 2 deep. */
+static enum err sweep_dir(struct dir_sweep *s, size_t len, bool top, struct error *why)
+{
+	struct posix *p = s->posix;
+	struct dir_entries found = {.others = false};
+	enum err err = ERR_NONE;
+	int got;
+
+	names_init(&found.below);
+	got = p->files->ops->list(p->files, p->root, s->path, gather_dirs, &found);
+	if (got == -ENOENT || got == -ENOTDIR)
+		goto out;
+	if (got == 0 && !names_sort_as_keys(&found.below))
+		got = -ENOMEM;
+	if (got < 0) {
+		err = error_set_os(why, error_kind_of_os(-got), -got, "cannot list %s in %s",
+				   s->path, p->path);
+		goto out;
+	}
+	for (size_t i = 0; i < found.below.count && err == ERR_NONE; i++) {
+		const char *name = found.below.sorted[i];
+		size_t name_len = strlen(name) - 1; /* a directory's ends with '/' */
+
+		if (len + 1 + name_len > STORE_KEY_MAX)
+			continue; /* not ours */
+		s->path[len] = '/';
+		memcpy(s->path + len + 1, name, name_len);
+		s->path[len + 1 + name_len] = '\0';
+		err = sweep_dir(s, len + 1 + name_len, false, why);
+		s->path[len] = '\0';
+	}
+	if (err == ERR_NONE && !top && found.below.count == 0 && !found.others)
+		err = remove_if_old(s, why);
+out:
+	names_release(&found.below);
+	return err;
+}
+
+enum err store_posix_sweep_dirs(struct store *s, const char *prefix, int64_t age_us,
+				struct error *why)
+{
+	struct posix *p = posix_of(s);
+	struct dir_sweep sweep = {
+		.posix = p,
+		.made_before_us = clock_now_us(p->clock) - age_us,
+	};
+	size_t len = strlen(prefix) - 1; /* without its '/' */
+
+	memcpy(sweep.path, prefix, len); /* a key fits */
+	return sweep_dir(&sweep, len, true, why);
 }

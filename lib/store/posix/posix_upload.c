@@ -47,7 +47,7 @@ static void set_durable(struct posix *p, const char *dir)
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
-/* All of them: it happens when somebody removes directories by hand, and costs a few syncs. */
+/* All of them: it happens when somebody removed an empty directory, and costs a few syncs. */
 static void forget_durable(struct posix *p)
 {
 	(void)pthread_mutex_lock(&p->lock);
@@ -138,7 +138,7 @@ static enum err dir_open(struct posix *p, const char *dir, int *out, struct erro
 	struct files *f = p->files;
 	int fd = -ENOENT;
 
-	/* Twice, because a directory known as durable may have been removed by hand. */
+	/* Twice, because a directory known as durable may have been removed. */
 	for (int i = 0; i < 2 && fd == -ENOENT; i++) {
 		enum err err = ensure_dirs(p, dir, why);
 
@@ -170,6 +170,20 @@ static enum err explain(struct posix *p, const char *key, enum err err, struct e
 	return err;
 }
 
+static enum err temp_begin(struct posix_upload *u, const char *parent, struct error *why)
+{
+	struct posix *p = u->posix;
+	enum err err = dir_open(p, parent, &u->dir, why);
+
+	if (err != ERR_NONE)
+		return err;
+	err = file_temp_begin(&u->temp, p->files, p->random, u->dir, name_of(u->key), p->file_mode,
+			      why);
+	if (err != ERR_NONE)
+		(void)p->files->ops->close(p->files, u->dir); /* nothing was written */
+	return err;
+}
+
 enum err posix_begin(struct store *s, const char *key, uint64_t size_hint, struct upload **out,
 		     struct error *why)
 {
@@ -183,17 +197,14 @@ enum err posix_begin(struct store *s, const char *key, uint64_t size_hint, struc
 		return error_set(why, ERR_MEMORY, "cannot store %s in %s", key, s->label);
 	u->upload.ops = s->ops;
 	u->posix = p;
-	u->dir = -1;
 	(void)memccpy(u->key, key, '\0', sizeof(u->key)); /* a key fits */
 	err = file_parent(key, parent, why);
 	if (err == ERR_NONE)
-		err = dir_open(p, parent, &u->dir, why);
-	if (err == ERR_NONE)
-		err = file_temp_begin(&u->temp, p->files, p->random, u->dir, name_of(key),
-				      p->file_mode, why);
+		err = temp_begin(u, parent, why);
+	if (err ==
+	    ERR_MISSING) /* an empty directory, swept between its opening and the temporary */
+		err = temp_begin(u, parent, why);
 	if (err != ERR_NONE) {
-		if (u->dir >= 0)
-			(void)p->files->ops->close(p->files, u->dir); /* nothing was written */
 		free(u);
 		return explain(p, key, err, why);
 	}
