@@ -225,33 +225,50 @@ static enum err note_gap(struct sweeping *s, const struct wal_listed *listed, bo
 	return s->in_gap ? wal_gaps_add(&s->gaps, &here, why) : ERR_NONE;
 }
 
-static bool is_going(const struct sweeping *s, const struct wal_gap *gap)
+static bool has_gap(const struct wal_gaps *gaps, const struct wal_gap *gap)
 {
-	for (size_t i = 0; i < s->gaps.count; i++)
-		if (s->gaps.gap[i].timeline == gap->timeline &&
-		    s->gaps.gap[i].from.value == gap->from.value)
+	for (size_t i = 0; i < gaps->count; i++)
+		if (gaps->gap[i].timeline == gap->timeline &&
+		    gaps->gap[i].from.value == gap->from.value &&
+		    gaps->gap[i].to.value == gap->to.value)
 			return true;
 	return false;
 }
 
-/* Before anything goes.  What was recorded before, and lies behind nothing any more, is forgotten. */
+/* Of those recorded before: what goes on from where a gap of this run begins, or lies behind something that
+ * stays.  In another the first that stays may lie, and the whole would be forgotten with it. */
+static bool is_wanted(const struct sweeping *s, size_t fresh, const struct wal_gap *old)
+{
+	bool wanted = s->listed_in_part;
+
+	for (size_t i = 0; !wanted && i < fresh; i++)
+		wanted = s->gaps.gap[i].timeline == old->timeline &&
+			 s->gaps.gap[i].from.value == old->from.value;
+	for (size_t i = 0; !wanted && i < s->first_kept.count; i++)
+		wanted = s->first_kept.gap[i].timeline == old->timeline &&
+			 s->first_kept.gap[i].from.value < old->from.value;
+	return wanted;
+}
+
+/* Before anything goes.  Each night's gap begins where the last one ended: they are recorded as one, before their
+ * parts are forgotten, or those behind a backup of years ago would be hundreds. */
 static enum err record_gaps(struct sweeping *s, struct error *why)
 {
-	struct wal_gaps old;
+	struct wal_gaps old, *gaps = &s->gaps;
+	size_t fresh = gaps->count;
 	enum err e = wal_gaps_read(s->cluster, &old, why);
 
-	for (size_t i = 0; e == ERR_NONE && i < s->gaps.count; i++)
-		e = wal_gap_put(s->cluster, &s->gaps.gap[i],
-				"no backup that retention keeps needs it", why);
-	for (size_t i = 0; e == ERR_NONE && i < old.count; i++) {
-		bool behind = s->listed_in_part || is_going(s, &old.gap[i]);
-
-		for (size_t j = 0; !behind && j < s->first_kept.count; j++)
-			behind = s->first_kept.gap[j].timeline == old.gap[i].timeline &&
-				 s->first_kept.gap[j].from.value < old.gap[i].from.value;
-		if (!behind)
+	for (size_t i = 0; e == ERR_NONE && i < old.count; i++)
+		if (is_wanted(s, fresh, &old.gap[i]))
+			e = wal_gaps_add(gaps, &old.gap[i], why);
+	wal_gaps_join(gaps);
+	for (size_t i = 0; e == ERR_NONE && i < gaps->count; i++)
+		if (!has_gap(&old, &gaps->gap[i]))
+			e = wal_gap_put(s->cluster, &gaps->gap[i],
+					"no backup that retention keeps needs it", why);
+	for (size_t i = 0; e == ERR_NONE && i < old.count; i++)
+		if (!has_gap(gaps, &old.gap[i]))
 			e = wal_gap_remove(s->cluster, &old.gap[i], why);
-	}
 	wal_gaps_release(&old);
 	return e;
 }

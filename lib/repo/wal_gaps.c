@@ -7,13 +7,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A sweep joins once, so that a reader meets one at a time. */
+enum { READ_ROUNDS_MAX = 3 };
+
 static void gap_key(const struct cluster *c, const struct wal_gap *gap, char out[STORE_KEY_MAX])
 {
 	(void)snprintf(out, STORE_KEY_MAX, "%sgaps/%08" PRIX32 ".%016" PRIX64 "-%016" PRIX64,
 		       c->prefix, gap->timeline, gap->from.value, gap->to.value); /* fits */
 }
 
-static enum err is_whole(const struct cluster *c, const struct wal_gap *gap, bool *out,
+static enum err is_whole(const struct cluster *c, const struct wal_gap *gap, bool *out, bool *went,
 			 struct error *why)
 {
 	char key[STORE_KEY_MAX];
@@ -25,6 +28,7 @@ static enum err is_whole(const struct cluster *c, const struct wal_gap *gap, boo
 	e = record_get(c->repository, key, "gap", &body, why);
 	writer_release(&body);
 	*out = e == ERR_NONE;
+	*went = *went || e == ERR_MISSING;
 	return e == ERR_CORRUPT || e == ERR_MISSING ? ERR_NONE : e;
 }
 
@@ -54,12 +58,14 @@ enum err wal_gaps_add(struct wal_gaps *g, const struct wal_gap *gap, struct erro
 	return ERR_NONE;
 }
 
-enum err wal_gaps_read(const struct cluster *c, struct wal_gaps *out, struct error *why)
+static enum err read_round(const struct cluster *c, struct wal_gaps *out, bool *went,
+			   struct error *why)
 {
 	struct key_list list = {.count = 0};
 	enum err e;
 
 	*out = (struct wal_gaps){.count = 0};
+	*went = false;
 	e = key_list_read(c, "gaps/", &list, why);
 	for (size_t i = 0; e == ERR_NONE && i < list.count; i++) {
 		struct wal_gap gap;
@@ -70,14 +76,48 @@ enum err wal_gaps_read(const struct cluster *c, struct wal_gaps *out, struct err
 			   &gap.from.value, &gap.to.value, &end) != 3 ||
 		    list.key[i][end] != '\0')
 			continue; /* nothing of ours */
-		e = is_whole(c, &gap, &whole, why);
+		e = is_whole(c, &gap, &whole, went, why);
 		if (e == ERR_NONE && whole)
 			e = wal_gaps_add(out, &gap, why);
 	}
 	key_list_release(&list);
-	if (e == ERR_NONE && out->count > 1)
-		qsort(out->gap, out->count, sizeof(*out->gap), in_order);
 	return e;
+}
+
+static void sort(struct wal_gaps *g)
+{
+	if (g->count > 1)
+		qsort(g->gap, g->count, sizeof(*g->gap), in_order);
+}
+
+enum err wal_gaps_read(const struct cluster *c, struct wal_gaps *out, struct error *why)
+{
+	bool went;
+	enum err e = read_round(c, out, &went, why);
+
+	for (int i = 1; e == ERR_NONE && went && i < READ_ROUNDS_MAX; i++) {
+		wal_gaps_release(out);
+		e = read_round(c, out, &went, why);
+	}
+	sort(out);
+	return e;
+}
+
+void wal_gaps_join(struct wal_gaps *g)
+{
+	size_t joined = 0;
+
+	sort(g);
+	for (size_t i = 0; i < g->count; i++) {
+		struct wal_gap *last = joined == 0 ? NULL : &g->gap[joined - 1];
+
+		if (last == NULL || last->timeline != g->gap[i].timeline ||
+		    last->to.value < g->gap[i].from.value)
+			g->gap[joined++] = g->gap[i];
+		else if (last->to.value < g->gap[i].to.value)
+			last->to = g->gap[i].to;
+	}
+	g->count = joined;
 }
 
 void wal_gaps_release(struct wal_gaps *g)

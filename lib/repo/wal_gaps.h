@@ -19,11 +19,14 @@ struct wal_gaps {
 	size_t count, capacity;
 };
 
-/* Those whose record is whole; what is damaged is verify's to tell.  ERR_LIMIT past WAL_GAPS_MAX.  Release it also
- * after a failure. */
+/* Those whose record is whole; what is damaged is verify's to tell.  It begins anew when one went meanwhile: a
+ * sweep may have joined it with others.  ERR_LIMIT past WAL_GAPS_MAX.  Release it also after a failure. */
 enum err wal_gaps_read(const struct cluster *, struct wal_gaps *out, struct error *why) MUST_CHECK;
 enum err wal_gaps_add(struct wal_gaps *, const struct wal_gap *, struct error *why) MUST_CHECK;
 void wal_gaps_release(struct wal_gaps *);
+
+/* Pure: in order, and those that meet or overlap as one. */
+void wal_gaps_join(struct wal_gaps *);
 
 /* Pure: whether all of [from, to) of that timeline lies in known gaps. */
 bool wal_gaps_cover(const struct wal_gaps *, const struct wal_gap *);

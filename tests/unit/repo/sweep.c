@@ -3,6 +3,7 @@
 #include "pgformat/history.h"
 #include "repo/expire.h"
 #include "repo/manifest_internal.h"
+#include "repo/wal_gaps.h"
 #include "repo/wal_object.h"
 #include "small_backup.h"
 #include "still_clock.h"
@@ -484,6 +485,44 @@ Test(sweep_wal, a_reader_hears_of_what_is_about_to_go_while_a_sweep_is_under_way
 	OK(sweep_wal(&w.cluster, &options, &totals, &why));
 	cr_assert_eq(keys_below(&w, "gaps/"), 1);
 	repo_world_release(&w);
+}
+
+static struct wal_gap gap_of(uint64_t from, uint64_t to)
+{
+	return (struct wal_gap){.timeline = 1, .from = {from * SEGMENT}, .to = {to * SEGMENT}};
+}
+
+/* Each night's gap begins where the last one ended.  Whatever fails, what was known stays so. */
+Test(sweep_wal, gaps_that_meet_are_recorded_as_one)
+{
+	struct wal_gap next = gap_of(7, 8), apart = gap_of(20, 21), all = gap_of(4, 8);
+	unsigned done = 0;
+
+	for (unsigned nth = 1; nth < 60; nth++) {
+		struct wal_sweep_totals totals;
+		struct sweep_options options;
+		struct attempt alone;
+		struct repo_world w;
+		struct wal_gaps g;
+		struct error why;
+
+		alone_world_init(&w, &options, &alone);
+		OK(wal_gap_put(&w.cluster, &next, "t", &why));
+		OK(wal_gap_put(&w.cluster, &apart, "t", &why));
+		repo_world_fail(&w, FAULT_FAIL, nth, ERR_TRANSIENT);
+		done += sweep_wal(&w.cluster, &options, &totals, &why) == ERR_NONE;
+		repo_world_fail(&w, FAULT_NONE, 0, ERR_NONE);
+		OK(wal_gaps_read(&w.cluster, &g, &why));
+		cr_assert(wal_gaps_cover(&g, &next) && wal_gaps_cover(&g, &apart), "%u", nth);
+		wal_gaps_release(&g);
+		OK(sweep_wal(&w.cluster, &options, &totals, &why));
+		OK(wal_gaps_read(&w.cluster, &g, &why));
+		cr_assert(wal_gaps_cover(&g, &all) && wal_gaps_cover(&g, &apart), "%u", nth);
+		wal_gaps_release(&g);
+		cr_assert(keys_below(&w, "gaps/00000001.") == 2, "%u", nth);
+		repo_world_release(&w);
+	}
+	cr_assert(done > 0, "the loop must pass the last call");
 }
 
 struct beginning {

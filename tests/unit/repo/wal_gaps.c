@@ -27,6 +27,27 @@ Test(wal_gaps, neighbours_cover_together_and_timelines_apart)
 	cr_assert(!covered(&(struct wal_gaps){.count = 0}, gap(1, 1, 2)));
 }
 
+Test(wal_gaps, those_that_meet_become_one)
+{
+	struct wal_gap known[] = {gap(2, 1, 4),   gap(1, 10, 12), gap(1, 3, 5),  gap(1, 5, 9),
+				  gap(1, 11, 15), gap(1, 16, 17), gap(1, 10, 11)};
+	static const uint64_t expected[][3] = {{1, 3, 9}, {1, 10, 15}, {1, 16, 17}, {2, 1, 4}};
+	struct wal_gaps g = {.gap = known, .count = sizeof(known) / sizeof(known[0])};
+
+	for (int again = 0; again < 2; again++) {
+		wal_gaps_join(&g);
+		cr_assert_eq(g.count, 4);
+		for (size_t i = 0; i < g.count; i++) {
+			cr_assert_eq(g.gap[i].timeline, expected[i][0]);
+			cr_assert_eq(g.gap[i].from.value, expected[i][1] << 24);
+			cr_assert_eq(g.gap[i].to.value, expected[i][2] << 24);
+		}
+	}
+	g.count = 0;
+	wal_gaps_join(&g);
+	cr_assert_eq(g.count, 0);
+}
+
 Test(wal_gaps, what_is_put_is_read_in_order_until_it_is_removed)
 {
 	struct wal_gap second = gap(1, 7, 9), first = gap(1, 3, 5), other = gap(2, 1, 2);
