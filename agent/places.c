@@ -169,7 +169,7 @@ enum err place_peek(const struct agent *agent, const struct place *place,
 	return e;
 }
 
-static bool wants_key(const struct config_repo *repo)
+bool place_wants_key(const struct config_repo *repo)
 {
 	return repo->encryption != CONFIG_ENCRYPTION_NONE &&
 	       (*repo->key_file != '\0' || *repo->passphrase_file != '\0' ||
@@ -190,7 +190,8 @@ static enum err place_open(struct agent *agent, struct place *place, struct erro
 		e = why->kind = ERR_TRANSIENT;
 	/* Else whoever can write there could put an open repository in the place of a sealed one, and
 	 * would be given the next backup in the clear. */
-	if (e == ERR_NONE && format.encryption == ENCRYPTION_NONE && wants_key(place->config)) {
+	if (e == ERR_NONE && format.encryption == ENCRYPTION_NONE &&
+	    place_wants_key(place->config)) {
 		(void)error_set(why, ERR_CONFIG,
 				"repository %s is not encrypted, but a key is configured for it",
 				place_name(place));

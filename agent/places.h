@@ -23,6 +23,9 @@ struct places {
 /* NAME of [repo:NAME], or the path or URL that --repo gave; for messages. */
 const char *place_name(const struct place *);
 
+/* Whether its configuration names a key. */
+bool place_wants_key(const struct config_repo *);
+
 /* What opens a repository according to its configuration: *has = false for `encryption = none`.
  * ERR_CONFIG when nothing is configured, ERR_MISSING when the file is not there. */
 enum err place_secret(const struct agent *, const struct config_repo *, struct key_secret *out,

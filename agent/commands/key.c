@@ -32,24 +32,60 @@ const char *key_type_name(enum slot_type type)
 struct listing {
 	struct agent *agent;
 	const char *repository;
+	uint32_t epoch; /* the newest */
+	bool is_known;  /* whether the configured key opens one, and which */
+	char opened[SLOT_NAME_MAX];
 	json_t *slots;
 };
 
 static enum err say_slot(void *ctx, const struct slot_info *info, struct error *why)
 {
 	struct listing *l = ctx;
+	bool opened = strcmp(l->opened, info->name) == 0, opens_all = info->epoch >= l->epoch;
 	json_t *object = json_object();
 
 	(void)why; /* nothing here can fail */
-	report_text(&l->agent->report, "%-16s  %-16s  %-13s  %5u  %s\n", l->repository, info->name,
-		    key_type_name(info->type), info->epoch, info->created);
+	report_text(&l->agent->report, "%-16s  %-18s  %-13s  %5u  %s%s", l->repository, info->name,
+		    key_type_name(info->type), info->epoch, info->created,
+		    opened ? "  opened here" : "");
+	if (opens_all)
+		report_text(&l->agent->report, "\n");
+	else
+		report_text(&l->agent->report, "  not what is written since epoch %u\n", l->epoch);
 	report_put(object, "repository", report_json_text(l->repository));
 	report_put(object, "name", report_json_text(info->name));
 	report_put(object, "type", report_json_text(key_type_name(info->type)));
 	report_put(object, "epoch", json_integer((json_int_t)info->epoch));
 	report_put(object, "created", report_json_text(info->created));
+	report_put(object, "opened", l->is_known ? json_boolean(opened) : json_null());
+	report_put(object, "opens_all", json_boolean(opens_all));
 	(void)json_array_append_new(l->slots, object); /* without memory the dump fails */
 	return ERR_NONE;
+}
+
+/* Which slot it is that this machine opens it by.  A listing needs no key: one that opens nothing is told. */
+static void find_opened(struct listing *l, const struct place *place,
+			const struct repository_format *format)
+{
+	struct key_secret own = {.type = SLOT_CLEAR};
+	struct keyring *keyring = NULL;
+	struct error why;
+	bool has = false;
+	enum err e = ERR_NONE;
+
+	if (format->encryption != ENCRYPTION_NONE && !place_wants_key(place->config))
+		return;
+	if (format->encryption != ENCRYPTION_NONE)
+		e = place_secret(l->agent, place->config, &own, &has, &why);
+	if (e == ERR_NONE)
+		e = keyring_open(place->store, has ? &own : NULL, &keyring, l->opened, &why);
+	l->is_known = e == ERR_NONE;
+	if (e != ERR_NONE)
+		report_warning(&l->agent->report,
+			       "which slot of repository %s is opened here is not known: %s",
+			       l->repository, why.text);
+	keyring_free(keyring);
+	key_secret_release(&own);
 }
 
 static enum err list_place(struct agent *agent, const struct place *place, json_t *array,
@@ -57,12 +93,17 @@ static enum err list_place(struct agent *agent, const struct place *place, json_
 {
 	struct listing l = {.agent = agent, .repository = place_name(place), .slots = array};
 	struct repository_format format;
+	struct key_slots_summary sum;
 	/* A store without FORMAT is no repository, whatever lies under keys/. */
-	enum err e = place_peek(l.agent, place, &format, why);
+	enum err e = place_peek(agent, place, &format, why);
 
 	if (e == ERR_NONE)
-		e = key_slots_list(place->store, say_slot, &l, why);
-	return e;
+		e = key_slots_sum_up(place->store, NULL, &sum, why);
+	if (e != ERR_NONE)
+		return e;
+	l.epoch = sum.epoch;
+	find_opened(&l, place, &format);
+	return key_slots_list(place->store, say_slot, &l, why);
 }
 
 /* A recovery code as typed, one line. */
@@ -225,8 +266,8 @@ static enum err key(struct test *t, bool is_test, struct error *why)
 	if (e == ERR_NONE && is_test)
 		e = test_begin(t, why);
 	if (e == ERR_NONE && !is_test)
-		report_text(&agent->report, "%-16s  %-16s  %-13s  %5s  %s\n", "repository", "slot",
-			    "opened by", "epoch", "created");
+		report_text(&agent->report, "%-16s  %-18s  %-13s  %5s  %s\n", "repository", "slot",
+			    "opened by", "epoch", "made");
 	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
 		struct place place = {.config = repos[i]};
 

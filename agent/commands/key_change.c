@@ -361,86 +361,132 @@ static enum err rotate(struct change *c, struct error *why)
 	return e;
 }
 
-/* *left: how many keys open what is written now, without the slot; unchanged where it holds older keys
- * only, or is not. */
-static enum err count_left(struct store *store, const char *slot, bool here, unsigned *left,
-			   struct error *why)
+/* What is removed where. */
+struct removal {
+	const char *slot;
+	bool here[PLACES_MAX];
+	struct slot_info info[PLACES_MAX]; /* .name is empty where the slot is damaged */
+	size_t places;
+	char names[256];    /* of the repositories that have it; cut text is still text */
+	const char *scarce; /* one of them in which a single key is left then; NULL: none */
+};
+
+/* A key is left, but no second. */
+static enum err is_scarce_without(struct store *store, const char *slot, bool *out,
+				  struct error *why)
 {
 	struct key_slots_summary all, rest;
 	enum err e = key_slots_sum_up(store, NULL, &all, why);
 
 	if (e == ERR_NONE)
 		e = key_slots_sum_up(store, slot, &rest, why);
-	if (e != ERR_NONE || !here)
+	if (e == ERR_NONE)
+		*out = rest.current < all.current && rest.current < SLOTS_WANTED;
+	return e;
+}
+
+static enum err may_remove_at(struct change *c, size_t i, struct removal *r, struct error *why)
+{
+	struct store *store = c->place[i].store;
+	const char *name = place_name(&c->place[i]);
+	char opened[SLOT_NAME_MAX];
+	struct keyring *keyring = NULL;
+	bool is_scarce = false;
+	size_t used = strlen(r->names);
+	enum err e = keyring_open(store, c->key_place[i].own, &keyring, opened, why);
+
+	keyring_free(keyring);
+	if (e == ERR_NONE && strcmp(opened, r->slot) == 0 && !given(c, OPTION_FORCE)) {
+		(void)error_set(why, ERR_CONFIG,
+				"slot %s is the one by which repository %s is opened here", r->slot,
+				name);
+		error_hint(why, "once another key is configured here; or with --force%s",
+			   c->count > 1 ? "; from another repository alone: --repo NAME" : "");
+		return ERR_CONFIG;
+	}
+	if (e == ERR_NONE)
+		e = key_slot_find(store, r->slot, &r->info[i], why);
+	if (e == ERR_MISSING)
+		return ERR_NONE;
+	if (e == ERR_NONE || e == ERR_CORRUPT)
+		e = key_slot_may_go(store, r->slot, why);
+	if (e == ERR_NONE)
+		e = is_scarce_without(store, r->slot, &is_scarce, why);
+	if (e != ERR_NONE)
 		return e;
-	if (rest.epoch < all.epoch)
-		rest.current = 0;
-	if (rest.current < all.current && rest.current < *left)
-		*left = rest.current;
+	r->here[i] = true;
+	r->scarce = is_scarce ? name : r->scarce;
+	(void)snprintf(r->names + used, sizeof(r->names) - used, "%s%s",
+		       r->places++ > 0 ? " and " : "", name); /* cut, as said */
 	return ERR_NONE;
 }
 
-/* Refused before any repository is changed. */
-static enum err may_remove(struct change *c, const char *slot, bool *here, struct error *why)
+/* Refused before any repository is changed.  Slots of one name in several are asked about where nobody named
+ * them: after rotations they may be of different keys. */
+static enum err may_remove(struct change *c, struct removal *r, struct error *why)
 {
-	char opened[SLOT_NAME_MAX], question[256];
-	unsigned left = UINT32_MAX;
+	bool several;
+	char question[1024];
 	enum err e = ERR_NONE;
 
-	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {
-		struct keyring *keyring = NULL;
-
-		e = keyring_open(c->place[i].store, c->key_place[i].own, &keyring, opened, why);
-		keyring_free(keyring);
-		if (e == ERR_NONE && strcmp(opened, slot) == 0 && !given(c, OPTION_FORCE)) {
-			(void)error_set(why, ERR_CONFIG,
-					"slot %s is the one by which repository %s is opened here",
-					slot, place_name(&c->place[i]));
-			error_hint(why, "once another key is configured here; or with --force");
-			return ERR_CONFIG;
-		}
-		if (e == ERR_NONE)
-			e = key_slot_exists(c->place[i].store, slot, &here[i], why);
-		if (e == ERR_NONE)
-			e = count_left(c->place[i].store, slot, here[i], &left, why);
-	}
-	/* That the last one stays is key_slot_remove's to refuse. */
-	if (e != ERR_NONE || left >= SLOTS_WANTED || left == 0)
+	for (size_t i = 0; i < c->count && e == ERR_NONE; i++)
+		e = may_remove_at(c, i, r, why);
+	if (e != ERR_NONE)
 		return e;
-	(void)snprintf(
-		question, sizeof(question),
-		"without slot %s only one key is left that opens what is written now; remove "
-		"it?",
-		slot); /* cut text is still text */
-	return agent_confirm(c->agent, question, why);
+	several = r->places > 1 && !given(c, OPTION_REPO);
+	if (r->scarce == NULL && !several)
+		return ERR_NONE;
+	/* Cut text is still text. */
+	(void)snprintf(question, sizeof(question),
+		       "slot %s goes from repository %s%s%s%s; remove it?", r->slot, r->names,
+		       r->scarce != NULL ? ", and then only one key is left in " : "",
+		       r->scarce != NULL ? r->scarce : "",
+		       r->scarce != NULL ? " that opens what is written now" : "");
+	e = agent_confirm(c->agent, question, why);
+	if (e == ERR_CONFIG && several)
+		error_hint(why, "from one alone: --repo NAME; from all of them: --yes");
+	return e;
+}
+
+static void say_removed(struct change *c, const char *repository, const char *slot,
+			const struct slot_info *info)
+{
+	json_t *object = json_object();
+
+	if (info->name[0] != '\0')
+		report_text(&c->agent->report,
+			    "repository %s: slot %s removed (%s, epoch %" PRIu32 ", made %s)\n",
+			    repository, slot, key_type_name(info->type), info->epoch,
+			    info->created);
+	else
+		report_text(&c->agent->report, "repository %s: slot %s removed (damaged)\n",
+			    repository, slot);
+	report_put(object, "repository", report_json_text(repository));
+	report_put(object, "slot", report_json_text(slot));
+	(void)json_array_append_new(c->slots, object); /* without memory the dump fails */
 }
 
 static enum err remove_slot(struct change *c, struct error *why)
 {
-	const char *slot = c->agent->options.arguments[1];
-	bool here[PLACES_MAX] = {false}, any = false;
-	enum err e = may_remove(c, slot, here, why);
+	struct removal r = {.slot = c->agent->options.arguments[1]};
+	enum err e = may_remove(c, &r, why);
 
-	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {
-		json_t *object;
-
-		any = any || here[i];
-		if (!here[i])
-			continue;
-		e = key_slot_remove(c->place[i].store, slot, why);
-		if (e != ERR_NONE)
-			break;
-		report_text(&c->agent->report, "repository %s: slot %s removed\n",
-			    place_name(&c->place[i]), slot);
-		object = json_object();
-		report_put(object, "repository", report_json_text(place_name(&c->place[i])));
-		report_put(object, "slot", report_json_text(slot));
-		(void)json_array_append_new(c->slots, object); /* without memory the dump fails */
-	}
-	if (e == ERR_NONE && !any) {
-		(void)error_set(why, ERR_CONFIG, "there is no key slot \"%s\"", slot);
+	if (e == ERR_NONE && r.places == 0) {
+		(void)error_set(why, ERR_CONFIG, "there is no key slot \"%s\"", r.slot);
 		error_hint(why, "see the slots with: pgagent key list");
 		return ERR_CONFIG;
+	}
+	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {
+		const char *name = place_name(&c->place[i]);
+
+		if (!r.here[i]) {
+			report_text(&c->agent->report, "repository %s: has no slot %s\n", name,
+				    r.slot);
+			continue;
+		}
+		e = key_slot_remove(c->place[i].store, r.slot, why);
+		if (e == ERR_NONE)
+			say_removed(c, name, r.slot, &r.info[i]);
 	}
 	if (e == ERR_NONE)
 		report_text(&c->agent->report,

@@ -343,49 +343,62 @@ enum err key_slots_sum_up(struct store *store, const char *without, struct key_s
 	return e;
 }
 
-enum err key_slot_exists(struct store *store, const char *name, bool *out, struct error *why)
+static enum err no_slot(const struct store *store, const char *name, struct error *why)
+{
+	(void)error_set(why, ERR_MISSING, "there is no key slot \"%s\" in %s", name, store->label);
+	error_hint(why, "see the slots with: pgagent key list");
+	return ERR_MISSING;
+}
+
+enum err key_slot_find(struct store *store, const char *name, struct slot_info *out,
+		       struct error *why)
 {
 	char key[SLOT_KEY_TEXT_MAX];
-	struct store_object object;
-	enum err e = ERR_MISSING;
+	struct slot slot;
+	enum err e;
 
-	if (slot_is_name(name)) {
-		(void)snprintf(key, sizeof(key), "%s%s", slots_prefix, name); /* length checked */
-		e = store_stat(store, key, &object, why);
-	}
-	if (e != ERR_NONE && e != ERR_MISSING)
+	if (!slot_is_name(name))
+		return no_slot(store, name, why);
+	(void)snprintf(key, sizeof(key), "%s%s", slots_prefix, name); /* length checked */
+	e = slot_read(store, key, &slot, why);
+	if (e == ERR_MISSING)
+		return no_slot(store, name, why);
+	if (e != ERR_NONE)
 		return e;
-	*out = e == ERR_NONE;
+	*out = slot.info;
+	slot_release(&slot);
 	return ERR_NONE;
 }
 
-enum err key_slot_remove(struct store *store, const char *name, struct error *why)
+enum err key_slot_may_go(struct store *store, const char *name, struct error *why)
 {
-	char key[SLOT_KEY_TEXT_MAX];
 	struct key_slots_summary all, rest;
-	bool exists = false;
-	enum err e = key_slot_exists(store, name, &exists, why);
+	struct slot_info info;
+	enum err e = key_slot_find(store, name, &info, why);
 
-	if (e == ERR_NONE && !exists) {
-		(void)error_set(why, ERR_MISSING, "there is no key slot \"%s\" in %s", name,
-				store->label);
-		error_hint(why, "see the slots with: pgagent key list");
-		return ERR_MISSING;
-	}
-	if (e == ERR_NONE)
+	if (e == ERR_NONE || e == ERR_CORRUPT)
 		e = key_slots_sum_up(store, NULL, &all, why);
 	if (e == ERR_NONE)
 		e = key_slots_sum_up(store, name, &rest, why);
 	if (e != ERR_NONE)
 		return e;
-	if (rest.slots == 0 || rest.epoch < all.epoch) {
-		(void)error_set(why, ERR_CONFIG,
-				"the key slot \"%s\" is the last of %s that holds the newest keys: "
-				"without it nobody could read what is written now",
-				name, store->label);
-		error_hint(why, "first give another key a slot: pgagent key add --recovery-code");
-		return ERR_CONFIG;
-	}
+	if (rest.slots > 0 && rest.epoch >= all.epoch)
+		return ERR_NONE;
+	(void)error_set(why, ERR_CONFIG,
+			"the key slot \"%s\" is the last of %s that holds the newest keys: "
+			"without it nobody could read what is written now",
+			name, store->label);
+	error_hint(why, "first give another key a slot: pgagent key add --recovery-code");
+	return ERR_CONFIG;
+}
+
+enum err key_slot_remove(struct store *store, const char *name, struct error *why)
+{
+	char key[SLOT_KEY_TEXT_MAX];
+	enum err e = key_slot_may_go(store, name, why);
+
+	if (e != ERR_NONE)
+		return e;
 	(void)snprintf(key, sizeof(key), "%s%s", slots_prefix, name); /* a slot's name: it fits */
 	return store_remove(store, key, why);
 }

@@ -55,10 +55,13 @@ struct key_slots_summary {
 enum err key_slots_sum_up(struct store *, const char *without, struct key_slots_summary *out,
 			  struct error *why) MUST_CHECK;
 
-enum err key_slot_exists(struct store *, const char *name, bool *out, struct error *why) MUST_CHECK;
+/* ERR_MISSING when there is none of that name; ERR_CORRUPT: it is there, and damaged. */
+enum err key_slot_find(struct store *, const char *name, struct slot_info *out,
+		       struct error *why) MUST_CHECK;
 
 /* ERR_MISSING when there is no slot of that name; ERR_CONFIG when no other holds the newest epoch, as
- * then nobody could open the repository. */
+ * then nobody could open the repository.  The first only asks. */
+enum err key_slot_may_go(struct store *, const char *name, struct error *why) MUST_CHECK;
 enum err key_slot_remove(struct store *, const char *name, struct error *why) MUST_CHECK;
 
 #endif

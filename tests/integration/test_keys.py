@@ -185,6 +185,48 @@ def test_after_a_rotation_old_keys_read_what_is_old_and_new_ones_all(lab):
               *direct(agent, "a", old), config=False)
 
 
+def test_the_listing_tells_slots_apart(lab):
+    _, agent = family(lab)
+    agent.run("key", "add", "--new-key-file", agent.home / "old.key", "--slot", "left-behind")
+    agent.run("key", "rotate", "--recovery-code")
+    ours = {t["repository"]: t["slot"] for t in agent.json("key", "test")["tests"]}
+    for repo in "ab":
+        known = slots(agent, repo)
+        assert [n for n, s in known.items() if s["opened"]] == [ours[repo]], known
+        assert {n for n, s in known.items() if not s["opens_all"]} == {"recovery", "left-behind"}
+    lines = agent.run("key", "list").out.splitlines()
+    assert len([line for line in lines if "opened here" in line]) == 2, lines
+    assert len([line for line in lines if "since epoch 2" in line]) == 4, lines
+    # It needs no key, and goes on with one that opens nothing.
+    direct_a = ("--repo", agent.repos["a"]["path"])
+    document = agent.json("key", "list", *direct_a, config=False)
+    assert {s["opened"] for s in document["slots"]} == {None}
+    agent.key.write_text("0" * 64 + "\n", encoding="ascii")
+    done = agent.run("key", "list")
+    assert "repository a" in done.err and "opened here" in done.out, done
+
+
+def test_a_removal_says_what_goes_from_where_or_goes_nowhere(lab):
+    _, agent = family(lab)
+    agent.run("key", "add", "--new-key-file", agent.home / "x.key", "--slot", "x")
+    # Of one name in two repositories: either may be meant.
+    done = agent.run("key", "remove", "x", expect=2)
+    assert "a and b" in done.err and "--repo NAME" in done.err, done
+    assert "x" in slots(agent, "a") and "x" in slots(agent, "b")
+    done = agent.run("key", "remove", "x", "--repo", "a")
+    assert "repository a: slot x removed (key-file, epoch 1, made 20" in done.out, done
+    assert "x" not in slots(agent, "a") and "x" in slots(agent, "b")
+    done = agent.json("key", "remove", "x")
+    assert done["slots"] == [{"repository": "b", "slot": "x"}]
+    # The last key of one of them: then the other one's goes neither.
+    agent.run("key", "remove", "recovery", "--repo", "b", "--yes")
+    b = agent.repos["b"]["path"]
+    before = agent.objects(), agent.objects(b)
+    done = agent.run("key", "remove", "key-file", "--force", "--yes", expect=2)
+    assert "last" in done.err and str(b) in done.err, done
+    assert (agent.objects(), agent.objects(b)) == before
+
+
 def test_killed_anywhere_a_rotation_leaves_all_readable_and_writable(lab):
     server, agent = family(lab)
     agent.backup()

@@ -336,6 +336,7 @@ Test(keys, a_slot_states_its_newest_epoch_and_one_that_does_not_is_of_the_first)
 	cr_assert_eq(key_slots_sum_up(w.store, "b", &sum, &w.why), ERR_NONE);
 	cr_assert(sum.slots == 1 && sum.epoch == 1 && sum.current == 1);
 	/* The last that holds the newest stays, whatever else there is. */
+	cr_assert_eq(key_slot_may_go(w.store, "b", &w.why), ERR_CONFIG);
 	cr_assert_eq(key_slot_remove(w.store, "b", &w.why), ERR_CONFIG);
 	cr_assert_eq(key_slot_remove(w.store, "c", &w.why), ERR_MISSING);
 	cr_assert_eq(key_slot_remove(w.store, "a", &w.why), ERR_NONE);
