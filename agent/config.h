@@ -181,6 +181,7 @@ struct config_key {
 	uint64_t min, max; /* of CONFIG_NUMBER */
 	bool in_global;    /* a cluster's key that may stand in [global] */
 	bool only_s3, only_posix;
+	bool later; /* used by nothing in this version */
 };
 
 const struct config_key *config_keys(enum config_kind, size_t *count);

@@ -114,7 +114,7 @@ static void show_section(struct agent *agent, enum config_kind kind, const char 
 	report_text(&agent->report, "%s\n", title);
 	for (size_t i = 0; i < count; i++) {
 		const struct config_value *value = &section->value[i];
-		const char *text;
+		const char *text, *later = keys[i].later ? ", not used yet" : "";
 
 		if (!is_shown(kind, &keys[i], section))
 			continue;
@@ -124,10 +124,11 @@ static void show_section(struct agent *agent, enum config_kind kind, const char 
 		config_mask(text, masked, sizeof(masked));
 		report_put(object, keys[i].name, report_json_text(masked));
 		if (value->text != NULL)
-			report_text(&agent->report, "%s = %s    ; %s:%d\n", keys[i].name, masked,
-				    value->file, value->line);
+			report_text(&agent->report, "%s = %s    ; %s:%d%s\n", keys[i].name, masked,
+				    value->file, value->line, later);
 		else if (*text != '\0')
-			report_text(&agent->report, "%s = %s    ; default\n", keys[i].name, masked);
+			report_text(&agent->report, "%s = %s    ; default%s\n", keys[i].name,
+				    masked, later);
 	}
 }
 

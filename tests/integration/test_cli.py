@@ -133,6 +133,8 @@ def test_a_good_configuration_passes_and_is_shown_without_secrets(lab, bare):
     shown = bare.run("config", "show")
     assert "hunter2" not in shown.out + shown.err
     assert "zstd:1" in shown.out
+    assert "drill_schedule = 0 5 * * 0    ; default, not used yet" in shown.out
+    assert "backup_schedule = 0 1 * * *    ; default\n" in shown.out
     document = bare.run("config", "show", "--output", "json")
     assert "hunter2" not in document.out
     assert document.json()["schema"] == "pgagent.v1"

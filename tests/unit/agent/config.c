@@ -465,67 +465,6 @@ Test(config, a_missing_file_is_missing, .init = make_directory, .fini = remove_d
 	config_release(&config);
 }
 
-/* The example, as shipped and with every commented default made active. */
-static char *example(void)
-{
-	uint8_t *text;
-	size_t len;
-
-	cr_assert_eq(file_read_all(files_os(), AT_FDCWD, "conf/pgagent.conf", 1 << 20, &text, &len,
-				   &why),
-		     ERR_NONE, "%s", why.text);
-	return (char *)text;
-}
-
-Test(config, the_example_is_accepted)
-{
-	char *text = example();
-
-	cr_assert_eq(load(text), ERR_NONE, "%s", why.text);
-	cr_expect_eq(config.problems_count, 0);
-	config_release(&config);
-	free(text);
-}
-
-/* True when `text` has the line "KEY = DEFAULT", commented out or not, comment behind or not. */
-static bool has_line(const char *text, const struct config_key *key)
-{
-	char line[256], *end;
-
-	for (; *text != '\0'; text += strcspn(text, "\n"), text += *text == '\n') {
-		size_t len = strcspn(text, "\n");
-
-		(void)snprintf(line, sizeof(line), "%.*s", (int)(len - (*text == ';')),
-			       text + (*text == ';'));
-		end = strstr(line, " ;");
-		if (end != NULL)
-			*end = '\0';
-		for (end = line + strlen(line); end > line && (end[-1] == ' ' || end[-1] == ';');)
-			*--end = '\0';
-		len = strlen(key->name);
-		if (strncmp(line, key->name, len) != 0 || strncmp(line + len, " =", 2) != 0)
-			continue;
-		if (*key->standard == '\0' || strcmp(line + len + 3, key->standard) == 0)
-			return true;
-	}
-	return false;
-}
-
-Test(config, the_example_has_every_key_with_its_default)
-{
-	char *text = example();
-
-	for (int kind = CONFIG_GLOBAL; kind <= CONFIG_CLUSTER; kind++) {
-		size_t count;
-		const struct config_key *keys = config_keys((enum config_kind)kind, &count);
-
-		for (size_t i = 0; i < count; i++)
-			cr_expect(has_line(text, &keys[i]), "conf/pgagent.conf lacks: %s = %s",
-				  keys[i].name, keys[i].standard);
-	}
-	free(text);
-}
-
 /* What a backup carries. */
 static char *stored(void)
 {
