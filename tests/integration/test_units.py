@@ -3,12 +3,13 @@
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from harness.agent import program
-from harness.timers import Unit
+from harness.timers import Run, Unit
 
 pytestmark = pytest.mark.only(15)
 
@@ -72,6 +73,38 @@ def test_a_service_is_given_the_keys_of_the_examples(lab, name):
         assert f"\nLoadCredential={key}:pgagent.{key}\n" in text, key
 
 
+def readme_drop_in(before):
+    """The indented lines behind the paragraph of systemd/README.md that begins with `before`."""
+    text = (TREE / "systemd/README.md").read_text(encoding="utf-8")
+    block = re.search(rf"^{re.escape(before)}.*\n(?:\S.*\n)*\n((?: {{4}}.*\n)+)", text, re.M)
+    return textwrap.dedent(block.group(1))
+
+
+def test_with_the_drop_in_of_the_readme_what_is_only_copied_to_is_proven(lab):
+    drop_in = readme_drop_in("**What is copied to, proven too.**")
+    place = installed(lab)
+    folder = place / "pgagent-verify@.service.d"
+    folder.mkdir()
+    (folder / "offsite.conf").write_text(drop_in, encoding="utf-8")
+    done = analyze("verify", "--man=no", place / "pgagent-verify@.service")
+    assert done.returncode == 0 and str(place) not in done.stderr, done.stderr
+
+    home = lab.place("h")
+    home.mkdir()
+    agent = lab.agent(lab.server(15), repos={
+        name: {"path": home / name, "key_file": home / f"{name}.key"}
+        for name in ("local", "offsite")}).protect()
+    agent.cluster["repos"] = "local"
+    agent.write_config()
+    agent.backup()
+    agent.server.archive_all()
+    agent.run("copy", "--from", "local", "--to", "offsite")
+    for added, proven in (("", False), (drop_in, True)):
+        assert Run(Unit("verify", "main", added), agent).result().code == 0
+        there = agent.json("list", "--repo", "offsite")["backups"]
+        assert [b["verified_at"] is not None for b in there] == [proven]
+
+
 @pytest.mark.parametrize("example", sorted((TREE / "conf/examples").glob("*.conf")),
                          ids=lambda path: path.stem)
 def test_an_example_is_a_good_configuration(lab, example):
@@ -95,6 +128,6 @@ def test_a_credential_stands_for_the_key_file_of_its_name(lab):
     credentials.mkdir()
     shutil.move(agent.key, credentials / agent.key.name)
     (credentials / agent.key.name).chmod(0o440)
-    agent.run("key", "test", expect=4)
+    agent.run("key", "test", expect=2)
     agent.run("key", "test", env={"CREDENTIALS_DIRECTORY": str(credentials)})
     agent.run("list", env={"CREDENTIALS_DIRECTORY": str(credentials)})

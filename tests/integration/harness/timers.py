@@ -31,12 +31,12 @@ def elapses(calendar, start, count):
 
 
 class Unit:
-    """pgagent-NAME@instance: its service and its timer."""
+    """pgagent-NAME@instance: its service, with what a drop-in adds to it, and its timer."""
 
-    def __init__(self, name, instance):
+    def __init__(self, name, instance, drop_in=""):
         place = TREE / "systemd" / f"pgagent-{name}@"
         service = Path(f"{place}.service.in").read_text(encoding="utf-8").replace(
-            "@PGAGENT_PROGRAM@", str(program())).replace("%i", instance)
+            "@PGAGENT_PROGRAM@", str(program())).replace("%i", instance) + drop_in
         self.name = name
         self.timer = Path(f"{place}.timer").read_text(encoding="utf-8")
         self.after = re.findall(r"\bpgagent-(\w+)@", " ".join(setting(service, "After")))
