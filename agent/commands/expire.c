@@ -33,8 +33,8 @@ static enum err run_part(void *ctx, const char *name, uint64_t system, struct er
 	part->backups = json_array();
 	part->count = 0;
 	part->due_now = 0;
-	part->packs = (struct sweep_totals){.packs = 0};
-	part->wal = (struct wal_sweep_totals){.objects = 0};
+	part->swept = part->now = (struct sweep){.packs = {.packs = 0}};
+	part->now_failed = false;
 	go_on = expire_run_part(part);
 	if (go_on && x->confirm && is_posix(part))
 		go_on = expire_note(part,
@@ -46,6 +46,7 @@ static enum err run_part(void *ctx, const char *name, uint64_t system, struct er
 	if (!x->quiet && go_on)
 		expire_say_sweep(part);
 	json_decref(part->backups);
+	pins_release(&part->pins);
 	return go_on ? ERR_NONE : failures_answer(&x->failures, why);
 }
 
@@ -182,6 +183,9 @@ static int expire(struct expiry *x)
 	if (e == ERR_MISSING)
 		return agent_fail_as(agent, EXIT_UNREACHABLE, &why);
 	if (e == ERR_NONE) {
+		if (!x->confirm)
+			report_text(&agent->report,
+				    "a plan: nothing is hidden or removed without --confirm\n\n");
 		e = expire_run(x, &why);
 		if (x->confirm && !x->has_target)
 			expire_note_outcome(agent, x->config, e != ERR_NONE ? &why : NULL);

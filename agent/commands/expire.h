@@ -39,13 +39,20 @@ struct expire_part {
 	json_t *backups;                    /* of the document */
 	struct expire_going {
 		struct attempt attempt;
-		bool told; /* `result` is set */
+		bool told;  /* `result` is set */
+		bool hides; /* it was shown until this run */
 		struct expire_result result;
 	} * going; /* hidden, being removed, or to go now; owned */
 	size_t count, capacity;
-	uint64_t due_now; /* of them: would be removed by a run now */
-	struct sweep_totals packs;
-	struct wal_sweep_totals wal;
+	struct pins pins; /* that hold something now; owned; its pin NULL = not known */
+	uint64_t due_now; /* of those that go: would be removed by a run now */
+	/* What is swept behind all of them; of a plan also behind those that are due now. */
+	struct sweep {
+		struct sweep_totals packs;
+		struct wal_sweep_totals wal;
+	} swept, now;
+	bool now_failed; /* it is not known, because of: */
+	struct error now_why;
 };
 
 /* Carries out or tells, with what expire_find_target left; the caller holds the lock when it is carried out.  Failures are in
@@ -89,6 +96,13 @@ void expire_read_history(struct agent *, const struct config_cluster *, struct e
 /* Reads the catalog, and finds what --backup names, a damaged one too.  ERR_MISSING: there is none;
  * ERR_DENIED: it must not go without --force. */
 enum err expire_find_target(struct expiry *, struct error *why) MUST_CHECK;
+
+/* The pin because of which a backup, or WAL behind one that stays for itself alone, waits; NULL = none. */
+const struct pin_seen *expire_pin_of(const struct expire_part *, const struct attempt *);
+/* Who that is, and when it ends, below the line of its backup; "the WAL behind it" or what else goes then. */
+void expire_say_pin(const struct expire_part *, const struct pin_seen *, const char *what);
+json_t *expire_pin_json(const struct expire_part *, const struct pin_seen *); /* NULL: null */
+bool expire_is_target(const struct expire_part *, const struct attempt *);
 
 /* Tells about the backups of a part: with a policy about all of them, else about those that go. */
 void expire_say_backups(struct expire_part *);

@@ -41,7 +41,7 @@ static enum err add_going(struct expire_part *part, const struct attempt *attemp
 	return ERR_NONE;
 }
 
-static bool is_target(const struct expire_part *part, const struct attempt *attempt)
+bool expire_is_target(const struct expire_part *part, const struct attempt *attempt)
 {
 	const struct expiry *x = part->expiry;
 
@@ -70,7 +70,7 @@ static enum err take_going(void *ctx, const struct attempt *attempt, struct erro
 	if (e == ERR_NONE && there) /* tombstones of a year are not read */
 		e = hide_read(&part->cluster, attempt, &hidden, why);
 	if (e == ERR_NONE && there &&
-	    (is_target(part, attempt) || hidden.state == HIDE_REMOVED ||
+	    (expire_is_target(part, attempt) || hidden.state == HIDE_REMOVED ||
 	     (hidden.state == HIDE_HIDDEN && !part->expiry->clock_refused)))
 		e = add_going(part, attempt, why);
 	return expire_note(part, e, why) ? ERR_NONE : e; /* the others have their turn */
@@ -115,21 +115,42 @@ static enum err end_stale(struct expire_part *part, struct error *why)
 	return e;
 }
 
+/* Without those that end_stale ended, or would end first. */
+static enum err read_pins(struct expire_part *part, struct error *why)
+{
+	const struct expiry *x = part->expiry;
+	int64_t now_us = clock_monotonic_us(x->agent->env.clock);
+	enum err e = pins_read(&part->cluster, &part->pins, why);
+	size_t count = 0;
+
+	for (size_t i = 0; e == ERR_NONE && i < part->pins.count; i++) {
+		const struct pin_seen *pin = &part->pins.pin[i];
+
+		if (!pin_is_over(pin,
+				 sightings_silent_us(x->sightings, &part->cluster, pin, now_us)))
+			part->pins.pin[count++] = *pin;
+	}
+	part->pins.count = count;
+	if (e != ERR_NONE)
+		pins_release(&part->pins);
+	return e;
+}
+
 /* What expire_advance would do now. */
-static enum err foresee(struct expire_part *part, const struct attempt *attempt,
-			struct expire_result *out, struct error *why)
+static enum err foresee(struct expire_part *part, struct expire_going *going, struct error *why)
 {
 	int64_t grace_us = part->expiry->config->expire_grace_us;
 	int64_t now_us = clock_now_us(part->expiry->agent->env.clock);
+	struct expire_result *out = &going->result;
 	const struct pin_seen *holder = NULL;
-	struct pins pins = {.count = 0};
 	struct hidden hidden;
-	enum err e = hide_read(&part->cluster, attempt, &hidden, why);
+	enum err e = hide_read(&part->cluster, &going->attempt, &hidden, why);
 
 	*out = (struct expire_result){.outcome = EXPIRE_REMOVED};
 	if (e != ERR_NONE)
 		return e;
-	if (hidden.state == HIDE_SHOWN)
+	going->hides = hidden.state == HIDE_SHOWN;
+	if (going->hides)
 		hidden.since_us = now_us; /* it would be hidden now */
 	out->due_us = hidden.since_us + grace_us;
 	if (hidden.state != HIDE_REMOVED &&
@@ -137,34 +158,36 @@ static enum err foresee(struct expire_part *part, const struct attempt *attempt,
 		out->outcome = EXPIRE_GRACE;
 		return ERR_NONE;
 	}
-	e = pins_read(&part->cluster, &pins, why);
+	if (part->pins.pin == NULL) /* that failed before */
+		e = read_pins(part, why);
 	if (e == ERR_NONE)
-		e = expire_holder(&part->cluster, &pins, attempt, &holder, why);
+		e = expire_holder(&part->cluster, &part->pins, &going->attempt, &holder, why);
 	if (e == ERR_NONE && holder != NULL) {
 		out->outcome = EXPIRE_PINNED;
 		(void)snprintf(out->pinned_by, sizeof(out->pinned_by), "%s", holder->holder);
 	}
-	pins_release(&pins);
 	return e;
 }
 
 /* E1 of what is asked for by name or dropped by the policy. */
-static enum err hide(struct expire_part *part, const struct attempt *attempt, struct error *why)
+static enum err hide(struct expire_part *part, struct expire_going *going, struct error *why)
 {
 	const struct expire_policy *policy = part->policy;
+	const struct attempt *attempt = &going->attempt;
 	bool dropped = false, hid = false;
 	enum err e = ERR_NONE;
 
 	for (size_t i = 0; !dropped && policy != NULL && i < policy->catalog.count; i++)
 		dropped = is_dropped(part, i) &&
 			  attempt_compare(&policy->backup[i].attempt, attempt) == 0;
-	if (is_target(part, attempt)) {
+	if (expire_is_target(part, attempt)) {
 		e = hide_backup(&part->cluster, attempt, asked_for, why);
 		hid = e == ERR_NONE;
 	} else if (dropped) {
 		e = expire_hide(&part->cluster, attempt, &hid, why);
 	}
 	part->expiry->hidden += hid;
+	going->hides = hid;
 	return e == ERR_EXISTS ? ERR_NONE : e;
 }
 
@@ -176,11 +199,11 @@ static enum err advance(struct expire_part *part, struct expire_going *going, st
 	if (*x->agent->env.cancelled)
 		return error_set(why, ERR_CANCELLED, "stopped on request");
 	if (x->confirm)
-		e = hide(part, &going->attempt, why);
+		e = hide(part, going, why);
 	if (e == ERR_NONE)
 		e = x->confirm ? expire_advance(&part->cluster, &going->attempt,
 						x->config->expire_grace_us, &going->result, why)
-			       : foresee(part, &going->attempt, &going->result, why);
+			       : foresee(part, going, why);
 	if (e != ERR_NONE)
 		return e;
 	going->told = true;
@@ -191,48 +214,83 @@ static enum err advance(struct expire_part *part, struct expire_going *going, st
 
 /* ---- what is swept behind them ---- */
 
-static enum err list_withouts(const struct expire_part *part, struct attempt **out,
-			      struct error *why)
+/* Those that go; `only_due`: that a run would remove now. */
+static enum err list_withouts(const struct expire_part *part, bool only_due, struct attempt **out,
+			      size_t *count, struct error *why)
 {
+	*count = 0;
 	*out = calloc(part->count + 1, sizeof(**out));
 	if (*out == NULL)
 		return error_set(why, ERR_MEMORY, "no memory for %zu backups", part->count);
 	for (size_t i = 0; i < part->count; i++)
-		(*out)[i] = part->going[i].attempt;
+		if (!only_due ||
+		    (part->going[i].told && part->going[i].result.outcome == EXPIRE_REMOVED))
+			(*out)[(*count)++] = part->going[i].attempt;
 	return ERR_NONE;
 }
 
-/* Packs, WAL and what is left of removed backups do not wait for one another. */
-static bool sweep(struct expire_part *part)
+static struct sweep_options options_of(const struct expire_part *part)
 {
-	struct expiry *x = part->expiry;
-	struct sweep_options options = {.plan = !x->confirm, .force = x->force};
-	struct attempt *without = NULL;
-	size_t forgotten;
-	struct error why;
-	bool go_on = true;
+	struct sweep_options options = {.plan = !part->expiry->confirm,
+					.force = part->expiry->force};
 
-	if (!x->confirm) {
-		go_on = expire_note(part, list_withouts(part, &without, &why), &why);
-		options.without = without;
-		options.withouts = part->count;
-	}
 	if (part->policy != NULL) {
 		options.alone = part->policy->alone;
 		options.alones = part->policy->alones;
 		options.superseded = retention_is_superseded(&part->policy->input,
 							     part->cluster.system_identifier);
 	}
+	return options;
+}
+
+/* Of a plan, what of it a run would do now: a failure is told as what stands in its way. */
+static void foresee_sweep(struct expire_part *part)
+{
+	struct sweep_options options = options_of(part);
+	struct attempt *without = NULL;
+	enum err e;
+
+	part->now = part->swept;
+	if (part->expiry->confirm || part->due_now == part->count)
+		return;
+	e = list_withouts(part, true, &without, &options.withouts, &part->now_why);
+	options.without = without;
+	if (e == ERR_NONE)
+		e = sweep_packs(&part->cluster, &options, &part->now.packs, &part->now_why);
+	if (e == ERR_NONE)
+		e = sweep_wal(&part->cluster, &options, &part->now.wal, &part->now_why);
+	part->now_failed = e != ERR_NONE;
+	free(without);
+}
+
+/* Packs, WAL and what is left of removed backups do not wait for one another. */
+static bool sweep(struct expire_part *part)
+{
+	struct expiry *x = part->expiry;
+	struct sweep_options options = options_of(part);
+	struct sweep *swept = &part->swept;
+	struct attempt *without = NULL;
+	size_t forgotten;
+	struct error why;
+	bool go_on = true;
+
+	if (!x->confirm) {
+		go_on = expire_note(
+			part, list_withouts(part, false, &without, &options.withouts, &why), &why);
+		options.without = without;
+	}
 	if (go_on)
-		go_on = expire_note(part, sweep_packs(&part->cluster, &options, &part->packs, &why),
-				    &why);
-	x->needs_force = x->needs_force || part->packs.needs_force;
+		go_on = expire_note(
+			part, sweep_packs(&part->cluster, &options, &swept->packs, &why), &why);
+	x->needs_force = x->needs_force || swept->packs.needs_force;
 	if (go_on)
-		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &part->wal, &why),
+		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &swept->wal, &why),
 				    &why);
+	if (go_on)
+		foresee_sweep(part);
 	if (go_on && x->confirm && !x->clock_refused)
 		go_on = expire_note(part, expire_forget(&part->cluster, &forgotten, &why), &why);
-	x->freed_bytes += part->packs.packs_removed_bytes + part->wal.removed_bytes;
+	x->freed_bytes += swept->packs.packs_removed_bytes + swept->wal.removed_bytes;
 	free(without);
 	return go_on;
 }
@@ -245,6 +303,8 @@ bool expire_run_part(struct expire_part *part)
 
 	if (part->expiry->confirm)
 		go_on = expire_note(part, end_stale(part, &why), &why);
+	if (go_on)
+		go_on = expire_note(part, read_pins(part, &why), &why);
 	if (go_on && find_going(part, &why) != ERR_NONE)
 		go_on = !failures_end(&part->expiry->failures) && expire_note(part, why.kind, &why);
 	for (size_t i = 0; go_on && i < part->count; i++)

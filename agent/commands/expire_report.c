@@ -22,9 +22,9 @@ struct line {
 	struct expire_part *part;
 	const char *id;
 	char finished[BACKUP_TIME_MAX], stored[TEXT_SIZE_MAX];
-	const struct expire_result *result; /* of what goes */
-	char reason[EXPIRE_REASON_MAX];
-	bool dropped; /* by the policy, now */
+	const struct expire_going *going; /* NULL = it stays */
+	const struct pin_seen *pin;       /* because of which something waits; NULL = none */
+	char reason[EXPIRE_REASON_MAX];   /* "" = none is known */
 };
 
 static void say_columns(const struct line *l, const char *verdict)
@@ -33,29 +33,39 @@ static void say_columns(const struct line *l, const char *verdict)
 		    l->finished, l->stored, verdict);
 }
 
+/* What --confirm would do is in capitals, what is so already is not. */
 static void say_going(const struct line *l)
 {
 	struct report *r = &l->part->expiry->agent->report;
-	const struct expire_result *result = l->result;
-	bool confirm = l->part->expiry->confirm;
-	const char *why = l->dropped ? l->reason : "", *then = l->dropped ? "; " : "";
+	const struct expire_result *result = &l->going->result;
+	bool plan = !l->part->expiry->confirm;
+	const char *why = l->reason, *then = *why != '\0' ? "; " : "";
 	char due[BACKUP_TIME_MAX];
 
 	backup_time_to_text(result->due_us, due);
 	switch (result->outcome) {
 	case EXPIRE_GRACE:
-		say_columns(l, l->dropped && !confirm ? "HIDE" : "hidden");
+		if (plan && l->going->hides) {
+			say_columns(l, "HIDE");
+			report_text(r, "%s%sto be hidden now, and removed after %s UTC\n", why,
+				    then, due);
+			break;
+		}
+		say_columns(l, "hidden");
 		report_text(r, "%s%sto be removed after %s UTC; until then: pgagent undelete %s\n",
 			    why, then, due, l->id);
 		break;
 	case EXPIRE_PINNED:
-		say_columns(l, "waits");
-		report_text(r, "%s%s%s reads it; a later run goes on\n", why, then,
-			    result->pinned_by);
+		say_columns(l, plan && l->going->hides ? "HIDE" : "waits");
+		report_text(r, "%s%s%s%s\n", why, then,
+			    plan && l->going->hides ? "to be hidden now, and to wait: " : "",
+			    l->pin != NULL ? "it is in use" : "it was in use until now");
+		if (l->pin != NULL)
+			expire_say_pin(l->part, l->pin, "it goes");
 		break;
 	case EXPIRE_REMOVED:
-		say_columns(l, confirm ? "gone" : "REMOVE");
-		report_text(r, "%s%s%s\n", why, then, confirm ? "removed" : "to be removed now");
+		say_columns(l, plan ? "REMOVE" : "gone");
+		report_text(r, "%s%s%s\n", why, then, plan ? "to be removed now" : "removed");
 		break;
 	case EXPIRE_KEPT:
 		say_columns(l, "keep");
@@ -64,15 +74,32 @@ static void say_going(const struct line *l)
 	}
 }
 
-static void put_going(json_t *object, const struct expire_part *part,
-		      const struct expire_result *result)
+static const char *step_name(const struct expire_going *going)
 {
-	bool due = result != NULL && result->outcome == EXPIRE_REMOVED && !part->expiry->confirm;
+	switch (going->result.outcome) {
+	case EXPIRE_REMOVED:
+		return "remove";
+	case EXPIRE_GRACE:
+	case EXPIRE_PINNED:
+		return going->hides ? "hide" : "wait";
+	case EXPIRE_KEPT:
+		break;
+	}
+	return "keep";
+}
+
+static void put_going(json_t *object, const struct line *l)
+{
+	const struct expire_result *result = l->going != NULL ? &l->going->result : NULL;
+	bool plan = !l->part->expiry->confirm;
 
 	report_put(object, "state",
-		   report_json_text(result == NULL ? NULL
-				    : due          ? "due"
-						   : state_name[result->outcome]));
+		   report_json_text(result == NULL                              ? NULL
+				    : plan && result->outcome == EXPIRE_REMOVED ? "due"
+				    : plan && l->going->hides                   ? "shown"
+							      : state_name[result->outcome]));
+	/* What this run does, or of a plan would do. */
+	report_put(object, "step", report_json_text(result != NULL ? step_name(l->going) : NULL));
 	report_put(object, "due_at",
 		   report_json_time(
 			   result != NULL && result->outcome == EXPIRE_GRACE ? result->due_us : 0));
@@ -80,6 +107,7 @@ static void put_going(json_t *object, const struct expire_part *part,
 		   report_json_text(result != NULL && result->outcome == EXPIRE_PINNED
 					    ? result->pinned_by
 					    : NULL));
+	report_put(object, "pin", expire_pin_json(l->part, l->pin));
 }
 
 static const struct expire_going *going_of(const struct expire_part *part,
@@ -96,48 +124,56 @@ static void say_judged(struct expire_part *part, size_t i)
 {
 	const struct expire_policy *p = part->policy;
 	const struct summary *s = &p->catalog.entry[i].summary;
-	const struct expire_going *going = going_of(part, &s->attempt);
+	bool hidden = p->backup[i].hidden, drop = p->verdict[i].drop;
 	char id[ATTEMPT_TEXT_MAX];
 	struct line l = {.part = part,
 			 .id = id,
-			 .result = going != NULL ? &going->result : NULL,
-			 .dropped = p->verdict[i].drop};
+			 .going = going_of(part, &s->attempt),
+			 .pin = expire_pin_of(part, &s->attempt)};
 	json_t *object = json_object();
 
 	attempt_to_text(&s->attempt, id);
 	backup_time_to_text(s->finished_us, l.finished);
 	text_of_size(s->bytes_stored, l.stored);
-	expire_policy_reason(p, i, l.reason);
-	if (l.result != NULL) {
+	if (!hidden)
+		expire_policy_reason(p, i, l.reason);
+	if (l.going != NULL) {
 		say_going(&l);
 	} else {
-		say_columns(&l, l.dropped ? "drop" : "keep");
+		say_columns(&l, drop ? "drop" : "keep");
 		report_text(&part->expiry->agent->report, "%s\n", l.reason);
+		if (l.pin != NULL)
+			expire_say_pin(part, l.pin, "the WAL behind its end goes");
 	}
 	report_put(object, "id", report_json_text(id));
-	report_put(object, "verdict",
-		   report_json_text(p->backup[i].hidden ? "hidden"
-				    : l.dropped         ? "drop"
-							: "keep"));
+	report_put(object, "verdict", report_json_text(hidden ? "hidden" : drop ? "drop" : "keep"));
 	report_put(object, "rules", expire_policy_rules(p, i));
-	report_put(object, "reason", report_json_text(p->backup[i].hidden ? NULL : l.reason));
+	report_put(object, "reason", report_json_text(hidden ? NULL : l.reason));
 	report_put(object, "wal", report_json_text(p->verdict[i].wal_to_end ? "to_end" : "own"));
 	report_put(object, "finished_at", report_json_time(s->finished_us));
 	report_put(object, "bytes_stored", report_json_u64(s->bytes_stored));
-	put_going(object, part, l.result);
+	put_going(object, &l);
 	(void)json_array_append_new(part->backups, object); /* without memory the dump fails */
 }
 
 /* One of which nothing but the name is known: damaged, or no policy was asked. */
 static void say_named(struct expire_part *part, const struct attempt *attempt,
-		      const struct expire_result *result)
+		      const struct expire_going *going)
 {
+	bool target = expire_is_target(part, attempt);
 	char id[ATTEMPT_TEXT_MAX];
-	struct line l = {.part = part, .id = id, .finished = "-", .stored = "-", .result = result};
+	struct line l = {.part = part,
+			 .id = id,
+			 .finished = "-",
+			 .stored = "-",
+			 .going = going,
+			 .pin = going != NULL ? expire_pin_of(part, attempt) : NULL};
 	json_t *object = json_object();
 
 	attempt_to_text(attempt, id);
-	if (result != NULL) {
+	if (target)
+		(void)snprintf(l.reason, sizeof(l.reason), "asked for by name"); /* fits */
+	if (going != NULL) {
 		say_going(&l);
 	} else {
 		say_columns(&l, "keep");
@@ -145,8 +181,11 @@ static void say_named(struct expire_part *part, const struct attempt *attempt,
 			    "DAMAGED, goes only by name: pgagent expire --backup %s\n", id);
 	}
 	report_put(object, "id", report_json_text(id));
-	report_put(object, "verdict", report_json_text(result != NULL ? "hidden" : "damaged"));
-	put_going(object, part, result);
+	report_put(object, "verdict",
+		   report_json_text(going == NULL            ? "damaged"
+				    : target && going->hides ? "asked"
+							     : "hidden"));
+	put_going(object, &l);
 	(void)json_array_append_new(part->backups, object); /* as above */
 }
 
@@ -160,7 +199,7 @@ static void say_all_judged(struct expire_part *part)
 		const struct expire_going *going = going_of(part, &damage->attempt);
 
 		if (damage->system_identifier == system)
-			say_named(part, &damage->attempt, going != NULL ? &going->result : NULL);
+			say_named(part, &damage->attempt, going);
 	}
 	for (size_t i = p->catalog.count; i > 0; i--)
 		if (p->backup[i - 1].system_identifier == system)
@@ -186,36 +225,114 @@ void expire_say_backups(struct expire_part *part)
 	}
 	for (size_t i = 0; i < part->count; i++)
 		if (part->going[i].told)
-			say_named(part, &part->going[i].attempt, &part->going[i].result);
+			say_named(part, &part->going[i].attempt, &part->going[i]);
 	if (part->count == 0)
 		report_text(r, "  no backup is hidden or being removed\n");
+}
+
+/* "2 backups", "no backup" */
+static void backups_text(uint64_t count, char out[32])
+{
+	if (count == 0)
+		(void)snprintf(out, 32, "no backup"); /* fits */
+	else
+		(void)snprintf(out, 32, "%" PRIu64 " backup%s", count, count == 1 ? "" : "s");
+}
+
+/* "2 of 7 packs (12 MiB) and 1 of 9 WAL files (16 MiB)" */
+static void sweep_text(const struct sweep *s, char out[160])
+{
+	char packs[TEXT_SIZE_MAX], wal[TEXT_SIZE_MAX];
+
+	text_of_size(s->packs.packs_removed_bytes, packs);
+	text_of_size(s->wal.removed_bytes, wal);
+	(void)snprintf(out, 160,
+		       "%" PRIu64 " of %" PRIu64 " packs (%s) and %" PRIu64 " of %" PRIu64
+		       " WAL files (%s)",
+		       s->packs.packs_removed, s->packs.packs, packs, s->wal.removed,
+		       s->wal.objects, wal); /* fits */
+}
+
+/* What is done now, and what only a later run does. */
+static void say_steps(struct expire_part *part)
+{
+	struct expiry *x = part->expiry;
+	struct report *r = &x->agent->report;
+	uint64_t hides = 0, waits = 0, grace = 0;
+	int64_t last_us = 0;
+	char hidden[32], removed[32], later[32], swept[160], last[BACKUP_TIME_MAX];
+
+	for (size_t i = 0; i < part->count; i++) {
+		const struct expire_going *going = &part->going[i];
+
+		if (!going->told)
+			continue;
+		hides += going->hides && going->result.outcome != EXPIRE_REMOVED;
+		waits += going->result.outcome == EXPIRE_PINNED;
+		if (going->result.outcome != EXPIRE_GRACE)
+			continue;
+		grace++;
+		if (going->result.due_us > last_us)
+			last_us = going->result.due_us;
+	}
+	backups_text(hides, hidden);
+	backups_text(part->due_now, removed);
+	sweep_text(&part->now, swept);
+	report_text(r, "  now:    %s %s, %s %s", x->confirm ? "hid" : "hides", hidden,
+		    x->confirm ? "removed" : "removes", removed);
+	if (!part->now_failed)
+		report_text(r, "; %s %s\n", x->confirm ? "freed" : "frees", swept);
+	else
+		report_text(r, "; frees nothing: %s\n", part->now_why.text);
+	if (grace + waits == 0)
+		return;
+	backups_text(grace + waits, later);
+	backup_time_to_text(last_us, last);
+	report_text(r, "  later:  removes %s", later);
+	if (grace > 0)
+		report_text(r, ", by runs after %s%s UTC",
+			    grace > 1 ? "their times, the last " : "", last);
+	if (waits > 0 && grace > 0)
+		report_text(r, ", %" PRIu64 " of them when %s not in use any more", waits,
+			    waits == 1 ? "it is" : "they are");
+	else if (waits > 0)
+		report_text(r, ", when %s not in use any more", waits == 1 ? "it is" : "they are");
+	sweep_text(&part->swept, swept);
+	report_text(r, x->confirm ? "\n" : "; with all of it gone, that frees %s\n", swept);
+}
+
+static json_t *now_json(const struct expire_part *part)
+{
+	const struct sweep *now = &part->now;
+	json_t *object;
+
+	if (part->now_failed)
+		return json_null();
+	object = json_object();
+	report_put(object, "packs_removed", report_json_u64(now->packs.packs_removed));
+	report_put(object, "wal_files_removed", report_json_u64(now->wal.removed));
+	report_put(object, "bytes_freed",
+		   report_json_u64(now->packs.packs_removed_bytes + now->wal.removed_bytes));
+	return object;
 }
 
 void expire_say_sweep(struct expire_part *part)
 {
 	struct expiry *x = part->expiry;
 	struct report *r = &x->agent->report;
-	char packs[TEXT_SIZE_MAX], wal[TEXT_SIZE_MAX], system[24];
+	const struct sweep *swept = &part->swept;
+	char system[24];
 	json_t *object = json_object();
 
-	text_of_size(part->packs.packs_removed_bytes, packs);
-	text_of_size(part->wal.removed_bytes, wal);
-	report_text(r,
-		    "  %s %" PRIu64 " of %" PRIu64 " packs (%s) and %" PRIu64 " of %" PRIu64
-		    " WAL files (%s)%s\n",
-		    x->confirm ? "removed" : "frees", part->packs.packs_removed, part->packs.packs,
-		    packs, part->wal.removed, part->wal.objects, wal,
-		    x->confirm || part->count == part->due_now
-			    ? ""
-			    : ", when all that is hidden is gone");
-	if (part->packs.needs_force && !x->confirm && !x->force)
+	say_steps(part);
+	if (swept->packs.needs_force && !x->confirm && !x->force)
 		report_text(r,
 			    "  more than half of all packs, and %" PRIu64
 			    " of them are of no backup that was removed: is one missing in "
 			    "pgagent list?\n  If not, it needs --force; without it --confirm "
 			    "removes no packs\n",
-			    part->packs.packs_unaccounted);
-	if (part->packs.held || part->wal.held)
+			    swept->packs.packs_unaccounted);
+	if (swept->packs.held || swept->wal.held)
 		report_text(
 			r,
 			"  a copy into this repository is under way, or broke off less than a day ago: "
@@ -225,14 +342,15 @@ void expire_say_sweep(struct expire_part *part)
 	report_put(object, "repository", report_json_text(place_name(part->place)));
 	report_put(object, "system_identifier", report_json_text(system));
 	report_put(object, "backups", json_incref(part->backups));
-	report_put(object, "packs", report_json_u64(part->packs.packs));
-	report_put(object, "packs_removed", report_json_u64(part->packs.packs_removed));
+	report_put(object, "packs", report_json_u64(swept->packs.packs));
+	report_put(object, "packs_removed", report_json_u64(swept->packs.packs_removed));
 	report_put(object, "bytes_freed",
-		   report_json_u64(part->packs.packs_removed_bytes + part->wal.removed_bytes));
-	report_put(object, "needs_force", json_boolean(part->packs.needs_force));
-	report_put(object, "wal_files", report_json_u64(part->wal.objects));
-	report_put(object, "wal_files_removed", report_json_u64(part->wal.removed));
-	report_put(object, "held_by_copy", json_boolean(part->packs.held || part->wal.held));
+		   report_json_u64(swept->packs.packs_removed_bytes + swept->wal.removed_bytes));
+	report_put(object, "now", now_json(part));
+	report_put(object, "needs_force", json_boolean(swept->packs.needs_force));
+	report_put(object, "wal_files", report_json_u64(swept->wal.objects));
+	report_put(object, "wal_files_removed", report_json_u64(swept->wal.removed));
+	report_put(object, "held_by_copy", json_boolean(swept->packs.held || swept->wal.held));
 	(void)json_array_append_new(x->repositories, object); /* as above */
 }
 

@@ -290,6 +290,23 @@ static enum err end_holder(const struct cluster *c, const struct pin_seen *pin, 
 	return pin_drop_until(c, pin->holder, pin->n, why);
 }
 
+/* A recovery is a process of its own for every segment.  What a copy brought here stays for a day, so that the next one need
+ * not bring it again. */
+static bool is_dead(const struct pin_seen *pin)
+{
+	return pin->gone && !pin->unreadable && !pin->is_copy && strcmp(pin->kind, "recovery") != 0;
+}
+
+int64_t pin_silence_max_us(const struct pin_seen *pin)
+{
+	return pin->is_writer ? STALE_BACKUP_US : STALE_READER_US;
+}
+
+bool pin_is_over(const struct pin_seen *pin, int64_t silent_us)
+{
+	return is_dead(pin) || silent_us >= pin_silence_max_us(pin);
+}
+
 enum err decision_abort_dead(const struct cluster *c, size_t *aborted, struct error *why)
 {
 	struct pins pins;
@@ -299,10 +316,7 @@ enum err decision_abort_dead(const struct cluster *c, size_t *aborted, struct er
 	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++) {
 		const struct pin_seen *pin = &pins.pin[i];
 
-		/* A recovery is a process of its own for every segment.  What a copy brought here
-		 * stays for a day, so that the next one need not bring it again. */
-		if (pin->gone && !pin->unreadable && !pin->is_copy &&
-		    strcmp(pin->kind, "recovery") != 0)
+		if (is_dead(pin))
 			e = end_holder(c, pin, "the process that made it is gone", &count, why);
 	}
 	pins_release(&pins);
@@ -321,9 +335,8 @@ enum err pins_end_stale(const struct cluster *c, const struct pins *pins,
 	*ended = 0;
 	for (size_t i = 0; e == ERR_NONE && i < pins->count; i++) {
 		const struct pin_seen *pin = &pins->pin[i];
-		int64_t bound = pin->is_writer ? STALE_BACKUP_US : STALE_READER_US;
 
-		if (sightings_silent_us(sightings, c, pin, now_us) < bound)
+		if (sightings_silent_us(sightings, c, pin, now_us) < pin_silence_max_us(pin))
 			continue;
 		e = end_holder(c, pin,
 			       pin->is_writer ? "no heartbeat for 15 minutes"

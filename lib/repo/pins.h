@@ -75,6 +75,12 @@ int64_t sightings_silent_us(const struct sightings *, const struct cluster *,
 /* This machine's boot id, for the two above; "unknown" where the system does not say. */
 void sightings_boot_id(const struct env *, char out[64]);
 
+/* How long this holder may give no sign of life. */
+int64_t pin_silence_max_us(const struct pin_seen *);
+/* Whether one that was silent for so long is ended by the next run that removes: by the two that end pins,
+ * decision_abort_dead and pins_end_stale. */
+bool pin_is_over(const struct pin_seen *, int64_t silent_us);
+
 /* Ends what is stale: the attempt of a writer, or of a copy whose process may still live, is decided as
  * aborted first, then its pins go; a reader's
  * pins go.  One that can't be read has a reader's time, and is decided like a writer's where its holder is

@@ -1,9 +1,12 @@
 """A backup is removed, what others share with it stays, and whatever interrupts it is gone on with."""
 
+import datetime
 import os
+import re
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -98,6 +101,80 @@ def test_what_is_hidden_can_be_brought_back(lab, major):
     assert ids(agent) == {first["id"], third["id"]}
     agent.run("undelete", second["id"], expect=(1, 3))
     agent.run("verify", "--all")
+
+
+def told(document, backup):
+    part, = document["repositories"]
+    return next(b for b in part["backups"] if b["id"] == backup["id"])
+
+
+@pytest.mark.only(15)
+def test_a_plan_tells_what_comes_now_from_what_comes_later(lab, major):
+    _, agent, (first, second, third), _ = three_backups(lab, major)
+    before = agent.objects()
+    text = agent.run("expire", "--backup", first["id"]).out
+    assert text.startswith("a plan: nothing is hidden or removed without --confirm\n"), text
+    assert re.search(f"{first['id']} .* HIDE .*asked for by name; to be hidden now", text), text
+    assert "now:    hides 1 backup, removes no backup; frees 0 of" in text, text
+    assert re.search("later:  removes 1 backup, by runs after .* UTC; .* and [1-9] of . WAL", text), text
+    plan = agent.json("expire", "--backup", first["id"])
+    asked = told(plan, first)
+    assert (asked["state"], asked["step"], asked["verdict"]) == ("shown", "hide", "asked")
+    part = plan["repositories"][0]
+    assert part["bytes_freed"] > part["now"]["bytes_freed"] == 0, part
+    assert agent.objects() == before
+
+    agent.run("expire", "--backup", first["id"], "--confirm")
+    text = agent.run("expire").out
+    assert re.search(f"{first['id']} .* hidden .*pgagent undelete", text), text
+    assert "now:    hides no backup, removes no backup" in text and "later:  removes 1" in text, text
+    agent.cluster["expire_grace"] = "0"
+    agent.write_config()
+    text = agent.run("expire").out
+    assert re.search(f"{first['id']} .* REMOVE .*to be removed now", text), text
+    assert "removes 1 backup; frees" in text and "later:" not in text, text
+    agent.run("expire", "--confirm")
+    assert ids(agent) == {second["id"], third["id"]}
+
+
+@pytest.mark.only(15)
+def test_who_a_backup_waits_for_is_told_and_until_when(lab, major):
+    _, agent, (first, second, _), _ = three_backups(lab, major, **NOW)
+    agent.restore(lab.place("r"), "--backup", first["id"], "--to-backup-end")
+    text = agent.run("expire", "--backup", first["id"]).out
+    assert re.search(f"{first['id']} .* HIDE .*to be hidden now, and to wait: it is in use", text)
+    begun = time.time()
+    plan = told(agent.json("expire", "--backup", first["id"]), first)
+    assert (plan["state"], plan["step"]) == ("shown", "hide")
+    done = agent.run("expire", "--backup", first["id"], "--confirm").out
+    assert re.search(f"{first['id']} .* waits .*it is in use", done), done
+    for said in (text, done, agent.run("expire").out):
+        assert re.search("server that was restored on .* replays WAL from it on; it goes with the "
+                         "first expire or backup after its pin has ended:\n +restore-[0-9a-f]+ "
+                         "ends .*24 hours after it asked for WAL last, not before 20.* UTC\n",
+                         said), said
+        assert "later:  removes 1 backup, when it is not in use any more" in said, said
+    waits = told(agent.json("expire"), first)
+    assert (waits["state"], waits["step"]) == ("pinned", "wait")
+    pin = waits["pin"]
+    assert pin["holder"] == waits["pinned_by"] and pin["kind"] == "recovery"
+    assert pin["silence_limit_seconds"] == 86400
+    ends = datetime.datetime.fromisoformat(pin["ends_not_before"].replace("Z", "+00:00"))
+    # A run has seen the pin since, so that its day has begun.
+    assert begun + 86400 - 5 < ends.timestamp() < time.time() + 86400
+
+    # One that was killed on this host is ended first by the run that the plan is of.
+    end_recoveries(agent)
+    target = lab.place("r")
+    killed = agent.popen("restore", "-D", target, "--backup", second["id"], "--to-backup-end",
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until("the restore to write files", lambda: list(target.glob("base/*/*")), every=0.002)
+    killed.send_signal(signal.SIGSTOP)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL, "the restore was over before the test could act"
+    assert told(agent.json("expire", "--backup", second["id"]), second)["state"] == "due"
+    done = agent.json("expire", "--backup", second["id"], "--confirm")
+    assert second["id"] not in ids(agent), done
 
 
 @pytest.mark.only(15)

@@ -93,6 +93,13 @@ def test_the_plan_is_what_happens_and_what_is_left_comes_back(lab, major):
     target = lab.place("r")
     refused = agent.run("restore", "-D", target, "--to-lsn", points[1][0], expect=3)
     assert not target.exists(), refused
+    # A recovery that nobody watches holds WAL that would go: who, and until when, is told.
+    agent.restore(target, "--backup", taken[1], "--to-backup-end")
+    kept = backups_of(agent.json("expire"))
+    assert {b for b in kept if kept[b]["pin"]} == {taken[1]} and kept[taken[1]]["state"] is None
+    assert "the WAL behind its end goes with the first" in agent.run("expire").out
+    for pin in (agent.repo / o for o in agent.objects() if "pins" in o.parts):
+        pin.unlink()
     agent.run("unkeep", taken[1])
     agent.run("expire", "--confirm", "--force")
     assert ids(agent) == taken[3:]

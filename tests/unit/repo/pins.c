@@ -103,6 +103,26 @@ Test(pins, a_reader_is_stale_after_a_day)
 	repo_world_release(&w);
 }
 
+Test(pins, of_who_is_over_no_more_is_said_than_what_ends_him)
+{
+	struct pin_seen pin = {.kind = "restore"};
+
+	cr_assert_eq(pin_silence_max_us(&pin), STALE_READER_US);
+	cr_assert_not(pin_is_over(&pin, STALE_READER_US - 1));
+	cr_assert(pin_is_over(&pin, STALE_READER_US));
+	pin.gone = true;
+	cr_assert(pin_is_over(&pin, 0));
+	pin.unreadable = true; /* nobody knows whose process that was */
+	cr_assert_not(pin_is_over(&pin, 0));
+	pin = (struct pin_seen){.kind = "recovery", .gone = true};
+	cr_assert_not(pin_is_over(&pin, 0), "each segment is asked for by a process of its own");
+	pin = (struct pin_seen){.kind = PIN_COPY_TO, .is_copy = true, .gone = true};
+	cr_assert_not(pin_is_over(&pin, 0));
+	pin = (struct pin_seen){.kind = "backup", .is_writer = true};
+	cr_assert_eq(pin_silence_max_us(&pin), STALE_BACKUP_US);
+	cr_assert(pin_is_over(&pin, STALE_BACKUP_US));
+}
+
 Test(pins, a_holder_that_wakes_up_while_it_is_ended_keeps_its_new_pin)
 {
 	struct sightings *seen;
