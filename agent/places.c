@@ -135,8 +135,8 @@ static void hint_missing(const struct agent *agent, const struct config_repo *re
 	char path[ERROR_HINT_MAX];
 
 	if (!is_adhoc(agent, repo))
-		error_hint(why, "a new repository: pgagent init; else look whether this is the "
-				"right path, and whether its file system is mounted");
+		error_hint(why, "look whether its file system is mounted, and whether this is the "
+				"right path; a repository that was never made: pgagent init");
 	else if (escape_shell(repo->path, path, sizeof(path)))
 		error_hint(why,
 			   "is its file system mounted? A repository is the directory that "

@@ -54,8 +54,8 @@ static void check_key(struct check *c, struct place *place)
 
 	if (e == ERR_MISSING) {
 		error_hint(&why,
-			   "a new repository: pgagent init; else look whether its file system "
-			   "is mounted");
+			   "look whether its file system is mounted; a repository that was never "
+			   "made: pgagent init");
 		fail(c, place, "repository", &why);
 		return;
 	}

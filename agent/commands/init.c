@@ -3,17 +3,20 @@
  * Safe to repeat: what is there is opened and checked, what is missing is made.  All repositories
  * of a cluster are one family: the second takes over the key set of the first, in slots of its own.
  * Order: key file on disk, recovery code shown -> slots -> FORMAT (the repository's commit point), so that no
- * repository ever exists whose key was never written, and no slot whose code was never seen.
+ * repository ever exists whose key was never written, and no slot whose code was never seen.  Where a repository
+ * was seen (`repository-NAME` in the state directory) none is made anew: its file system may not be mounted.
  */
 #include "agent.h"
 #include "base/file.h"
 #include "commands/command_line.h"
 #include "commands/commands.h"
 #include "documents.h"
+#include "escape.h"
 #include "lock.h"
 #include "places.h"
 #include "postgres/replication.h"
 #include "repo/admit.h"
+#include "repo/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_TEXT_MAX = 1024 };
+enum { KEY_TEXT_MAX = 1024, KNOWN_FILE_MAX = PATH_MAX + 64 };
 
 struct init_run {
 	struct agent *agent;
@@ -34,6 +37,75 @@ struct init_run {
 	char recovery_text[RECOVERY_CODE_TEXT_MAX];
 	json_t *repositories;
 };
+
+static void known_path(const struct init_run *r, const struct place *place, char out[PATH_MAX])
+{
+	(void)snprintf(out, PATH_MAX, "%s/repository-%s", r->agent->config.global.state_directory,
+		       place_name(place)); /* cut: not found */
+}
+
+/* One that a path on the command line names is nowhere called so again. */
+static bool is_adhoc(const struct init_run *r, const struct place *place)
+{
+	return place->config == r->agent->config.adhoc;
+}
+
+/* The archiver would go on into the new one, below the mount point of the old. */
+static enum err refuse_another(const struct init_run *r, const struct place *place,
+			       struct error *why)
+{
+	char path[PATH_MAX], was[PATH_MAX], shown[ERROR_HINT_MAX / 2];
+	struct files *files = r->agent->env.files;
+	uint8_t *text = NULL;
+	size_t len = 0;
+	enum err e;
+
+	if (is_adhoc(r, place))
+		return ERR_NONE;
+	known_path(r, place, path);
+	e = file_read_all(files, AT_FDCWD, path, KNOWN_FILE_MAX, &text, &len, why);
+	if (e == ERR_NONE && (!lines_get(bytes_of(text, len), "path", was, sizeof(was)) ||
+			      strcmp(was, place->config->path) != 0))
+		e = ERR_MISSING; /* of a place that is another one now */
+	free(text);
+	if (e != ERR_NONE)
+		return e == ERR_MISSING ? ERR_NONE : e;
+	(void)error_set(
+		why, ERR_DENIED,
+		"repository %s was in %s and is not there now: nothing was made in its place",
+		place_name(place), place->config->path);
+	if (escape_shell(path, shown, sizeof(shown)))
+		error_hint(why,
+			   "look whether its file system is mounted; only if it is lost for good "
+			   "and a new one is to take its place: rm %s, then pgagent init",
+			   shown);
+	return ERR_DENIED;
+}
+
+/* Best effort: without it only that refusal is missing. */
+static void remember(const struct init_run *r, const struct place *place)
+{
+	struct agent *agent = r->agent;
+	struct writer text;
+	char path[PATH_MAX];
+	struct error why;
+	enum err e;
+
+	if (is_adhoc(r, place))
+		return;
+	known_path(r, place, path);
+	writer_init(&text, KNOWN_FILE_MAX);
+	lines_put(&text, "path", place->config->path);
+	e = text.bad ? error_set(&why, ERR_MEMORY, "no memory")
+		     : file_replace(agent->env.files, agent->env.random, AT_FDCWD, path,
+				    writer_view(&text), 0600, &why);
+	writer_release(&text);
+	if (e != ERR_NONE)
+		log_event(&agent->log, LEVEL_WARNING,
+			  "that repository %s is in %s is not kept, pgagent init would make a new "
+			  "one where it is not mounted: %s",
+			  place_name(place), place->config->path, why.text);
+}
 
 /* Makes the key file where there is none; it is durable before anything is sealed with it. */
 static enum err ensure_key_file(struct init_run *r, const struct config_repo *repo, bool *made,
@@ -194,6 +266,8 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 	bool has = false, made_key = false;
 	enum err e = ERR_NONE;
 
+	if (!exists)
+		e = refuse_another(r, place, why);
 	/* A new key file beside an old repository could not open it: never made then. */
 	if (e == ERR_NONE && !exists && *repo->key_file != '\0')
 		e = ensure_key_file(r, repo, &made_key, why);
@@ -221,6 +295,7 @@ static enum err init_place(struct init_run *r, struct place *place, bool exists,
 	report_put(json, "path", report_json_text(repo->path));
 	report_put(json, "created", json_boolean(!exists));
 	report_put(json, "key_file_created", json_boolean(made_key));
+	remember(r, place);
 	put_documents(r, place, json);
 	(void)json_array_append_new(r->repositories, json); /* without memory the dump fails */
 	return ERR_NONE;

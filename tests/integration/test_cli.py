@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 
@@ -181,6 +182,38 @@ def test_init_shows_the_recovery_code_once_and_the_archive_command(lab, major):
                 if re.search(r"[0-9A-Za-z]{4,}(-[0-9A-Za-z]{4,}){3,}", line))
     assert code.strip() not in second.out
     assert server.sql("SELECT count(*) FROM pg_replication_slots") == "0"
+
+
+def test_init_makes_nothing_where_a_repository_was_and_is_not(lab, major):
+    """Its file system is not mounted, say: the archiver would go on below the mount point."""
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    away = agent.home / "away"
+    agent.repo.rename(away)
+    for command in ("check", "list"):
+        done = agent.run(command, expect=1)
+        assert re.search(r"mounted.*never made: pgagent init", done.out + done.err), done
+    done = agent.run("init", expect=1)
+    assert str(agent.repo) in done.err and "mounted" in done.err, done
+    assert not any(p.is_file() for p in agent.repo.rglob("*"))
+    assert not agent.has_segment(server.switch_segment())
+    shutil.rmtree(agent.repo, ignore_errors=True)
+    away.rename(agent.repo)
+    agent.init()
+    # In another place a new one is made, and so it is where the old one is known to be lost.
+    before, agent.repo = agent.repo, lab.place("other")
+    agent.repos["local"]["path"] = agent.repo
+    agent.write_config()
+    agent.init()
+    agent.repos["local"]["path"] = agent.repo = before
+    agent.write_config()
+    shutil.rmtree(agent.repo)
+    agent.init()  # the last place was another one
+    shutil.rmtree(agent.repo)
+    forget = re.search(r"rm (\S+), then pgagent init", agent.run("init", expect=1).err)
+    os.unlink(forget[1])
+    agent.init()
+    agent.backup()
 
 
 def test_the_printed_archive_command_works(lab, major):
