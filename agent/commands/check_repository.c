@@ -16,31 +16,40 @@ static void fail(struct check *c, const struct place *place, const char *code, s
 	check_fail(c, code, why);
 }
 
+struct slots_seen {
+	size_t current; /* that open what is written now */
+	uint32_t epoch; /* the newest */
+};
+
 static enum err count_slot(void *ctx, const struct slot_info *info, struct error *why)
 {
-	(void)info;
+	struct slots_seen *seen = ctx;
+
 	(void)why; /* nothing here can fail */
-	(*(size_t *)ctx)++;
+	if (info->epoch > seen->epoch) {
+		seen->epoch = info->epoch;
+		seen->current = 0;
+	}
+	seen->current += info->epoch == seen->epoch;
 	return ERR_NONE;
 }
 
 static void check_slots(struct check *c, const struct place *place)
 {
 	struct error why;
-	size_t slots = 0;
+	struct slots_seen seen = {.current = 0};
 
-	if (key_slots_list(place->store, count_slot, &slots, &why) != ERR_NONE)
+	if (key_slots_list(place->store, count_slot, &seen, &why) != ERR_NONE)
 		fail(c, place, "key_slots", &why);
-	else if (slots < SLOTS_MIN)
-		check_say(
-			c, CHECK_WARNING, "key_slots", "pgagent key add",
-			"repository %s has %zu key slot(s): when that key is lost, so is all that "
-			"is stored",
-			place_name(place), slots);
+	else if (seen.current < SLOTS_MIN)
+		check_say(c, CHECK_WARNING, "key_slots", "pgagent key add --recovery-code",
+			  "repository %s has %zu key slot(s) that open what is written now: when "
+			  "that key is lost, so is all of it",
+			  place_name(place), seen.current);
 	else
 		check_say(c, CHECK_OK, "key_slots",
 			  "try the written code: pgagent key test --stdin", "repository %s has %zu",
-			  place_name(place), slots);
+			  place_name(place), seen.current);
 }
 
 /* Whether the key opens it; leaves place->repository NULL when not. */

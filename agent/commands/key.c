@@ -103,7 +103,13 @@ static enum err list_place(struct agent *agent, const struct place *place, json_
 		return e;
 	l.epoch = sum.epoch;
 	find_opened(&l, place, &format);
-	return key_slots_list(place->store, say_slot, &l, why);
+	e = key_slots_list(place->store, say_slot, &l, why);
+	if (e == ERR_CORRUPT)
+		error_hint(
+			why,
+			"it opens nothing any more; once another one is sure to open: pgagent key "
+			"remove SLOT");
+	return e;
 }
 
 /* A recovery code as typed, one line. */
@@ -268,14 +274,20 @@ static enum err key(struct test *t, bool is_test, struct error *why)
 	if (e == ERR_NONE && !is_test)
 		report_text(&agent->report, "%-16s  %-18s  %-13s  %5s  %s\n", "repository", "slot",
 			    "opened by", "epoch", "made");
-	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
+	/* A slot that is damaged in one hides none of the next. */
+	for (size_t i = 0; i < count && (e == ERR_NONE || (e == ERR_CORRUPT && !is_test)); i++) {
 		struct place place = {.config = repos[i]};
+		struct error this;
+		enum err now = place_open_store(agent, repos[i], false, &place.store, &this);
 
-		e = place_open_store(agent, repos[i], false, &place.store, why);
-		if (e == ERR_NONE)
-			e = is_test ? test_place(t, &place, why)
-				    : list_place(agent, &place, t->results, why);
+		if (now == ERR_NONE)
+			now = is_test ? test_place(t, &place, &this)
+				      : list_place(agent, &place, t->results, &this);
 		store_close(place.store);
+		if (now != ERR_NONE && e == ERR_NONE) {
+			*why = this;
+			e = now;
+		}
 	}
 	return e;
 }

@@ -293,6 +293,10 @@ static enum err say_rotated(struct change *c, const struct key_rotation *r, stru
 	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {
 		b.repository = place_name(&c->place[i]);
 		e = key_slots_list(c->place[i].store, say_behind, &b, why);
+		if (e == ERR_CORRUPT) { /* the rotation is done */
+			report_warning(report, "repository %s: %s", b.repository, why->text);
+			e = ERR_NONE;
+		}
 	}
 	report_put(report->root, "will_not_open", b.array);
 	for (size_t i = 0; i < c->count && e == ERR_NONE; i++) {

@@ -64,7 +64,8 @@ struct slot_info {
 	char created[TIME_TEXT_MAX];
 	uint32_t epoch; /* the newest it holds, as it states itself, unproven */
 };
-/* Every slot, by name; reading a damaged one is ERR_CORRUPT. */
+/* Every slot, by name.  A damaged one is passed over; the first of them is the answer, ERR_CORRUPT, after
+ * the last visit. */
 enum err key_slots_list(struct store *,
 			enum err (*visit)(void *ctx, const struct slot_info *, struct error *why),
 			void *ctx, struct error *why) MUST_CHECK;

@@ -189,6 +189,7 @@ struct listing {
 	struct store *store;
 	enum err (*visit)(void *ctx, const struct slot_info *, struct error *why);
 	void *ctx;
+	struct error damage; /* the first */
 };
 
 static enum err list_one(void *ctx, const struct store_object *object, struct error *why)
@@ -197,8 +198,10 @@ static enum err list_one(void *ctx, const struct store_object *object, struct er
 	struct slot s;
 	enum err e = slot_read(l->store, object->key, &s, why);
 
-	if (e == ERR_MISSING)
-		return ERR_NONE; /* removed since it was listed */
+	if (e == ERR_CORRUPT && l->damage.kind == ERR_NONE)
+		l->damage = *why;
+	if (e == ERR_MISSING || e == ERR_CORRUPT)
+		return ERR_NONE; /* missing: removed since it was listed */
 	if (e != ERR_NONE)
 		return e;
 	e = l->visit(l->ctx, &s.info, why);
@@ -211,6 +214,12 @@ enum err key_slots_list(struct store *store,
 			void *ctx, struct error *why)
 {
 	struct listing l = {.store = store, .visit = visit, .ctx = ctx};
+	struct error seen = {.kind = ERR_NONE};
+	enum err e = store_list(store, SLOTS_PREFIX, list_one, &l, &seen);
 
-	return store_list(store, SLOTS_PREFIX, list_one, &l, why);
+	if (e == ERR_NONE && l.damage.kind == ERR_NONE)
+		return ERR_NONE;
+	if (why != NULL)
+		*why = e == ERR_NONE ? l.damage : seen;
+	return e == ERR_NONE ? ERR_CORRUPT : e;
 }

@@ -206,6 +206,21 @@ def test_the_listing_tells_slots_apart(lab):
     assert "repository a" in done.err and "opened here" in done.out, done
 
 
+def test_a_damaged_slot_is_named_and_keeps_nothing_from_being_done(lab):
+    _, agent = family(lab)
+    slot = agent.repo / "keys/recovery"
+    slot.chmod(0o600)
+    slot.write_bytes(slot.read_bytes().replace(b"type 3", b"type 2"))
+    done = agent.run("key", "list", expect=4)
+    assert "keys/recovery" in done.err and "key remove" in done.err, done
+    listed = [line.split()[:2] for line in done.out.splitlines()[1:]]
+    assert listed == [["a", "key-file"], ["b", "key-file"], ["b", "recovery"]], done
+    done = agent.run("key", "rotate")
+    assert "keys/recovery" in done.err and "repository b: slot recovery" in done.out, done
+    assert "removed (damaged)" in agent.run("key", "remove", "recovery", "--repo", "a").out
+    agent.run("key", "list")
+
+
 def test_a_removal_says_what_goes_from_where_or_goes_nowhere(lab):
     _, agent = family(lab)
     agent.run("key", "add", "--new-key-file", agent.home / "x.key", "--slot", "x")
@@ -311,6 +326,9 @@ def test_below_two_keys_is_said_and_an_unencrypted_repository_has_none(lab):
     agent.init()
     done = agent.run("key", "rotate")
     assert "only 1 key" in done.err and "recovery" in done.out
+    # Those of before the rotation are keys no more: check counts what opens what is written now.
+    (link,) = [one for one in agent.json("check", expect=None)["links"] if one["code"] == "key_slots"]
+    assert link["severity"] == "warning" and "key add" in link["hint"], link
     agent.run("key", "rotate", "--with-key-file", agent.home / "none.key", expect=2)
     clear = lab.agent(server, repos={"local": {"path": lab.place("c"), "encryption": "none"}})
     clear.init()

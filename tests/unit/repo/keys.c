@@ -116,16 +116,27 @@ Test(keys, every_flipped_byte_of_a_slot_is_damage_and_not_a_wrong_key)
 			     "byte %zu", i);
 		cr_assert_not_null(strstr(w.why.text, "keys/primary"), "%s", w.why.text);
 		cr_assert_eq(key_slots_list(w.store, count_slot, &slots, &w.why), ERR_CORRUPT);
+		cr_assert_not_null(strstr(w.why.text, "keys/primary"), "%s", w.why.text);
 		slot[i] ^= flip;
 	}
 	cr_assert_eq(slots, 1);
 	world_release(&w);
 }
 
+static enum err note_slot(void *ctx, const struct slot_info *info, struct error *why)
+{
+	char *listed = ctx;
+
+	(void)why;
+	listed[strlen(listed)] = info->name[0];
+	return ERR_NONE;
+}
+
 Test(keys, a_damaged_slot_does_not_hide_a_good_one)
 {
 	struct world w;
 	struct keyring *opened = NULL;
+	char listed[8] = "";
 	uint8_t *slot;
 	size_t len;
 
@@ -136,6 +147,9 @@ Test(keys, a_damaged_slot_does_not_hide_a_good_one)
 	slot[len / 2] ^= 1;
 	cr_assert_eq(keyring_open(w.store, &w.file, &opened, NULL, &w.why), ERR_NONE);
 	keyring_free(opened);
+	cr_assert_eq(key_slots_list(w.store, note_slot, listed, &w.why), ERR_CORRUPT);
+	cr_assert_not_null(strstr(w.why.text, "keys/a"), "%s", w.why.text);
+	cr_assert_str_eq(listed, "b");
 	world_release(&w);
 }
 
