@@ -88,14 +88,14 @@ static void hint_not_reached(struct follow *f, const char *log)
 		at += strlen(last);
 		error_hint(f->why,
 			   "the last transaction that is archived ended at %.*s: an earlier "
-			   "--to-time stops before it, --to-latest takes it too; each with an "
-			   "empty directory",
+			   "--to-time stops before it, --to-latest takes it too; each with "
+			   "--delta, which reuses this directory, or with an empty one",
 			   (int)strcspn(at, "\n"), at);
 		return;
 	}
 	error_hint(f->why, "pgagent list shows what can be reached; for an earlier start "
 			   "name a backup with --backup, for all there is --to-latest, "
-			   "each with an empty directory");
+			   "each with --delta, which reuses this directory, or with an empty one");
 }
 
 /* The process has ended: as it was asked to, or not. */
@@ -137,7 +137,9 @@ static bool paused_for_limits(struct follow *f)
 			"replay in \"%s\" is paused before the target: a setting is lower than "
 			"the original's: %s",
 			f->directory, reason);
-	error_hint(f->why, "restore again with --set and the values that the log names: \"%s\"",
+	error_hint(f->why,
+		   "stop it, and restore again with --delta, and with --set and the values that "
+		   "the log names: \"%s\"",
 		   f->out->log_file);
 	return true;
 }

@@ -3,6 +3,7 @@
 One protected server per major; every test restores from its repository, or from a copy of that.
 """
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -123,6 +124,24 @@ def test_the_start_command_pauses_and_promote_keeps_the_copy(scene):
     until("the pause", lambda: clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused")
     clone.pg_ctl("-w", "promote")
     assert clone.timeline() == 2
+    judges.same_rows(scene.rows, judges.fingerprint(clone))
+    clone.stop()
+
+
+@pytest.mark.only(15)
+def test_another_target_is_tried_in_the_same_directory(scene):
+    """The line that ends a restore, typed as it is, goes over the paused copy."""
+    target = scene.lab.place("r")
+    out = scene.agent.run("restore", "-D", target, "--to-backup-end", "--start").out
+    clone = scene.lab.attach(target, scene.server)
+    assert clone.sql("SELECT pg_get_wal_replay_pause_state()") == "paused"
+    line, = re.findall(r"^to try another: +(.*)$", out, re.M)
+    assert f"restore -D {target} --delta " in line and "--start" in line, line
+    again, log = scene.lab.start_command(
+        {"start_command": line.replace("--to-time '10 minutes ago'", "--to-latest --action pause")})
+    said = log.read_text(encoding="utf-8")
+    assert again and "reused" in said, said
+    clone = scene.lab.attach(target, scene.server)
     judges.same_rows(scene.rows, judges.fingerprint(clone))
     clone.stop()
 

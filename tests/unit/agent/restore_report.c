@@ -140,6 +140,8 @@ Test(restore_report, a_restore_ends_with_three_lines_that_can_be_typed)
 					  " --config /etc/pgagent/pgagent.conf --cluster main"};
 
 	begin();
+	request.tablespaces = 1;
+	request.tablespace[0] = (struct restore_tablespace){"fast disk", "/srv/look.ts"};
 	restore_closing_text(&report, &closing);
 	end();
 	cr_expect_eq(lines(out_text), 3, "%s", out_text);
@@ -147,7 +149,8 @@ Test(restore_report, a_restore_ends_with_three_lines_that_can_be_typed)
 	cr_expect(strstr(out_text, "/usr/lib/postgresql/15/bin/pg_ctl promote -D /srv/look") !=
 		  NULL);
 	cr_expect(strstr(out_text,
-			 "/usr/bin/pgagent restore -D ANOTHER_DIR --to-lsn 0/4000028 "
+			 "/usr/bin/pgagent restore -D /srv/look --delta --tablespace 'fast "
+			 "disk=/srv/look.ts' --to-lsn 0/4000028 "
 			 "--config /etc/pgagent/pgagent.conf --cluster main --start") != NULL);
 	free(out_text);
 }
@@ -228,10 +231,13 @@ Test(restore_report, a_promoted_side_copy_says_what_is_off_and_how_to_have_a_rep
 					  .source = ""};
 
 	begin();
+	plan.action = ACTION_PROMOTE;
 	(void)snprintf(plan.backup.data_directory, sizeof(plan.backup.data_directory), "/srv/main");
 	restore_closing_text(&report, &closing);
 	(void)fflush(report.out);
 	cr_assert_not_null(strstr(out_text, "archives nothing"), "%s", out_text);
+	cr_assert_null(strstr(out_text, "--delta"), "it may have what is wanted: %s", out_text);
+	cr_assert_not_null(strstr(out_text, "restore -D ANOTHER_DIR "), "%s", out_text);
 	cr_assert_not_null(strstr(out_text, "-D /srv/main --in-place --archiving keep"), "%s",
 			   out_text);
 	end();
