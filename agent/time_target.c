@@ -341,6 +341,47 @@ static enum err relative_from_text(const char *text, int64_t now_us, int64_t *ou
 	return ERR_NONE;
 }
 
+/* "7:00" */
+static bool has_short_hour(const char *at)
+{
+	return isdigit((unsigned char)at[0]) && at[1] == ':';
+}
+
+/* The hour alone, with or without a zone. */
+static bool has_no_date(const char *text)
+{
+	const char *at = skip_blanks(text);
+	int hour, minute, second;
+	int64_t fraction_us;
+
+	return take_digits(&at, has_short_hour(at) ? 1 : 2, &hour) && take_char(&at, ':') &&
+	       take_digits(&at, 2, &minute) && take_seconds(&at, &second, &fraction_us);
+}
+
+bool time_target_with_date(const char *text, int64_t now_us, char out[TIME_TARGET_TEXT_MAX])
+{
+	/* Dates differ by a day from place to place, and that hour of today may be still to come. */
+	for (int64_t days = 1; has_no_date(text) && days >= -2; days--) {
+		time_t day = (time_t)(now_us / SECOND_US + days * DAY_S);
+		const char *at = skip_blanks(text);
+		char date[16];
+		struct tm tm;
+		struct error ignored;
+		int64_t us;
+
+		gmtime_r(&day, &tm);
+		(void)strftime(date, sizeof(date), "%Y-%m-%d", &tm);
+		if (snprintf(out, TIME_TARGET_TEXT_MAX, "%s %s%s", date,
+			     has_short_hour(at) ? "0" : "", at) >= TIME_TARGET_TEXT_MAX ||
+		    time_target_from_text(out, 0, &us, &ignored) != ERR_NONE || us > now_us)
+			continue;
+		if (strspn(at, "0123456789:. \t") == strlen(at)) /* the caller's zone, to be seen */
+			local_to_text(us, out, TIME_TARGET_TEXT_MAX);
+		return true;
+	}
+	return false;
+}
+
 enum err time_target_from_text(const char *text, int64_t now_us, int64_t *out_us, struct error *why)
 {
 	const char *at = skip_blanks(text);
@@ -351,6 +392,8 @@ enum err time_target_from_text(const char *text, int64_t now_us, int64_t *out_us
 
 	if (time_target_is_relative(text))
 		return relative_from_text(text, now_us, out_us, why);
+	if (has_no_date(text))
+		return not_a_time(text, "of which day it does not say", why);
 	if (!take_wall(&at, &wall))
 		return not_a_time(text, "not a date and time of the calendar", why);
 	at = skip_blanks(at);

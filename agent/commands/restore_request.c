@@ -1,6 +1,7 @@
 /* commands/restore_request.c - from options to a request; nothing is opened but the server's clock. */
 #include "commands/restore_request.h"
 #include "base/text.h"
+#include "commands/command_line.h"
 #include "commands/restore_standby.h"
 #include "postgres/session.h"
 #include "time_target.h"
@@ -83,6 +84,24 @@ static int64_t server_now(struct agent *agent, const struct config_cluster *conf
 	return (int64_t)us;
 }
 
+/* The same command with the day in it: the person who typed it most likely meant the last such hour. */
+static void hint_date(const struct agent *agent, const char *text, struct error *why)
+{
+	static const enum option_id changed[] = {OPTION_TO_TIME};
+	char line[COMMAND_LINE_MAX], full[TIME_TARGET_TEXT_MAX];
+	struct error ignored;
+
+	if (!time_target_with_date(text, clock_now_us(agent->env.clock), full))
+		return;
+	/* A cut command is none. */
+	if (command_line_again(agent, changed, 1, line, &ignored) == ERR_NONE &&
+	    command_line_add(line, OPTION_TO_TIME, full, agent, &ignored) == ERR_NONE &&
+	    strlen(line) + sizeof("the last one was: ") < ERROR_HINT_MAX)
+		error_hint(why, "the last one was: %s", line);
+	else
+		error_hint(why, "the last one was: --to-time '%s'", full);
+}
+
 static enum err read_time(struct agent *agent, const struct config_cluster *config,
 			  const char *text, struct restore_request *r, struct error *why)
 {
@@ -91,7 +110,7 @@ static enum err read_time(struct agent *agent, const struct config_cluster *conf
 	enum err e = time_target_from_text(text, now, &r->time_us, why);
 
 	if (e != ERR_NONE)
-		return e;
+		return hint_date(agent, text, why), e;
 	r->kind = TARGET_TIME;
 	r->requested = text;
 	time_target_to_text(r->time_us, echo);

@@ -5,6 +5,7 @@ moment's definition in PostgreSQL's manual promises.
 """
 
 import calendar
+import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from harness.postgres import run
 from harness.wait import until
 
 SHARES_SERVER = True
@@ -170,6 +172,23 @@ def test_an_hour_that_exists_twice_is_asked_about_and_each_answer_is_a_moment(sc
     later = scene.agent.run("restore", "-D", target, "--to-time", second, "--plan", expect=3)
     assert "later than now" in later.out, "an hour after the commit"
     assert seen(scene, "--to-time", first)[0] == upto(4)
+
+
+@pytest.mark.only(15)
+def test_an_hour_without_a_day_is_refused_with_the_command_that_has_it(scene):
+    moment = scene.moments[3]
+    utc = datetime.fromisoformat(moment.time.rstrip("Z"))
+    wall = utc + timedelta(hours=5, minutes=30)
+    target = scene.lab.root / "it's here"
+    done = scene.agent.run("restore", "-D", target, "--to-time", f"{wall:%T.%f}", "--plan",
+                           expect=2, env={"TZ": "Asia/Kolkata"})
+    assert "which day" in done.err, done
+    line, = re.findall(r"^hint: the last one was: (.*)$", done.err, re.M)
+    assert f"--to-time '{wall:%F %T.%f}+05:30'" in line, line
+    # Whoever types it, wherever he is.
+    typed = run(["sh", "-c", f"{line} --output json"])
+    plan = json.loads(typed.stdout)
+    assert plan["target"]["time"] == moment.time.replace(" ", "T") and plan["reachable"], plan
 
 
 @pytest.mark.only(15)

@@ -66,6 +66,40 @@ Test(time_target, without_a_zone_the_callers_is_meant)
 	means("2026-11-23 14:05:00", "2026-11-23T08:20:00.000000Z");
 }
 
+static void last(const char *text, const char *expected)
+{
+	char full[TIME_TARGET_TEXT_MAX];
+
+	refused(text);
+	cr_expect_not_null(strstr(why.text, "which day"), "%s", why.text);
+	cr_assert(time_target_with_date(text, NOW, full), "%s", text);
+	cr_expect_str_eq(full, expected);
+	cr_expect_eq(time_target_from_text(full, NOW, &us, &why), ERR_NONE, "%s", why.text);
+}
+
+/* It is 15:05 in Berlin, 01:05 of the next day on Kiritimati, 03:05 in Honolulu. */
+Test(time_target, an_hour_without_a_day_is_refused_with_the_last_day_that_had_it)
+{
+	char full[TIME_TARGET_TEXT_MAX];
+
+	zone("Europe/Berlin");
+	last("07:00", "2026-11-23 07:00:00+01:00");
+	last("7:00", "2026-11-23 07:00:00+01:00");
+	last("15:05:00", "2026-11-23 15:05:00+01:00");
+	last("15:05:01.5", "2026-11-22 15:05:01.500000+01:00");
+	last("23:30Z", "2026-11-22 23:30Z");
+	last("23:30 America/New_York", "2026-11-22 23:30 America/New_York");
+	zone("Pacific/Kiritimati");
+	last("01:00", "2026-11-24 01:00:00+14:00");
+	last("07:00", "2026-11-23 07:00:00+14:00");
+	zone("Pacific/Honolulu");
+	last("23:00", "2026-11-22 23:00:00-10:00");
+	last("03:00", "2026-11-23 03:00:00-10:00");
+	cr_expect_not(time_target_with_date("25:00", NOW, full));
+	cr_expect_not(time_target_with_date("2026-11-23", NOW, full));
+	cr_expect_not(time_target_with_date("07:00 Nowhere/Town", NOW, full));
+}
+
 Test(time_target, an_hour_that_exists_twice_is_refused_with_both)
 {
 	zone("Europe/Paris");
