@@ -420,6 +420,8 @@ int command_restore(struct agent *agent)
 	if (e == ERR_NONE)
 		e = places_open_to_read(agent, r.config, &r.places, &why);
 	if (e == ERR_NONE)
+		e = restore_request_own(agent, &r.asked, &why);
+	if (e == ERR_NONE)
 		e = subject_of_stored(agent, &r.places, r.config, &r.subject, &why);
 	if (e == ERR_NONE)
 		code = restore(&r);

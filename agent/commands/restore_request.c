@@ -18,6 +18,66 @@ void restore_asked_release(struct restore_asked *asked)
 	for (size_t i = 0; i < asked->owned_count; i++)
 		free(asked->owned[i]);
 	asked->owned_count = 0;
+	for (size_t i = 0; i < asked->request.owns; i++)
+		free((char *)asked->own[i].what); /* made by add_own */
+	free(asked->own);
+	asked->own = NULL;
+	asked->request.owns = 0;
+}
+
+static enum err add_own(struct restore_asked *asked, const char *before, const char *name,
+			const char *path, bool is_repository, struct error *why)
+{
+	struct restore_own *own = &asked->own[asked->request.owns];
+	char *what = NULL;
+
+	if (*path == '\0')
+		return ERR_NONE;
+	if (asprintf(&what, "%s%s", before, name) < 0)
+		return error_set(why, ERR_MEMORY, "no memory for the options");
+	*own = (struct restore_own){.what = what, .path = path, .is_repository = is_repository};
+	asked->request.owns++;
+	return ERR_NONE;
+}
+
+static enum err add_repo(struct restore_asked *asked, const struct config_repo *repo,
+			 struct error *why)
+{
+	const char *name = repo->section.name;
+	enum err e = ERR_NONE;
+
+	if (repo->type == CONFIG_REPO_POSIX)
+		e = add_own(asked, "repository ", name, repo->path, true, why);
+	if (e == ERR_NONE)
+		e = add_own(asked, "the key file of repository ", name, repo->key_file, false, why);
+	if (e == ERR_NONE)
+		e = add_own(asked, "the passphrase of repository ", name, repo->passphrase_file,
+			    false, why);
+	return e;
+}
+
+enum err restore_request_own(const struct agent *agent, struct restore_asked *asked,
+			     struct error *why)
+{
+	const struct config *config = &agent->config;
+	enum err e = ERR_NONE;
+
+	/* Three of each repository, the one of --repo PATH too, and the two directories. */
+	asked->own = calloc(3 * (config->repos_count + 1) + 2, sizeof(*asked->own));
+	asked->request.own = asked->own;
+	if (asked->own == NULL)
+		return error_set(why, ERR_MEMORY, "no memory for the options");
+	for (size_t i = 0; e == ERR_NONE && i < config->repos_count; i++)
+		e = add_repo(asked, config->repos[i], why);
+	if (e == ERR_NONE && config->adhoc != NULL)
+		e = add_repo(asked, config->adhoc, why);
+	if (e == ERR_NONE)
+		e = add_own(asked, "the state directory", " of pgagent",
+			    config->global.state_directory, false, why);
+	if (e == ERR_NONE)
+		e = add_own(asked, "the spool", " of pgagent", config->global.spool_directory,
+			    false, why);
+	return e;
 }
 
 const char *restore_target_name(enum target_kind kind)

@@ -16,6 +16,7 @@ struct restore_asked {
 	char salvage_directory[PATH_MAX];
 	char *owned[2 * (RESTORE_SETTINGS_MAX + RESTORE_TABLESPACES_MAX)];
 	size_t owned_count;
+	struct restore_own *own; /* of the request */
 };
 void restore_asked_release(struct restore_asked *);
 
@@ -23,6 +24,10 @@ void restore_asked_release(struct restore_asked *);
  * back from the clock of the server of `config` (NULL = there is none), else from ours. */
 enum err restore_request_read(struct agent *, const struct config_cluster *config,
 			      struct restore_asked *out, struct error *why) MUST_CHECK;
+
+/* What pgagent has on this machine, once the repositories were opened (--repo PATH is one): into request.own. */
+enum err restore_request_own(const struct agent *, struct restore_asked *,
+			     struct error *why) MUST_CHECK;
 
 /* "time", "lsn", ...; static. */
 const char *restore_target_name(enum target_kind);

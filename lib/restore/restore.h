@@ -66,6 +66,14 @@ struct restore_request {
 	} tablespace[RESTORE_TABLESPACES_MAX];
 	size_t tablespaces;
 	const char *tablespace_dir; /* NULL = none: each goes to DIR/<oid> below it when given */
+	/* What pgagent has on this machine, by absolute paths: a directory that is written to holds none of it, and
+	 * lies in no repository. */
+	const struct restore_own {
+		const char *what; /* "repository local" */
+		const char *path;
+		bool is_repository;
+	} * own;
+	size_t owns;
 	/* The command line that fetches WAL, without "%f %p": absolute paths, shell-quoted.
 	 * "%f" "%p" are appended by the run, the pin is inserted by it. */
 	const char *archive_get;

@@ -67,6 +67,21 @@ enum err place_real(const char *path, char out[PATH_MAX], struct error *why) MUS
 /* True when `path` is `below` or lies in it; both without links. */
 bool place_is_within(const char *path, const char *below);
 
+/* ---- inside: what a place lies in, and what of ours lies in it ---- */
+
+struct inside {
+	const struct env *env;
+	const struct restore_request *request;
+	struct restore_plan *plan;
+	const char *what, *path; /* "directory", and the real path */
+	const char *target;      /* of a tablespace: the data directory; NULL for that itself */
+};
+/* True with a problem: it is, or lies below, a data directory, a tablespace's or a repository, or holds what
+ * request->own names. */
+bool inside_refuses(const struct inside *);
+/* Of a server, or of a restore that is not done. */
+bool inside_is_data_directory(const struct env *, const char *path);
+
 /* ---- the WAL of a plan ---- */
 
 /* For who has pinned the backup.  ERR_MISSING: WAL that the plan counts on has gone since it was made; ERR_TRANSIENT: it

@@ -105,6 +105,7 @@ static void say_not_empty(const struct looking *l, enum directory_state state)
 	char text[DELTA_TEXT_MAX];
 	bool reusable =
 		state != DIRECTORY_NONE && !l->request->delta && reuse_refused(l, text) == NULL;
+	bool movable = inside_is_data_directory(l->env, l->path);
 
 	l->plan->bytes_present = 0; /* nothing is going to be reused */
 	problem_add(l->plan, "directory_not_empty",
@@ -115,10 +116,10 @@ static void say_not_empty(const struct looking *l, enum directory_state state)
 						  "of another backup"
 						: "%s \"%s\" is no directory",
 		    l->what, l->path);
-	problem_hint(l->plan,
-		     "name a directory that is empty or does not exist yet, or move \"%s\" away "
-		     "first%s",
-		     l->path,
+	/* Whatever else lies there, nobody should be told to move it: it may be "/". */
+	problem_hint(l->plan, "name a directory that is empty or does not exist yet%s%s%s%s",
+		     movable ? ", or move \"" : "", movable ? l->path : "",
+		     movable ? "\" away first" : "",
 		     reusable ? "; or reuse what is in it, and lose what the backup does not have: "
 				"--delta"
 			      : "");
@@ -161,8 +162,17 @@ static enum err check_directory(const struct looking *l, struct error *why)
 	enum directory_state state;
 	enum directory_use use;
 	char how[256], there[PATH_MAX];
-	enum err e = directory_look(l->env, l->path, &plan->backup.attempt, l->target, &state, why);
+	const struct inside inside = {.env = l->env,
+				      .request = l->request,
+				      .plan = plan,
+				      .what = l->what,
+				      .path = l->path,
+				      .target = l->target};
+	enum err e;
 
+	if (inside_refuses(&inside))
+		return ERR_NONE;
+	e = directory_look(l->env, l->path, &plan->backup.attempt, l->target, &state, why);
 	if (e == ERR_DENIED) {
 		problem_add(plan, "directory_not_readable", "%s: %s", l->what, why->text);
 		problem_hint(plan, "run as the user that is to own the restored server");

@@ -77,6 +77,55 @@ def test_one_directory_for_all_tablespaces(lab, major):
                      f"'{below}/%'") == "2"
 
 
+def refused(agent, owner, *args):
+    for plan in (["--plan"], []):
+        done = agent.run("restore", "--to-backup-end", *args, *plan, expect=2)
+        assert str(owner) in done.out + done.err, done
+        assert "move" not in done.err, done
+    return done
+
+
+def test_nothing_is_restored_into_the_directories_of_others(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    places = make_tablespaces(lab, server)
+    agent.backup()
+    to = ["--tablespace-dir", lab.place("ts")]
+    link = lab.place("link")
+    link.symlink_to(server.data)
+    for owner in (server.data, places["fast"], agent.repo):
+        refused(agent, owner, "-D", owner / "sub", *to)
+        refused(agent, owner, "-D", lab.place("r"), "--tablespace-dir", owner / "all")
+        refused(agent, owner, "-D", lab.place("r"), *to, f"--tablespace=fast={owner}/one")
+        assert not any((owner / name).exists() for name in ("sub", "all", "one"))
+    refused(agent, server.data, "-D", link / "sub", *to)
+    for target in (agent.repo, agent.home, "/"):
+        refused(agent, agent.repo, "-D", target, *to)
+    bare = agent.run("restore", "--repo", agent.repo, "--key-file", agent.key, "-D",
+                     agent.repo / "sub", *to, config=False, expect=2)
+    assert str(agent.repo) in bare.err and not (agent.repo / "sub").exists()
+    agent.restore(lab.place("r"), "--to-backup-end", *to)
+
+
+def test_a_repository_in_the_data_directory_is_not_restored_away(lab, major):
+    server = lab.server(major, filled=(1, 0))
+    inside = server.data / "repo"
+    agent = lab.agent(server, repos={"local": {"path": inside, "key_file":
+                                               lab.place("key")}}).protect()
+    agent.backup()
+    server.archive_all()
+    server.stop()
+    before = sorted(inside.rglob("*"))
+    done = agent.run("restore", "-D", server.data, "--delta", "--archiving", "keep", expect=2)
+    assert str(inside) in done.err and "move" in done.err, done
+    assert sorted(inside.rglob("*")) == before and (server.data / "global/pg_control").exists()
+    # Moved out, and said so, it can be done.
+    moved = lab.place("repo")
+    inside.rename(moved)
+    agent.repos["local"]["path"] = moved
+    agent.write_config()
+    agent.restore(server.data, "--delta", "--archiving", "keep")
+
+
 def test_a_tablespace_is_never_restored_over_the_one_in_use(lab, major):
     server, agent = lab.protected(major, scale=1)
     places = make_tablespaces(lab, server)
