@@ -64,7 +64,7 @@ static void remember(struct expiry *x, const struct expire_part *part,
 			    attempt_compare(&b->attempt, &s->attempt) != 0)
 				continue;
 			x->gone[i] |= policy->verdict[j].drop ? 1u << part->index : 0;
-			x->alone[i] |= policy->verdict[j].wal_to_end ? 0 : 1u << part->index;
+			x->alone[i] |= policy->later_verdict[j].wal_to_end ? 0 : 1u << part->index;
 		}
 		if (x->has_target && s->system_identifier == x->target_system &&
 		    attempt_compare(&s->attempt, &x->target) == 0)
@@ -200,8 +200,7 @@ static int expire(struct expiry *x)
 			&agent->report,
 			"\nnothing was changed; to carry it out: pgagent expire%s%s --confirm%s%s\n",
 			x->has_target ? " --backup " : "", x->has_target ? id : "",
-			x->clock_is_right ? " --clock-is-right" : "",
-			x->force || x->needs_force ? " --force" : "");
+			x->clock_is_right ? " --clock-is-right" : "", x->force ? " --force" : "");
 	return EXIT_DONE;
 }
 

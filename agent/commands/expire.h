@@ -22,7 +22,6 @@ struct expiry {
 	unsigned *gone;         /* of each entry: bit i: it goes from place i */
 	unsigned *alone;        /* ... and has just its own WAL there; owned, as `gone` */
 	struct sightings *sightings;
-	bool needs_force;         /* some part: what the plan says is not done without */
 	struct failures failures; /* of all parts */
 	json_t *repositories;
 	/* What a quiet run tells in one line. */

@@ -229,14 +229,15 @@ static enum err list_withouts(const struct expire_part *part, bool only_due, str
 	return ERR_NONE;
 }
 
-static struct sweep_options options_of(const struct expire_part *part)
+/* `later`: when all that is hidden is gone, which only a plan looks at. */
+static struct sweep_options options_of(const struct expire_part *part, bool later)
 {
 	struct sweep_options options = {.plan = !part->expiry->confirm,
 					.force = part->expiry->force};
 
 	if (part->policy != NULL) {
-		options.alone = part->policy->alone;
-		options.alones = part->policy->alones;
+		options.alone = later ? part->policy->later_alone : part->policy->alone;
+		options.alones = later ? part->policy->later_alones : part->policy->alones;
 		options.superseded = retention_is_superseded(&part->policy->input,
 							     part->cluster.system_identifier);
 	}
@@ -246,12 +247,12 @@ static struct sweep_options options_of(const struct expire_part *part)
 /* Of a plan, what of it a run would do now: a failure is told as what stands in its way. */
 static void foresee_sweep(struct expire_part *part)
 {
-	struct sweep_options options = options_of(part);
+	struct sweep_options options = options_of(part, false);
 	struct attempt *without = NULL;
 	enum err e;
 
 	part->now = part->swept;
-	if (part->expiry->confirm || part->due_now == part->count)
+	if (part->expiry->confirm || part->count == 0)
 		return;
 	e = list_withouts(part, true, &without, &options.withouts, &part->now_why);
 	options.without = without;
@@ -267,7 +268,7 @@ static void foresee_sweep(struct expire_part *part)
 static bool sweep(struct expire_part *part)
 {
 	struct expiry *x = part->expiry;
-	struct sweep_options options = options_of(part);
+	struct sweep_options options = options_of(part, !x->confirm);
 	struct sweep *swept = &part->swept;
 	struct attempt *without = NULL;
 	size_t forgotten;
@@ -282,7 +283,6 @@ static bool sweep(struct expire_part *part)
 	if (go_on)
 		go_on = expire_note(
 			part, sweep_packs(&part->cluster, &options, &swept->packs, &why), &why);
-	x->needs_force = x->needs_force || swept->packs.needs_force;
 	if (go_on)
 		go_on = expire_note(part, sweep_wal(&part->cluster, &options, &swept->wal, &why),
 				    &why);

@@ -61,6 +61,48 @@ static enum err read_systems(const struct place *place, const char *name, struct
 	return e;
 }
 
+static size_t list_alone(const struct expire_policy *p, const struct retention_verdict *verdict,
+			 bool later, struct attempt *out)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < p->catalog.count; i++)
+		if (!verdict[i].wal_to_end &&
+		    !(later && (p->backup[i].hidden || p->verdict[i].drop)))
+			out[count++] = p->backup[i].attempt;
+	return count;
+}
+
+/* What the rules say of those that are left then, at the time it is now. */
+static enum err look_ahead(struct expire_policy *p, struct error *why)
+{
+	size_t room = p->catalog.count + 1, left = 0;
+	struct retention_backup *backup = calloc(room, sizeof(*backup));
+	struct retention_verdict *verdict = calloc(room, sizeof(*verdict));
+	struct retention_input input = p->input;
+	enum err e = ERR_NONE;
+
+	if (backup == NULL || verdict == NULL)
+		e = error_set(why, ERR_MEMORY, "no memory for %zu backups", room);
+	for (size_t i = 0; e == ERR_NONE && i < p->catalog.count; i++)
+		if (!p->backup[i].hidden && !p->verdict[i].drop)
+			backup[left++] = p->backup[i];
+	input.backup = backup;
+	input.backups = left;
+	/* Nothing goes: nothing is to come back, and what is needed now is needed then. */
+	if (left < p->catalog.count)
+		input.policy.grace_us = 0;
+	if (e == ERR_NONE)
+		e = retention_decide(&input, verdict, why);
+	left = 0;
+	for (size_t i = 0; e == ERR_NONE && i < p->catalog.count; i++)
+		if (!p->backup[i].hidden && !p->verdict[i].drop)
+			p->later_verdict[i] = verdict[left++];
+	free(backup);
+	free(verdict);
+	return e;
+}
+
 enum err expire_policy_read(const struct env *env, const struct places *places, size_t place,
 			    const struct config_cluster *config, struct expire_policy *out,
 			    struct error *why)
@@ -77,7 +119,10 @@ enum err expire_policy_read(const struct env *env, const struct places *places, 
 	out->backup = calloc(room, sizeof(*out->backup));
 	out->verdict = calloc(room, sizeof(*out->verdict));
 	out->alone = calloc(room, sizeof(*out->alone));
-	if (out->backup == NULL || out->verdict == NULL || out->alone == NULL)
+	out->later_verdict = calloc(room, sizeof(*out->later_verdict));
+	out->later_alone = calloc(room, sizeof(*out->later_alone));
+	if (out->backup == NULL || out->verdict == NULL || out->alone == NULL ||
+	    out->later_verdict == NULL || out->later_alone == NULL)
 		return error_set(why, ERR_MEMORY, "no memory for %zu backups", room);
 	fill(out);
 	e = read_systems(&places->place[place], name, out, why);
@@ -94,9 +139,11 @@ enum err expire_policy_read(const struct env *env, const struct places *places, 
 	e = retention_decide(&out->input, out->verdict, why);
 	if (e != ERR_NONE)
 		return e;
-	for (size_t i = 0; i < out->catalog.count; i++)
-		if (!out->verdict[i].wal_to_end)
-			out->alone[out->alones++] = out->backup[i].attempt;
+	e = look_ahead(out, why);
+	if (e != ERR_NONE)
+		return e;
+	out->alones = list_alone(out, out->verdict, false, out->alone);
+	out->later_alones = list_alone(out, out->later_verdict, true, out->later_alone);
 	out->decided = true;
 	return ERR_NONE;
 }
@@ -104,6 +151,8 @@ enum err expire_policy_read(const struct env *env, const struct places *places, 
 void expire_policy_release(struct expire_policy *p)
 {
 	retention_lineage_release(&p->lineage);
+	free(p->later_alone);
+	free(p->later_verdict);
 	free(p->alone);
 	free(p->verdict);
 	free(p->backup);

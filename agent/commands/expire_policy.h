@@ -12,6 +12,11 @@ struct expire_policy {
 	struct retention_verdict *verdict; /* of each entry */
 	struct attempt *alone;             /* of which just their own WAL is needed */
 	size_t alones;
+	/* The same when all that is hidden or to be hidden is gone, and no undelete can ask for WAL. */
+	struct retention_verdict
+		*later_verdict; /* of each entry that is left; owned, as the next */
+	struct attempt *later_alone;
+	size_t later_alones;
 	struct retention_lineage lineage;
 	struct retention_input input; /* what was decided about; refers to the above */
 	bool decided;                 /* else nothing above but the catalog is set */

@@ -1,6 +1,8 @@
 """What retention keeps comes back, what it drops goes, and the plan is what happens."""
 
 import re
+import time
+from datetime import datetime
 
 import pytest
 
@@ -163,6 +165,41 @@ def test_each_backup_prunes_behind_itself(lab, major):
     assert ids(agent) == [newest["id"]]
     server.archive_all()
     judges.same_rows(rows, judges.fingerprint(restored(lab, server, agent, "--to-latest")))
+
+
+@pytest.mark.only(15)
+def test_a_plan_shows_what_is_left_when_all_that_is_hidden_is_gone(lab, major):
+    """Until then the WAL behind the verified backup stays for the hidden one, and goes with that."""
+    server, agent = protected(lab, major, retain_window="1s", retain_backups="1", expire_auto="off",
+                              expire_grace="1h")
+    for number in range(3):
+        change(server, number)
+        last = agent.backup()
+        if number == 0:
+            agent.run("verify", "--all")
+        for more in range(2):
+            change(server, f"{number}_{more}")
+            server.archive_all()
+    server.archiver_rests()
+    finished = datetime.fromisoformat(last["finished_at"]).timestamp()
+    until("two windows to be over", lambda: time.time() > finished + 3)
+    plan = agent.json("expire")
+    part, = plan["repositories"]
+    assert [b["verdict"] for b in part["backups"]] == ["keep", "drop", "keep"], part
+    assert part["wal_files_removed"] > part["now"]["wal_files_removed"], part
+    window, = plan["windows_after"]
+    assert window["from"] > plan["windows_before"][0]["from"], plan
+    text = agent.run("expire").out
+    assert "and 1 older backup(s), each just as it was" in text, text
+    agent.run("expire", "--confirm")
+    agent.cluster["expire_grace"] = "0"
+    agent.write_config()
+    agent.run("expire", "--confirm")
+    agent.run("expire", "--confirm")
+    after, = agent.json("expire")["repositories"]
+    assert after["wal_files"] == part["wal_files"] - part["wal_files_removed"], (part, after)
+    left, = agent.json("list")["windows"]
+    assert left["from"] is not None and (left["from"], left["to"]) == (window["from"], window["to"])
 
 
 @pytest.mark.only(15)
