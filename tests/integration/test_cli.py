@@ -380,6 +380,10 @@ def test_a_repository_made_again_takes_over_the_keys_of_the_other(lab, major, lo
     home, agent = two_repositories(lab, lab.server(major))
     agent.protect()
     (home / lost).rename(home / "away")
+    # Lost for good, and not a file system that is not mounted: only a person can say that.
+    noted = agent.home / "state" / f"repository-{lost}"
+    assert f"rm {noted}" in agent.run("init", "--yes", expect=1).err
+    noted.unlink()
     agent.init()
     backup = agent.backup()
     for name in ("a", "b"):

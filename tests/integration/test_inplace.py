@@ -271,6 +271,7 @@ def test_one_repository_that_answers_is_enough(lab, major):
     agent.backup()
     server.archiver_rests()
     shutil.rmtree(home / "far")
+    (agent.home / "state/repository-far").unlink()
     agent.init()
     acknowledged = killed_while_writing(lab, server)
     command = ["restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes"]
