@@ -13,8 +13,11 @@ struct catalog_entry {
 	struct summary summary; /* without tablespaces and names of bad files */
 	bool hidden, keep;
 	uint64_t manifest_bytes;
-	unsigned places;     /* bit i: place i has it */
-	int64_t verified_us; /* last proven whole; 0 = not known (catalog_read_verified) */
+	unsigned places; /* bit i: place i has it */
+	/* By catalog_read_verified; 0 = not known: */
+	int64_t verified_us; /* last proven whole */
+	int64_t damaged_us; /* the latest that one of these was found damaged, and not whole since */
+	unsigned damaged_places; /* bit i: in place i */
 };
 
 /* A backup that can't be read in some places.  Where another has it whole it is an entry, too. */
@@ -41,7 +44,8 @@ enum err catalog_read(const struct places *, const char *name, struct catalog *o
 /* The same of one place alone, hidden ones too; bit `index` is set, and nothing is told of damage. */
 enum err catalog_read_place(const struct places *, size_t index, const char *name,
 			    struct catalog *out, struct error *why) MUST_CHECK;
-/* Fills in when each was last proven whole, by the records of verification in all its places. */
+/* Fills in when each was last proven whole or found damaged, by the records of verification in all its
+ * places. */
 enum err catalog_read_verified(const struct places *, struct catalog *,
 			       struct error *why) MUST_CHECK;
 void catalog_release(struct catalog *);

@@ -1,17 +1,22 @@
-/* commands/catalog_verified.c - when each backup of a catalog was last proven whole. */
+/* commands/catalog_verified.c - when each backup of a catalog was last proven whole, or found damaged. */
 #include "commands/catalog.h"
 #include "repo/verified.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A backup in several places is as proven as its best copy. */
-static void take(struct catalog_entry *entry, const struct verified *verified)
+/* A backup in several places is as proven as its best copy; damage is damage wherever it is. */
+static void take(struct catalog_entry *entry, unsigned bit, const struct verified *verified)
 {
-	int64_t us = verified_backup_us(verified, &entry->summary.attempt);
+	int64_t whole = verified_backup_us(verified, &entry->summary.attempt);
+	int64_t damaged = verified_damaged_us(verified, &entry->summary.attempt);
 
-	if (us > entry->verified_us)
-		entry->verified_us = us;
+	if (whole > entry->verified_us)
+		entry->verified_us = whole;
+	if (damaged > entry->damaged_us)
+		entry->damaged_us = damaged;
+	if (damaged != 0)
+		entry->damaged_places |= bit;
 }
 
 /* Entry `first` and all later ones of the same cluster, in one place. */
@@ -32,7 +37,7 @@ static enum err read_cluster(const struct place *place, struct catalog *catalog,
 		    entry->summary.system_identifier != of->system_identifier ||
 		    strcmp(entry->summary.cluster, of->cluster) != 0)
 			continue;
-		take(entry, verified);
+		take(entry, bit, verified);
 		done[i] = true;
 	}
 	verified_free(verified);

@@ -1,5 +1,5 @@
 /* commands/check.c - `pgagent check`: tries every link of the chain and says what mends it. */
-#include "commands/check.h"
+#include "commands/check_stored.h"
 #include "commands/commands.h"
 #include "commands/expire.h"
 
@@ -137,6 +137,21 @@ void check_retention(struct check *c)
 		check_say(c, CHECK_OK, "retention", NULL, "%s; each backup carries it out", text);
 }
 
+/* Of the repositories that could be opened; what is wrong with the others was said. */
+static void check_stored(struct check *c)
+{
+	struct places opened = {.count = 0};
+	struct stored stored;
+
+	for (size_t i = 0; i < c->places.count; i++)
+		if (c->places.place[i].repository != NULL)
+			opened.place[opened.count++] = c->places.place[i];
+	if (opened.count > 0 && stored_read(c, &opened, &stored)) {
+		stored_judge(c, &stored);
+		stored_release(&stored);
+	}
+}
+
 static int exit_code(const struct check *c)
 {
 	int signal = *c->agent->env.cancelled;
@@ -209,6 +224,7 @@ int command_check(struct agent *agent)
 	check_retention(&c);
 	check_server(&c);
 	check_repositories(&c);
+	check_stored(&c);
 	check_spool(&c);
 	check_round_trip(&c);
 	check_archiver(&c);

@@ -28,11 +28,19 @@ static bool is_restorable(const struct listing *l, const struct summary *s)
 	       windows_hold(l->window, l->windows, s->system_identifier, s->timeline, s->stop);
 }
 
+/* Where the backup is damaged, as bits: its manifest, or what verify has found. */
+static unsigned damaged_in(const struct listing *l, const struct catalog_entry *entry)
+{
+	const struct catalog_damage *damage = catalog_damage_of(
+		&l->catalog, entry->summary.system_identifier, &entry->summary.attempt);
+
+	return entry->damaged_places | (damage != NULL ? damage->places : 0);
+}
+
 static void say_flags(struct report *r, const struct listing *l, const struct catalog_entry *entry)
 {
 	const struct summary *s = &entry->summary;
-	const struct catalog_damage *damage =
-		catalog_damage_of(&l->catalog, s->system_identifier, &s->attempt);
+	unsigned damaged = damaged_in(l, entry);
 	char where[256];
 
 	if (entry->keep)
@@ -47,8 +55,8 @@ static void say_flags(struct report *r, const struct listing *l, const struct ca
 		report_text(r, " [damaged in the server]");
 	if (!is_restorable(l, s))
 		report_text(r, " [NOT RESTORABLE: its WAL is missing]");
-	if (damage != NULL) {
-		catalog_places(l->places, damage->places, where, sizeof(where));
+	if (damaged != 0) {
+		catalog_places(l->places, damaged, where, sizeof(where));
 		report_text(r, " [DAMAGED in %s]", where);
 	}
 	catalog_places(l->places, entry->places, where, sizeof(where));
@@ -57,14 +65,29 @@ static void say_flags(struct report *r, const struct listing *l, const struct ca
 	report_text(r, "\n");
 }
 
-static void put_damage(json_t *object, const struct listing *l, const struct catalog_damage *damage)
+static void put_damage(json_t *object, const struct listing *l, unsigned places,
+		       const char *problem)
 {
 	char where[256];
 
-	if (damage != NULL)
-		catalog_places(l->places, damage->places, where, sizeof(where));
-	report_put(object, "damaged_in", report_json_text(damage != NULL ? where : NULL));
-	report_put(object, "problem", report_json_text(damage != NULL ? damage->text : NULL));
+	catalog_places(l->places, places, where, sizeof(where));
+	report_put(object, "damaged_in", report_json_text(places != 0 ? where : NULL));
+	report_put(object, "problem", report_json_text(places != 0 ? problem : NULL));
+}
+
+/* The damage of one that can be read somewhere. */
+static void put_entry_damage(json_t *object, const struct listing *l,
+			     const struct catalog_entry *entry)
+{
+	const struct catalog_damage *damage = catalog_damage_of(
+		&l->catalog, entry->summary.system_identifier, &entry->summary.attempt);
+	char found[128], at[TIME_TEXT_MAX];
+
+	time_to_text(entry->damaged_us, at);
+	(void)snprintf(found, sizeof(found), "verify found at %s that not all of it is whole",
+		       at); /* fits */
+	report_put(object, "damaged", json_boolean((entry->places & ~entry->damaged_places) == 0));
+	put_damage(object, l, damaged_in(l, entry), damage != NULL ? damage->text : found);
 }
 
 static void say_backup(struct agent *agent, const struct listing *l,
@@ -89,8 +112,7 @@ static void say_backup(struct agent *agent, const struct listing *l,
 	report_put(object, "repositories", report_json_text(where));
 	report_put(object, "restorable",
 		   l->windows_known ? json_boolean(is_restorable(l, s)) : json_null());
-	report_put(object, "damaged", json_false());
-	put_damage(object, l, catalog_damage_of(&l->catalog, s->system_identifier, &s->attempt));
+	put_entry_damage(object, l, entry);
 }
 
 /* One that can be read nowhere. */
@@ -111,7 +133,7 @@ static void say_damaged(struct agent *agent, const struct listing *l,
 	report_put(object, "repositories", report_json_text(where));
 	report_put(object, "restorable", json_false());
 	report_put(object, "damaged", json_true());
-	put_damage(object, l, damage);
+	put_damage(object, l, damage->places, damage->text);
 }
 
 /* The damaged ones where their names put them among the others. */
@@ -146,6 +168,20 @@ static void say_backups(struct agent *agent, const struct listing *l)
 		(void)json_array_append_new(list, object); /* without memory the dump fails */
 	}
 	report_put(agent->report.root, "backups", list);
+}
+
+static void say_found(struct agent *agent, const struct listing *l, int *code)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < l->catalog.count; i++)
+		found = found || l->catalog.entry[i].damaged_places != 0;
+	if (found)
+		report_text(&agent->report,
+			    "DAMAGED is what verify found, until it finds it whole: "
+			    "pgagent verify BACKUP says what it hits\n");
+	if (found || l->catalog.damages > 0)
+		*code = EXIT_DAMAGED;
 }
 
 static void say_windows(struct agent *agent, const struct listing *l)
@@ -216,10 +252,9 @@ static enum err list(struct agent *agent, const struct places *places,
 		report_warning(&agent->report, "what can be restored is not known: %s", why->text);
 		*code = report_exit_code(EXITS_USUAL, why->kind, *agent->env.cancelled);
 	}
-	if (l.catalog.damages > 0)
-		*code = EXIT_DAMAGED;
 	report_text(&agent->report, "cluster %s\n\n", l.name);
 	say_backups(agent, &l);
+	say_found(agent, &l, code);
 	say_windows(agent, &l);
 out:
 	free(l.window);

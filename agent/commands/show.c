@@ -47,15 +47,28 @@ static void say_origin(struct report *r, const struct summary *s)
 	report_text(r, "%-16s %s by %s\n", "taken on", s->host, s->writer);
 }
 
-static void say_verified(struct report *r, int64_t us)
+static void say_verified(struct report *r, const struct catalog_entry *entry)
 {
 	char at[BACKUP_TIME_MAX];
 
-	backup_time_to_text(us, at);
-	if (us != 0)
+	backup_time_to_text(entry->verified_us, at);
+	if (entry->verified_us != 0)
 		report_text(r, "%-16s all it needs was whole at %s UTC\n", "verified", at);
-	else
+	else if (entry->damaged_places == 0)
 		report_text(r, "%-16s not proven; prove it: pgagent verify\n", "verified");
+}
+
+static void say_damaged(struct report *r, const struct places *places,
+			const struct catalog_entry *entry)
+{
+	char at[BACKUP_TIME_MAX], where[256];
+
+	if (entry->damaged_places == 0)
+		return;
+	backup_time_to_text(entry->damaged_us, at);
+	catalog_places(places, entry->damaged_places, where, sizeof(where));
+	report_text(r, "%-16s in %s, as verify found at %s UTC; what it hits: pgagent verify\n",
+		    "DAMAGED", where, at);
 }
 
 static void say_backup(struct agent *agent, const struct manifest *manifest,
@@ -83,7 +96,7 @@ static void say_backup(struct agent *agent, const struct manifest *manifest,
 			    s->tablespace[i].path);
 	report_text(r, "%-16s %s\n", "repositories", where);
 	report_text(r, "%-16s %s\n", "kept", entry->keep ? "yes, retention leaves it alone" : "no");
-	say_verified(r, entry->verified_us);
+	say_verified(r, entry);
 	if (s->checksum_failures == 0) {
 		report_text(r, "%-16s %s\n", "checksums",
 			    s->data_checksums == 1 ? "no failure" : "off in the server");
@@ -180,8 +193,12 @@ static enum err show(struct agent *agent, const struct places *places,
 	if (e == ERR_NONE) {
 		catalog_places(places, entry->places, where, sizeof(where));
 		say_backup(agent, manifest, &use, entry, where);
+		say_damaged(&agent->report, places, entry);
 		collations_say(&agent->report, &collations);
 		put_backup(agent->report.root, manifest, &use, entry, where);
+		catalog_places(places, entry->damaged_places, where, sizeof(where));
+		report_put(agent->report.root, "damaged_in",
+			   report_json_text(entry->damaged_places != 0 ? where : NULL));
 		report_put(agent->report.root, "collations", collations_json(&collations));
 	}
 out:

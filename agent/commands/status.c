@@ -32,22 +32,17 @@ static void read_stored(struct status *s)
 	const char *name = c->config->section.name;
 	struct error why;
 
-	if (catalog_read(&c->places, name, &s->catalog, &why) != ERR_NONE) {
-		check_fail(c, "backups", &why);
+	if (!stored_read(c, &c->places, &s->stored))
 		return;
-	}
-	if (catalog_read_verified(&c->places, &s->catalog, &why) != ERR_NONE)
-		check_say(c, CHECK_WARNING, "verified", NULL,
-			  "when backups were verified is not known: %s", why.text);
-	if (windows_read_all(&c->agent->env, &c->places, name, &s->catalog, &s->window, &s->windows,
-			     &why) != ERR_NONE)
+	if (windows_read_all(&c->agent->env, &c->places, name, &s->stored.catalog, &s->window,
+			     &s->windows, &why) != ERR_NONE)
 		check_fail(c, "windows", &why);
 }
 
 /* The newest backup and the newest moment of one system. */
 static void choose(struct status *s)
 {
-	const struct catalog *catalog = &s->catalog;
+	const struct catalog *catalog = &s->stored.catalog;
 	const struct check *c = &s->check;
 
 	if (c->has_system)
@@ -144,19 +139,16 @@ static void judge(struct status *s)
 		return; /* said */
 	if (s->newest == NULL)
 		check_say(c, CHECK_ERROR, "backup",
-			  s->catalog.count > 0 ? "after pg_upgrade or initdb: pgagent init "
-						 "--upgrade, then pgagent backup; else "
-						 "conninfo leads to another server"
-					       : "take the first: pgagent backup",
+			  s->stored.catalog.count > 0 ? "after pg_upgrade or initdb: pgagent init "
+							"--upgrade, then pgagent backup; else "
+							"conninfo leads to another server"
+						      : "take the first: pgagent backup",
 			  "there is no backup of %s%s", c->config->section.name,
-			  s->catalog.count > 0 ? " under its system identifier" : "");
+			  s->stored.catalog.count > 0 ? " under its system identifier" : "");
 	else
 		judge_newest(s);
 	judge_holes(s);
-	if (s->catalog.damages > 0)
-		check_say(c, CHECK_ERROR, "damaged", "what it hits: pgagent verify",
-			  "%zu backup(s) can't be read in every repository: %s", s->catalog.damages,
-			  s->catalog.damage[0].text);
+	stored_judge(c, &s->stored);
 }
 
 int command_status(struct agent *agent)
@@ -189,7 +181,7 @@ int command_status(struct agent *agent)
 	code = status_report(&s);
 	json_decref(c->links);
 	free(s.window);
-	catalog_release(&s.catalog);
+	stored_release(&s.stored);
 	places_close(&c->places);
 	return code;
 }

@@ -2,12 +2,12 @@
 #ifndef COMMANDS_STATUS_H
 #define COMMANDS_STATUS_H
 
-#include "commands/check.h"
+#include "commands/check_stored.h"
 #include "commands/windows.h"
 
 struct status {
 	struct check check; /* its links are where the reasons come from; quiet */
-	struct catalog catalog;
+	struct stored stored;
 	struct window *window; /* owned */
 	size_t windows;
 	/* Of the server's system identifier, or of the newest backup's where no server answers. */

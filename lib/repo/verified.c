@@ -14,6 +14,7 @@ void verified_free(struct verified *v)
 		return;
 	free(v->packs.at);
 	free(v->backups.at);
+	free(v->hits.at);
 	free(v->wal.at);
 	free(v->damage.at);
 	free(v->read.at);
@@ -48,6 +49,11 @@ enum err verified_add_backup(struct verified *v, const struct verified_backup *b
 	return add(&v->backups, backup, sizeof(*backup), why);
 }
 
+enum err verified_add_hit(struct verified *v, const struct verified_hit *hit, struct error *why)
+{
+	return add(&v->hits, hit, sizeof(*hit), why);
+}
+
 enum err verified_add_wal(struct verified *v, const struct verified_wal *wal, struct error *why)
 {
 	return add(&v->wal, wal, sizeof(*wal), why);
@@ -75,6 +81,14 @@ static int by_packs(const void *left, const void *right)
 static int by_backup(const void *left, const void *right)
 {
 	const struct verified_backup *a = left, *b = right;
+	int order = attempt_compare(&a->attempt, &b->attempt);
+
+	return order != 0 ? order : (a->stated_us > b->stated_us) - (a->stated_us < b->stated_us);
+}
+
+static int by_hit(const void *left, const void *right)
+{
+	const struct verified_hit *a = left, *b = right;
 	int order = attempt_compare(&a->attempt, &b->attempt);
 
 	return order != 0 ? order : (a->stated_us > b->stated_us) - (a->stated_us < b->stated_us);
@@ -135,6 +149,7 @@ void verified_settle(struct verified *v)
 
 	sort(&v->packs, sizeof(struct verified_packs), by_packs);
 	sort(&v->backups, sizeof(struct verified_backup), by_backup);
+	sort(&v->hits, sizeof(struct verified_hit), by_hit);
 	sort(&v->damage, sizeof(struct verified_damage), by_damage);
 	for (size_t i = 0; i < v->damage.count; i++) {
 		if (damage[i].us < proven_us(v, &damage[i].pack))
@@ -226,6 +241,26 @@ int64_t verified_backup_us(const struct verified *v, const struct attempt *attem
 	const struct verified_backup *backup = verified_find_backup(v, attempt);
 
 	return backup != NULL ? backup->whole_us : 0;
+}
+
+const struct verified_hit *verified_find_hit(const struct verified *v,
+					     const struct attempt *attempt)
+{
+	const struct verified_backup *backup = verified_find_backup(v, attempt);
+	const struct verified_hit *hit = v->hits.at, *found = NULL;
+
+	for (size_t i = 0; i < v->hits.count; i++)
+		if (attempt_compare(&hit[i].attempt, attempt) == 0 &&
+		    (backup == NULL || hit[i].stated_us >= backup->stated_us))
+			found = &hit[i]; /* the newest comes last */
+	return found;
+}
+
+int64_t verified_damaged_us(const struct verified *v, const struct attempt *attempt)
+{
+	const struct verified_hit *hit = verified_find_hit(v, attempt);
+
+	return hit != NULL ? hit->us : 0;
 }
 
 int64_t verified_wal_us(const struct verified *v, uint32_t timeline, uint32_t segment_bytes,

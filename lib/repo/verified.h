@@ -38,6 +38,9 @@ bool verified_any_flagged(const struct verified *);
 int64_t verified_maps_us(const struct verified *, const struct attempt *);
 /* When everything that this backup needs was last proven whole; 0 = not known, or damaged. */
 int64_t verified_backup_us(const struct verified *, const struct attempt *);
+/* When verification found first that this backup can't be restored in full, and it was not found whole
+ * since; 0 = no such thing is known. */
+int64_t verified_damaged_us(const struct verified *, const struct attempt *);
 /* When this segment was last read whole; 0 = never. */
 int64_t verified_wal_us(const struct verified *, uint32_t timeline, uint32_t segment_bytes,
 			uint64_t segno);

@@ -24,6 +24,13 @@ struct verified_wal {
 	int64_t us;
 };
 
+/* Found damaged, and not whole since. */
+struct verified_hit {
+	struct attempt attempt;
+	int64_t us;        /* when that was found first */
+	int64_t stated_us; /* of this statement */
+};
+
 struct verified_damage {
 	struct pack_id pack;
 	uint32_t ordinal, offset; /* or VERIFIED_ALL */
@@ -39,8 +46,9 @@ struct verified_list {
 struct verified {
 	struct verified_list packs; /* of struct verified_packs, by attempt, then first */
 	struct verified_list
-		backups;          /* of struct verified_backup, by attempt, newest statement last */
-	struct verified_list wal; /* of struct verified_wal */
+		backups; /* of struct verified_backup, by attempt, newest statement last */
+	struct verified_list hits;   /* of struct verified_hit, in the same order */
+	struct verified_list wal;    /* of struct verified_wal */
 	struct verified_list damage; /* of struct verified_damage, by pack, ordinal, offset */
 	struct verified_list read;   /* of struct attempt: the objects all this is from */
 };
@@ -50,6 +58,8 @@ enum err verified_add_packs(struct verified *, const struct verified_packs *,
 			    struct error *why) MUST_CHECK;
 enum err verified_add_backup(struct verified *, const struct verified_backup *,
 			     struct error *why) MUST_CHECK;
+enum err verified_add_hit(struct verified *, const struct verified_hit *,
+			  struct error *why) MUST_CHECK;
 enum err verified_add_wal(struct verified *, const struct verified_wal *,
 			  struct error *why) MUST_CHECK;
 enum err verified_add_damage(struct verified *, const struct verified_damage *,
@@ -58,6 +68,8 @@ enum err verified_add_damage(struct verified *, const struct verified_damage *,
 void verified_settle(struct verified *);
 /* The newest statement about a backup, or NULL. */
 const struct verified_backup *verified_find_backup(const struct verified *, const struct attempt *);
+/* The newest statement that it is damaged, where none outdates it, or NULL. */
+const struct verified_hit *verified_find_hit(const struct verified *, const struct attempt *);
 
 /* A run, as its record tells of it. */
 struct verified_run {

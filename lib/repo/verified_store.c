@@ -11,10 +11,12 @@ enum {
 	KIND_BACKUPS = 2,
 	KIND_WAL = 3,
 	KIND_DAMAGED = 4,
+	KIND_HITS = 5,
 	PACKS_BYTES = 32,
 	BACKUP_BYTES = 48,
 	WAL_BYTES = 32,
 	DAMAGE_BYTES = 40,
+	HIT_BYTES = 32,
 	RECORD_LEVEL = 3,             /* zstd */
 	VERIFIED_BYTES_MAX = 16 << 20 /* of one object */
 };
@@ -90,6 +92,15 @@ static void put_damage(struct writer *out, const void *entry)
 	writer_u64(out, (uint64_t)d->us);
 }
 
+static void put_hit(struct writer *out, const void *entry)
+{
+	const struct verified_hit *h = entry;
+
+	put_attempt(out, &h->attempt);
+	writer_u64(out, (uint64_t)h->us);
+	writer_u64(out, (uint64_t)h->stated_us);
+}
+
 static enum err take_packs(struct reader *in, struct verified *v, struct error *why)
 {
 	struct verified_packs p = {.attempt = take_attempt(in)};
@@ -135,6 +146,15 @@ static enum err take_damage(struct reader *in, struct verified *v, struct error 
 	return verified_add_damage(v, &d, why);
 }
 
+static enum err take_hit(struct reader *in, struct verified *v, struct error *why)
+{
+	struct verified_hit h = {.attempt = take_attempt(in)};
+
+	h.us = (int64_t)reader_u64(in);
+	h.stated_us = (int64_t)reader_u64(in);
+	return verified_add_hit(v, &h, why);
+}
+
 /* One row for each kind of entry. */
 struct kind {
 	uint32_t number;
@@ -148,6 +168,7 @@ static const struct kind kinds[] = {
 	{KIND_BACKUPS, BACKUP_BYTES, sizeof(struct verified_backup), put_backup, take_backup},
 	{KIND_WAL, WAL_BYTES, sizeof(struct verified_wal), put_wal, take_wal},
 	{KIND_DAMAGED, DAMAGE_BYTES, sizeof(struct verified_damage), put_damage, take_damage},
+	{KIND_HITS, HIT_BYTES, sizeof(struct verified_hit), put_hit, take_hit},
 };
 
 static const struct verified_list *list_of(const struct verified *v, uint32_t kind)
@@ -159,6 +180,8 @@ static const struct verified_list *list_of(const struct verified *v, uint32_t ki
 		return &v->backups;
 	case KIND_WAL:
 		return &v->wal;
+	case KIND_HITS:
+		return &v->hits;
 	default:
 		return &v->damage;
 	}

@@ -104,6 +104,30 @@ static void report_packs(struct verify_run *r, bool named)
 	}
 }
 
+/* What was found damaged stays so until it is found whole; `state` is what this run found. */
+static enum err note_hit(struct verify_run *r, const struct attempt *attempt,
+			 enum verify_state state, struct error *why)
+{
+	const struct verified_hit *known = verified_find_hit(r->before, attempt);
+	struct verified_hit hit = {.attempt = *attempt,
+				   .us = known != NULL ? known->us : r->started_us,
+				   .stated_us = r->started_us};
+
+	if (state == VERIFY_WHOLE || (state == VERIFY_UNFINISHED && known == NULL))
+		return ERR_NONE;
+	return verified_add_hit(r->now, &hit, why);
+}
+
+/* One that is not looked at: as it was. */
+static enum err pass_on(struct verify_run *r, const struct attempt *attempt, struct error *why)
+{
+	const struct verified_backup *known = verified_find_backup(r->before, attempt);
+	const struct verified_hit *hit = verified_find_hit(r->before, attempt);
+	enum err e = known != NULL ? verified_add_backup(r->now, known, why) : ERR_NONE;
+
+	return e == ERR_NONE && hit != NULL ? verified_add_hit(r->now, hit, why) : e;
+}
+
 /* The entry of one backup for the record; `read`: everything was gone through. */
 static enum err conclude_one(struct verify_run *r, struct verify_backup *backup, bool read,
 			     struct error *why)
@@ -118,10 +142,11 @@ static enum err conclude_one(struct verify_run *r, struct verify_backup *backup,
 	enum err e;
 
 	if (!backup->in_scope)
-		return known != NULL ? verified_add_backup(r->now, known, why) : ERR_NONE;
+		return pass_on(r, &backup->attempt, why);
 	if (!read) {
 		entry.whole_us = known != NULL ? known->whole_us : 0;
-		return verified_add_backup(r->now, &entry, why);
+		e = note_hit(r, &backup->attempt, state, why);
+		return e == ERR_NONE ? verified_add_backup(r->now, &entry, why) : e;
 	}
 	e = conclude_backup(r, backup, &entry.whole_us, &state, why);
 	if (verify_is_damage(e)) /* it was readable a moment ago: is it going? */
@@ -131,7 +156,8 @@ static enum err conclude_one(struct verify_run *r, struct verify_backup *backup,
 	r->totals->backups++;
 	if (r->options->backup != NULL)
 		r->options->backup(r->options->ctx, &backup->attempt, state);
-	return verified_add_backup(r->now, &entry, why);
+	e = note_hit(r, &backup->attempt, state, why);
+	return e == ERR_NONE ? verified_add_backup(r->now, &entry, why) : e;
 }
 
 /* The first failure ends the looking; all that is known is kept for the record. */
@@ -211,7 +237,10 @@ static enum err remember(struct verify_run *r, bool complete, struct error *why)
 	if (e != ERR_DENIED && e != ERR_FULL && e != ERR_LIMIT)
 		return e;
 	observer_event(env->observer, LEVEL_WARNING,
-		       "what was verified is not remembered, the next verify reads it again: %s",
+		       "what was verified is not remembered%s, the next verify reads it again: %s",
+		       r->now->hits.count > 0
+			       ? ", so neither status nor check nor list knows of the damage"
+			       : "",
 		       why->text);
 	return ERR_NONE;
 }

@@ -71,7 +71,6 @@ struct verify_run {
 	int64_t started_us;        /* wall clock: the time of everything that this run proves */
 	int64_t began_us, ends_us; /* monotonic; INT64_MAX = no end */
 	uint64_t done_bytes, total_bytes;
-	uint64_t found_before;
 };
 
 /* Each thread's own. */

@@ -72,9 +72,11 @@ static enum err is_gone(struct wal_run *w, const char *key, bool *out, struct er
 	return e == ERR_MISSING ? ERR_NONE : e;
 }
 
-/* Reads one object whole; *whole = it is as it should be.  Slices are read by name as what they are. */
-static enum err read_object(struct wal_run *w, const struct wal_listed *listed, bool *whole,
-			    struct error *why)
+enum wal_state { WAL_WHOLE, WAL_DAMAGED, WAL_GONE };
+
+/* Reads one object whole.  Slices are read by name as what they are. */
+static enum err read_object(struct wal_run *w, const struct wal_listed *listed,
+			    enum wal_state *state, struct error *why)
 {
 	const struct cluster *c = w->run->cluster;
 	uint8_t *data = NULL;
@@ -85,7 +87,7 @@ static enum err read_object(struct wal_run *w, const struct wal_listed *listed, 
 	enum err e;
 
 	wal_key(c, &listed->name, key);
-	*whole = true;
+	*state = WAL_WHOLE;
 	if (listed->slice && (w->segment_bytes == 0 || listed->from != 0))
 		return ERR_NONE; /* read with the one it continues */
 	if (listed->slice) {
@@ -99,9 +101,9 @@ static enum err read_object(struct wal_run *w, const struct wal_listed *listed, 
 		verify_count_read(w->run, listed->stored_bytes);
 	if (!verify_is_damage(e))
 		return e;
-	*whole = false;
 	memcpy(text, why->text, sizeof(text));
 	e = is_gone(w, key, &gone, why);
+	*state = e == ERR_NONE && !gone ? WAL_DAMAGED : WAL_GONE;
 	if (e == ERR_NONE && !gone)
 		report(w, key, NULL, text);
 	return e;
@@ -149,11 +151,11 @@ static bool in_scope(const struct wal_run *w, uint32_t timeline, uint64_t segno)
 
 /* A whole segment: reads it if that is due in this part; `us` is when it was last proven then. */
 static enum err look_at_segment(struct wal_run *w, const struct wal_listed *listed, uint64_t segno,
-				int64_t *us, struct error *why)
+				enum wal_state *state, int64_t *us, struct error *why)
 {
 	struct verify_run *r = w->run;
 	const struct verified *known = w->part == VERIFY_WAL_NEW ? r->before : r->now;
-	bool due, whole, scope = in_scope(w, listed->name.timeline, segno);
+	bool due, scope = in_scope(w, listed->name.timeline, segno);
 	enum err e = ERR_NONE;
 
 	*us = verified_wal_us(known, listed->name.timeline, w->segment_bytes, segno);
@@ -162,10 +164,10 @@ static enum err look_at_segment(struct wal_run *w, const struct wal_listed *list
 	if (due && verify_is_over(r)) {
 		r->totals->wal_left++;
 	} else if (due) {
-		e = read_object(w, listed, &whole, why);
+		e = read_object(w, listed, state, why);
 		r->totals->wal_segments++;
 		r->totals->objects++;
-		*us = whole ? r->started_us : 0;
+		*us = *state == WAL_WHOLE ? r->started_us : 0;
 	} else if (scope && w->part == VERIFY_WAL_OLD && *us != r->started_us && *us != 0) {
 		r->totals->wal_lately++;
 	}
@@ -299,7 +301,7 @@ static enum err meet_hole(struct wal_run *w, const struct need *need,
 
 /* What this segment or slice means for one backup. */
 static enum err follow(struct wal_run *w, struct need *need, const struct wal_listed *listed,
-		       int64_t us, struct error *why)
+		       enum wal_state state, int64_t us, struct error *why)
 {
 	const struct verify_backup *backup = need->backup;
 	bool whole = !listed->slice;
@@ -317,6 +319,9 @@ static enum err follow(struct wal_run *w, struct need *need, const struct wal_li
 		e = meet_hole(w, need, listed, segno, why);
 	if (segno <= need->last && us < need->backup->wal_us)
 		need->backup->wal_us = us;
+	/* A whole segment comes before slices of it, which nobody needs then. */
+	if (state == WAL_DAMAGED && segno <= need->last && segno >= need->next)
+		need->backup->wal_bad = true;
 	/* A slice stands for the segment's beginning only. */
 	if (whole)
 		need->next = segno + 1;
@@ -331,7 +336,8 @@ static enum err visit_wal(void *ctx, const struct wal_listed *listed, struct err
 {
 	struct wal_run *w = ctx;
 	struct verify_run *r = w->run;
-	bool segment = listed->name.kind == WAL_NAME_SEGMENT, whole = true;
+	bool segment = listed->name.kind == WAL_NAME_SEGMENT;
+	enum wal_state state = WAL_WHOLE;
 	int64_t us = r->started_us;
 	uint64_t segno;
 	enum err e = verify_go_on(r, why);
@@ -343,15 +349,15 @@ static enum err visit_wal(void *ctx, const struct wal_listed *listed, struct err
 		r->totals->wal_segments += segment && !listed->slice;
 	} else if (segment && !listed->slice && w->segment_bytes != 0 &&
 		   wal_name_segno(&listed->name, w->segment_bytes, &segno)) {
-		e = look_at_segment(w, listed, segno, &us, why);
+		e = look_at_segment(w, listed, segno, &state, &us, why);
 	} else if (w->part == VERIFY_WAL_NEW && r->options->only == NULL) {
-		e = read_object(w, listed, &whole, why);
+		e = read_object(w, listed, &state, why);
 		r->totals->objects++;
 		r->totals->wal_segments += segment && !listed->slice;
-		us = whole ? us : 0;
+		us = state == WAL_WHOLE ? us : 0;
 	}
 	for (size_t i = 0; segment && i < w->needs && e == ERR_NONE; i++)
-		e = follow(w, &w->need[i], listed, us, why);
+		e = follow(w, &w->need[i], listed, state, us, why);
 	return e;
 }
 

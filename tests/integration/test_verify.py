@@ -92,6 +92,72 @@ def test_damage_is_named_for_the_backups_that_need_it_and_no_others(lab, major):
     agent.run("verify")
 
 
+def told(agent, backup):
+    """Whether everybody who is asked what is well says that this backup is damaged; all or none."""
+    nagios = {command: agent.run(command, "--nagios", expect=None) for command in ("status", "check")}
+    listed = agent.json("list", expect=None)
+    one = next(b for b in listed["backups"] if b["id"] == backup["id"])
+    line = next(text for text in agent.run("list", expect=None).out.splitlines()
+                if text.startswith(backup["id"]))
+    says = {"list": one["damaged"], "text": "DAMAGED in local" in line,
+            "show": agent.json("show", backup["id"]).get("damaged_in") == "local",
+            "exit": agent.run("list", expect=None).code == 4}
+    for command, link in (("status", "reasons"), ("check", "links")):
+        found = [x for x in agent.json(command, expect=None)[link] if x["code"] == "damaged"
+                 and x["severity"] in ("CRITICAL", "error")]
+        says[command] = any(backup["id"] in x["message"] for x in found)
+        assert all(f"pgagent verify {backup['id']}" in x["hint"] for x in found), found
+        says[command + " --nagios"] = nagios[command].code == 2 \
+            and "CRITICAL - damaged: " in nagios[command].out and backup["id"] in nagios[command].out
+    assert one["damaged_in"] == ("local" if one["damaged"] else None)
+    assert (one["problem"] is not None) == one["damaged"]
+    assert len(set(says.values())) == 1, says
+    return says["list"]
+
+
+def test_what_was_found_damaged_is_told_until_it_is_whole_or_gone(lab, major):
+    _, agent, first, second = two_backups(lab, major)
+    agent.run("verify")
+    assert not told(agent, first) and not told(agent, second)
+    pack = packs_of(agent, second)[0]
+    flip(pack, 300)
+    assert not told(agent, second), "nobody has looked yet"
+    agent.run("verify", "--all", expect=4)
+    assert told(agent, second) and agent.json("show", first["id"])["damaged_in"] is None
+    # Mended, it is so until a verify has seen it; one of another backup has not.
+    flip(pack, 300)
+    agent.run("verify", first["id"])
+    assert told(agent, second)
+    agent.run("verify")
+    assert not told(agent, second)
+    flip(pack, 300)
+    agent.run("verify", second["id"], "--all", expect=4)
+    assert told(agent, second)
+    agent.backup()
+    assert told(agent, second)
+    agent.run("expire", "--backup", second["id"], "--confirm")
+    assert second["id"] not in {b["id"] for b in agent.json("list")["backups"]}
+    assert "damaged" not in {x["code"] for x in agent.json("status")["reasons"]}
+    assert agent.run("check").code == 0
+
+
+def test_damage_that_cannot_be_remembered_is_said(lab, major):
+    _, agent, _, second = two_backups(lab, major)
+    flip(packs_of(agent, second)[0], 300)
+    folders = [p for p in agent.repo.rglob("*") if p.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    try:
+        done = agent.run("verify", expect=4)
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+    assert "not remembered" in done.err and "status" in done.err, done
+    assert second["id"] in done.err, done
+    agent.run("verify", expect=4)
+    assert told(agent, second)
+
+
 def test_what_was_proven_is_not_read_again(lab, major):
     _, agent, first, second = two_backups(lab, major)
     packs = packs_of(agent, first) + packs_of(agent, second)

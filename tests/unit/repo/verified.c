@@ -145,6 +145,42 @@ Test(verified, records_of_two_runs_at_once_are_merged)
 	repo_world_release(&w);
 }
 
+Test(verified, of_a_damaged_backup_the_newest_statement_counts)
+{
+	struct verified_backup whole = {attempt_number(1), 1, 5, 300, 0};
+	struct verified_hit hit[] = {{attempt_number(1), 100, 400},
+				     {attempt_number(1), 90, 200},
+				     {attempt_number(2), 50, 50}};
+	struct verified *v = verified_new(), *seen = NULL;
+	struct repo_world w;
+	struct error why;
+
+	repo_world_init(&w, NULL);
+	for (size_t i = 0; i < 3; i++)
+		OK(verified_add_hit(v, &hit[i], &why));
+	OK(verified_add_backup(v, &whole, &why));
+	OK(put(&w, v, 1, &why));
+	OK(verified_read(&w.cluster, &seen, &why));
+	cr_assert_eq(verified_damaged_us(seen, &hit[0].attempt), 100);
+	cr_assert_eq(verified_damaged_us(seen, &hit[2].attempt), 50);
+	verified_free(seen);
+	whole.stated_us = 400; /* of two at the same time, that it is damaged */
+	OK(verified_add_backup(v, &whole, &why));
+	OK(put(&w, v, 2, &why));
+	OK(verified_read(&w.cluster, &seen, &why));
+	cr_assert_eq(verified_damaged_us(seen, &hit[0].attempt), 100);
+	verified_free(seen);
+	whole.stated_us = 401;
+	OK(verified_add_backup(v, &whole, &why));
+	OK(put(&w, v, 3, &why));
+	OK(verified_read(&w.cluster, &seen, &why));
+	cr_assert_eq(verified_damaged_us(seen, &hit[0].attempt), 0);
+	cr_assert_eq(verified_damaged_us(seen, &hit[2].attempt), 50);
+	verified_free(seen);
+	verified_free(v);
+	repo_world_release(&w);
+}
+
 Test(verified, a_damaged_record_proves_nothing_and_is_replaced)
 {
 	struct verified *v = verified_new(), *seen = NULL;

@@ -13,6 +13,19 @@ static int64_t verified_at(struct world *w)
 	return us;
 }
 
+/* Since when the backup is known to be damaged. */
+static int64_t damaged_since(struct world *w)
+{
+	struct verified *v = NULL;
+	struct error why;
+	int64_t us;
+
+	OK(verified_read(&w->repo.cluster, &v, &why));
+	us = verified_damaged_us(v, &w->made.attempt);
+	verified_free(v);
+	return us;
+}
+
 Test(verify_memory, what_was_proven_is_not_read_again_for_a_week)
 {
 	struct still_clock clock;
@@ -76,6 +89,74 @@ Test(verify_memory, damage_is_remembered_and_forgotten_when_it_is_mended)
 	clock.now += 1;
 	OK_(everything(&w));
 	cr_assert_eq(verified_at(&w), clock.now - 2); /* when its WAL was read */
+	world_release(&w);
+}
+
+Test(verify_memory, a_damaged_backup_stays_so_until_it_is_found_whole)
+{
+	struct still_clock clock;
+	char key[STORE_KEY_MAX];
+	struct world w;
+	int64_t found;
+	uint8_t *pack;
+	size_t len;
+
+	world_init(&w);
+	world_stand_still(&w, &clock);
+	world_backup(&w);
+	w.options.all = false;
+	OK_(everything(&w));
+	cr_assert_eq(damaged_since(&w), 0);
+	pack_key(&w.repo.cluster, &w.made.manifest->pack[0].id, key);
+	pack = store_memory_peek(w.repo.memory, key, &len);
+	pack[OBJECT_HEADER_BYTES + FRAME_HEADER_BYTES + 7] ^= 1;
+	found = clock.now += 7 * day_us;
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_since(&w), found);
+	/* Found again it is since the first time; a quick look neither forgets nor denies it. */
+	clock.now += 1;
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_since(&w), found);
+	pack[OBJECT_HEADER_BYTES + FRAME_HEADER_BYTES + 7] ^= 1;
+	w.options.quick = true;
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	w.options.quick = false;
+	cr_assert_eq(damaged_since(&w), found);
+	clock.now += 1;
+	OK_(everything(&w));
+	cr_assert_eq(damaged_since(&w), 0);
+	world_release(&w);
+}
+
+Test(verify_memory, a_backup_whose_own_wal_is_damaged_is_damaged)
+{
+	struct still_clock clock;
+	struct world w;
+	int64_t found;
+
+	world_init(&w);
+	world_stand_still(&w, &clock);
+	world_backup(&w);
+	w.options.all = false;
+	shelf_damage(&w.repo, 1, 0xC);
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_since(&w), clock.now);
+	/* A run that has no time for it has not found it whole. */
+	found = clock.now;
+	shelf_damage(&w.repo, 1, 0xC);
+	clock.tick = 1;
+	w.options.max_time_us = 1;
+	OK_(everything(&w));
+	cr_assert_eq(w.totals.wal_left, 1);
+	cr_assert_eq(damaged_since(&w), found);
+	clock.tick = 0;
+	w.options.max_time_us = 0;
+	/* Behind its end is not its own. */
+	shelf_put_golden(&w.repo, 1, 0xE);
+	shelf_damage(&w.repo, 1, 0xE);
+	clock.now += 1;
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_since(&w), 0);
 	world_release(&w);
 }
 
