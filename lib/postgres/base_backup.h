@@ -61,8 +61,8 @@ enum err base_backup_end(struct base_backup *, struct base_backup_end *out,
 			 struct error *why) MUST_CHECK;
 void base_backup_free(struct base_backup *); /* NULL is fine; before the end the session is void */
 
-/* Warnings of the server about single files ("checksum verification failed in file ...") seen so
- * far: each path once, inside PGDATA ("base/5/1259", "pg_tblspc/16389/PG_15.../5/16400").  The
+/* After the end, which says whether there are any: what the server's warnings name ("checksum verification
+ * failed in file ..."), each path once, inside PGDATA ("base/5/1259", "pg_tblspc/16389/PG_15.../5/16400").  The
  * words around the path may be in any language.  *paths lives until the next call. */
 size_t base_backup_bad_files(const struct base_backup *, const char *const **paths);
 

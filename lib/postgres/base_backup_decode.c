@@ -74,36 +74,53 @@ enum err decode_backup_message(struct bytes in, struct backup_message *out, stru
 			 in.len);
 }
 
-/* Where in the warning a path below the tablespace's directory begins, behind the slash. */
-static const char *below_tablespace(const char *warning, const struct base_backup_tablespace *t)
+/* Behind "PG_", which the directory of this version in a tablespace begins with. */
+static bool is_version(const char *path)
+{
+	return strncmp(path, "PG_", 3) == 0;
+}
+
+/* "16389/PG_15_202209061/..." */
+static bool is_linked_version(const char *path)
+{
+	size_t digits = strspn(path, "0123456789");
+
+	return digits > 0 && path[digits] == '/' && is_version(path + digits + 1);
+}
+
+/* What the server checks: "./base/", "./global/" and "./pg_tblspc/OID/PG_".  A path begins where the first "./"
+ * stands: "./x/base/5/1259" is of another directory that looks alike. */
+static const char *below_data_directory(const char *warning, const char **front)
+{
+	const char *path = strstr(warning, "./");
+
+	*front = path;
+	if (path == NULL)
+		return NULL;
+	path += 2;
+	if (strncmp(path, "base/", 5) == 0 || strncmp(path, "global/", 7) == 0 ||
+	    (strncmp(path, "pg_tblspc/", 10) == 0 && is_linked_version(path + 10)))
+		return path;
+	return NULL;
+}
+
+/* `front` is where a path of the data directory begins, which may hold the whole path of a tablespace. */
+static const char *below_tablespace(const char *warning, const char *front,
+				    const struct base_backup_tablespace *t)
 {
 	size_t len = strlen(t->path);
 	const char *at = len > 0 ? strstr(warning, t->path) : NULL;
 
-	return at != NULL && at[len] == '/' ? at + len + 1 : NULL;
-}
-
-/* The start of a path inside the data directory. */
-static const char *below_data_directory(const char *warning)
-{
-	static const char *const roots[] = {"base/", "global/", "pg_tblspc/"};
-	const char *start = NULL;
-
-	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
-		const char *at = strstr(warning, roots[i]);
-
-		if (at == NULL || (at > warning && isalnum((unsigned char)at[-1])))
-			continue; /* "database/" is no path */
-		if (start == NULL || at < start)
-			start = at;
-	}
-	return start;
+	if (at == NULL || (front != NULL && front < at) || at[len] != '/' ||
+	    !is_version(at + len + 1))
+		return NULL;
+	return at + len + 1;
 }
 
 bool decode_damaged_file(const char *warning, const struct base_backup_tablespace *tablespaces,
 			 size_t n, char *out, size_t out_len)
 {
-	const char *start = NULL;
+	const char *front, *start = below_data_directory(warning, &front);
 	char root[32] = "";
 	size_t longest = 0;
 	size_t len;
@@ -113,16 +130,14 @@ bool decode_damaged_file(const char *warning, const struct base_backup_tablespac
 	if (strstr(warning, "could not verify") != NULL)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const char *at = below_tablespace(warning, &tablespaces[i]);
+		const char *at = below_tablespace(warning, front, &tablespaces[i]);
 
 		if (at == NULL || strlen(tablespaces[i].path) < longest)
-			continue; /* of "/a" and "/a/b" the longer one is meant */
+			continue; /* of "/a" and "/b/a" the longer one is meant */
 		longest = strlen(tablespaces[i].path);
 		start = at;
 		(void)snprintf(root, sizeof(root), "pg_tblspc/%u/", tablespaces[i].oid); /* fits */
 	}
-	if (start == NULL)
-		start = below_data_directory(warning);
 	if (start == NULL)
 		return false;
 	len = strspn(start, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./");

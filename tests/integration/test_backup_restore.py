@@ -1,5 +1,6 @@
 """A backup taken under load comes back whole: judged by PostgreSQL's own tools and by the rows."""
 
+import os
 import threading
 
 from harness import judges
@@ -168,11 +169,8 @@ def test_files_that_grow_shrink_and_vanish_meanwhile(lab, major):
     judges.amcheck(clone)
 
 
-def test_damaged_page_is_reported_and_the_backup_marked(lab, major):
-    # From 18 on initdb turns checksums on by itself.
-    server, agent = lab.protected(major, scale=1, checksums=None if major >= 18 else True)
-    assert server.sql("SHOW data_checksums") == "on"
-    file = server.data / server.sql("SELECT pg_relation_filepath('noise')")
+def damage(server, file):
+    """Another bit in the middle of the fourth page."""
     server.stop()
     with open(file, "r+b") as relation:
         relation.seek(8192 * 3 + 4000)
@@ -180,6 +178,38 @@ def test_damaged_page_is_reported_and_the_backup_marked(lab, major):
         relation.seek(8192 * 3 + 4000)
         relation.write(bytes([byte[0] ^ 0x40]))
     server.start()
+
+
+def test_what_the_server_skips_is_no_damage(lab, major):
+    server, agent = lab.protected(major, scale=1, checksums=None if major >= 18 else True)
+    place = lab.place("ts")
+    place.mkdir()
+    server.sql(f"CREATE TABLESPACE fast LOCATION '{place}'")
+    server.sql("CREATE TABLE t TABLESPACE fast AS SELECT i, repeat('x', 100) FROM "
+               "generate_series(1, 5000) i")
+    oid = server.sql("SELECT oid FROM pg_tablespace WHERE spcname = 'fast'")
+    for lookalike in ("base/5", f"pg_tblspc/{oid}/PG_{major}_1/5", str(place)[1:] + "/PG_1_1"):
+        directory = server.data / "x" / lookalike
+        directory.mkdir(parents=True)
+        (directory / "1259").symlink_to("/tmp")
+        os.mkfifo(directory / "1260")
+    os.mkfifo(server.data / "base" / "1" / "1261")
+    document = agent.backup()
+    assert document["checksum_failures"] == 0, document
+
+    file = server.data / server.sql("SELECT pg_relation_filepath('t')")
+    damage(server, file)
+    done = agent.run("backup", "--checkpoint", "fast", "--output", "json", expect=4)
+    assert done.json()["checksum_failures"] == 1, done
+    assert str(file.relative_to(server.data)) in done.err, done
+
+
+def test_damaged_page_is_reported_and_the_backup_marked(lab, major):
+    # From 18 on initdb turns checksums on by itself.
+    server, agent = lab.protected(major, scale=1, checksums=None if major >= 18 else True)
+    assert server.sql("SHOW data_checksums") == "on"
+    file = server.data / server.sql("SELECT pg_relation_filepath('noise')")
+    damage(server, file)
     done = agent.run("backup", "--checkpoint", "fast", "--output", "json", expect=4)
     document = done.json()
     assert document["checksum_failures"] == 1

@@ -88,11 +88,30 @@ Test(base_backup, damaged_files_are_found_in_any_language)
 				 "»./pg_tblspc/16389/PG_15_202209061/5/1.1«, Block 3",
 				 0, path),
 			 "pg_tblspc/16389/PG_15_202209061/5/1.1");
-	cr_expect_str_eq(damaged("file global/1262.", 0, path), "global/1262");
+	cr_expect_str_eq(damaged("file ./global/1262.", 0, path), "global/1262");
 	cr_expect_str_eq(damaged("could not verify checksum in file \"./base/5/1\"", 2, path),
 			 "none");
 	cr_expect_str_eq(damaged("skipping special file \"./x\"", 2, path), "none");
 	cr_expect_str_eq(damaged("a database/x", 2, path), "none");
+}
+
+Test(base_backup, a_path_that_only_looks_like_a_relation_s_is_no_damaged_file)
+{
+	static const char *const others[] = {
+		"skipping special file \"./x/base/5/1259\"",
+		"skipping special file \"./base./base/5/1259\"",
+		"skipping special file \"./x./base/5/1259\"",
+		"überspringe besondere Datei »./ü./global/1262«",
+		"skipping special file \"./x/pg_tblspc/16389/PG_15_202209061/5/1\"",
+		"skipping special file \"./pg_tblspc/16389\"",
+		"skipping special file \"./pg_tblspc/x/PG_15_202209061/5/1\"",
+		"skipping special file \"./x/srv/it's base/a/PG_15_202209061/5/1\"",
+		"skipping special file \"/srv/it's base/a/socket\"",
+		"skipping special file \"base/5/1259\""};
+	char path[80];
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		cr_expect_str_eq(damaged(others[i], 2, path), "none", "%s: %s", others[i], path);
 }
 
 Test(base_backup, damaged_files_of_a_tablespace_are_named_by_its_oid)
@@ -109,8 +128,8 @@ Test(base_backup, a_damaged_file_s_name_that_does_not_fit_is_dropped)
 {
 	char path[8];
 
-	cr_expect_not(decode_damaged_file("base/123456789", NULL, 0, path, sizeof(path)));
-	cr_expect(decode_damaged_file("base/12", NULL, 0, path, sizeof(path)));
+	cr_expect_not(decode_damaged_file("./base/123456789", NULL, 0, path, sizeof(path)));
+	cr_expect(decode_damaged_file("./base/12", NULL, 0, path, sizeof(path)));
 }
 
 Test(base_backup, sizes_in_kB_become_bytes)
