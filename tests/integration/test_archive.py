@@ -215,6 +215,7 @@ def test_an_empty_second_repository_proves_nothing_and_takes_nothing_away(lab, m
     server.stop()
     for empty, whole in (("b", "a"), ("a", "b")):
         (home / empty).rename(home / "old")
+        (agent.home / "state" / f"repository-{empty}").unlink()
         agent.init()
         get(agent, names[1], lab.place("w"), 0)
         get(agent, segment_after(segment_after(names[-1])), lab.place("w"), UNCERTAIN)
