@@ -406,15 +406,18 @@ void expire_say_windows(struct expiry *x)
 {
 	struct catalog before = {.count = 0}, after = {.count = 0};
 	struct report *r = &x->agent->report;
+	bool changes = x->freed_bytes > 0;
 	size_t none, alone;
 
+	for (size_t i = 0; i < x->catalog.count; i++)
+		changes = changes || x->gone[i] != 0;
 	if (!select_entries(x, false, &before, &none) || !select_entries(x, true, &after, &alone)) {
 		report_warning(r, "windows are not known: no memory");
 		goto out;
 	}
 	report_text(r, "\n");
 	say_windows(x, &before, none, "now:", "windows_before");
-	if (after.count < before.count) {
+	if (changes && after.count < before.count) {
 		say_windows(x, &after, alone, "afterwards:", "windows_after");
 	} else {
 		report_text(r, "afterwards: the same\n");
