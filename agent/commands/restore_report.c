@@ -149,6 +149,7 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "side", json_boolean(plan->side));
 	report_put(object, "standby", json_boolean(request->standby));
 	report_put(object, "note", report_json_text(*plan->note != '\0' ? plan->note : NULL));
+	report_put(object, "threat", text_or_null(plan->threat));
 	report_put(object, "target", target_json(request, plan));
 	report_put(object, "wal", wal_json(plan));
 	report_put(object, "salvage",
@@ -359,6 +360,11 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 		report_text(r, "  WAL         %s to %s, %" PRIu64 " segment(s), %s\n", first, last,
 			    plan->reach.segments, size);
 	}
+	if (plan->threat[0] != '\0')
+		report_text(r,
+			    "  AT RISK     %s:\n"
+			    "              the restore is refused while that is under way\n",
+			    plan->threat);
 	salvage_plan_text(r, plan);
 	moved_plan_text(r, plan);
 	report_text(r, "  into        %s (%s)\n", request->directory, where_to(request, plan));

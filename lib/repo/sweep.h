@@ -72,12 +72,12 @@ enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct 
 enum err sweep_outlast(const struct cluster *, const char *who, struct error *why) MUST_CHECK;
 
 struct history;
-/* For a reader that has pinned a backup and will replay from `from` to `to` along a path: whether a sweep that
- * may not have seen the pin is about to remove some of that.  A sweep records gaps behind backups of `alone` and
- * then looks for pins again; a reader pins and then looks here: of two that meet one yields.  When the answer is no,
- * what of the WAL is there now stays. */
+/* For a reader that has pinned a backup and will replay from `from` to `to` along a path: the sweep that may not have
+ * seen the pin and is about to remove some of that; its holder is "" where none is.  A sweep records gaps behind backups
+ * of `alone` and then looks for pins again; a reader pins and then looks here: of two that meet one yields.  When nobody
+ * is, what of the WAL is there now stays. */
 enum err sweep_threatens(const struct cluster *, const struct history *path, struct lsn from,
-			 struct lsn to, bool *out, struct error *why) MUST_CHECK;
+			 struct lsn to, struct pin_seen *by, struct error *why) MUST_CHECK;
 
 /* Objects below probe/ that are older than a day. */
 enum err sweep_probes(const struct repository *, size_t *removed, struct error *why) MUST_CHECK;

@@ -16,6 +16,10 @@ enum err sweep_turn_take(struct sweep_turn *, const struct cluster *, struct err
 enum err sweep_turn_check(const struct sweep_turn *, struct error *why) MUST_CHECK;
 void sweep_turn_end(struct sweep_turn *);
 
+/* Whether it is the pin of a sweep that may still remove what it listed: a process that certainly is no more removes
+ * nothing.  By the holder's name, as one that can't be read may be under way all the same. */
+bool sweep_is_under_way(const struct pin_seen *);
+
 /* S2 shows a copy into this repository (and an event says so).  With `force` one whose process certainly is
  * no more does not count: it can't commit, it only had brought something for the next one. */
 bool sweep_is_held(const struct cluster *, const struct pins *, bool force);

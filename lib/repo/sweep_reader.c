@@ -1,18 +1,18 @@
 /* repo/sweep_reader.c - what a reader asks before it counts on WAL behind its backup's own. */
 #include "pgformat/history.h"
-#include "repo/sweep.h"
+#include "repo/sweep_internal.h"
 #include "repo/wal_gaps.h"
 
-#include <string.h>
-
-static enum err is_sweep_under_way(const struct cluster *c, bool *out, struct error *why)
+/* One that is under way; its holder is "" where none is. */
+static enum err find_sweep(const struct cluster *c, struct pin_seen *out, struct error *why)
 {
 	struct pins pins;
 	enum err e = pins_read(c, &pins, why);
 
-	*out = false;
+	*out = (struct pin_seen){.n = 0};
 	for (size_t i = 0; e == ERR_NONE && i < pins.count; i++)
-		*out = *out || pins.pin[i].unreadable || strcmp(pins.pin[i].kind, PIN_SWEEP) == 0;
+		if (sweep_is_under_way(&pins.pin[i]))
+			*out = pins.pin[i];
 	pins_release(&pins);
 	return e;
 }
@@ -33,21 +33,22 @@ static bool comes_through(const struct history *path, const struct wal_gap *gap,
 }
 
 enum err sweep_threatens(const struct cluster *c, const struct history *path, struct lsn from,
-			 struct lsn to, bool *out, struct error *why)
+			 struct lsn to, struct pin_seen *by, struct error *why)
 {
 	struct wal_gaps gaps;
-	bool under_way, threatens = false;
-	enum err e = is_sweep_under_way(c, &under_way, why);
+	struct pin_seen sweep;
+	bool threatens = false;
+	enum err e = find_sweep(c, &sweep, why);
 
-	if (e != ERR_NONE || !under_way) {
-		*out = false;
+	if (e == ERR_NONE)
+		*by = (struct pin_seen){.n = 0};
+	if (e != ERR_NONE || sweep.holder[0] == '\0')
 		return e;
-	}
 	e = wal_gaps_read(c, &gaps, why);
 	for (size_t i = 0; e == ERR_NONE && i < gaps.count; i++)
 		threatens = threatens || comes_through(path, &gaps.gap[i], from, to);
 	wal_gaps_release(&gaps);
-	if (e == ERR_NONE)
-		*out = threatens;
+	if (e == ERR_NONE && threatens)
+		*by = sweep;
 	return e;
 }

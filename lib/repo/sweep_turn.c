@@ -56,6 +56,11 @@ void sweep_turn_end(struct sweep_turn *turn)
 	turn->cluster = NULL;
 }
 
+bool sweep_is_under_way(const struct pin_seen *pin)
+{
+	return !pin->gone && strncmp(pin->holder, "sweep-", 6) == 0;
+}
+
 bool sweep_is_held(const struct cluster *c, const struct pins *pins, bool force)
 {
 	for (size_t i = 0; i < pins->count; i++) {
@@ -97,9 +102,7 @@ static enum err find_sweeps(const struct cluster *c, const struct pins *among, s
 	for (size_t i = 0; i < out->count; i++) {
 		const struct pin_seen *pin = &out->pin[i];
 
-		/* By its name: one that can't be read may be under way all the same. */
-		if (!pin->gone && strncmp(pin->holder, "sweep-", 6) == 0 &&
-		    (among == NULL || has_holder(among, pin->holder)))
+		if (sweep_is_under_way(pin) && (among == NULL || has_holder(among, pin->holder)))
 			out->pin[sweeps++] = *pin;
 	}
 	out->count = sweeps;

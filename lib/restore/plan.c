@@ -120,6 +120,8 @@ static enum err plan_backup(struct planning *p)
 		return e;
 	if (go_on)
 		e = plan_freeze(p);
+	if (e == ERR_NONE && go_on)
+		e = plan_threat(p);
 	plan->bytes_to_write = plan->backup.bytes_cluster;
 	if (e == ERR_NONE && go_on && p->request->copy_wal)
 		e = plan_copy_wal(p);

@@ -88,6 +88,9 @@ const char *plan_latest_option(const struct planning *, char out[PLAN_LATEST_MAX
 enum err plan_reach(struct planning *, bool *reaches) MUST_CHECK;
 /* 5: holds the target against that; what it is resolved to goes into the plan. */
 enum err plan_freeze(struct planning *) MUST_CHECK;
+/* Whether an expire that is under way is about to remove WAL which that needs, still_there.c: told, as it may be over
+ * when the restore begins, and another may begin. */
+enum err plan_threat(struct planning *) MUST_CHECK;
 /* What goes into pg_wal, wal_copy.c: as far as the target needs it.  Adds to bytes_to_write. */
 enum err plan_copy_wal(struct planning *) MUST_CHECK;
 

@@ -109,6 +109,8 @@ struct restore_plan {
 	 * run (--side, --in-place). */
 	bool side;
 	char note[256]; /* what to know about the target, or "" */
+	/* An expire that is under way, because of which restore_run would be refused now; "" = none is. */
+	char threat[256];
 	/* As it is written: TARGET_LSN for a time that is the end of the archive, for which there is
 	 * no later commit to stop at. */
 	enum target_kind kind;

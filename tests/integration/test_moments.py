@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from harness import judges
+from harness.kill import kill_at
 from harness.stops import OPENS, PUTS, REMOVALS, moments, stopped
 from harness.wait import until
 
@@ -201,6 +202,30 @@ def test_expire_at_each_step_of_a_restore(lab, major, marked):
         assert not (target / "global" / "pg_control").exists()
         assert agent.restore(target, "--to-latest", "--plan")["backup"] == newest
     assert came[True] and came[False], came
+
+
+@pytest.mark.only(15)
+def test_an_expire_that_was_killed_keeps_no_restore_waiting(lab, major):
+    """It had recorded what it was about to remove, and its pin is left: all of it is there still."""
+    server, agent, _ = protected(lab, major)
+    lsn, rows, _ = two_backups_far_apart(server, agent)
+    server.stop()
+    agent.run("keep", ids(agent)[0])
+    saved = lab.place("saved")
+    shutil.copytree(agent.repo, saved)
+    whole = segments(agent)
+    for nth in range(1, 12):
+        shutil.rmtree(agent.repo)
+        shutil.copytree(saved, agent.repo)
+        assert kill_at(lab, agent, "unlink,unlinkat", nth, *EXPIRE)
+        if list(agent.repo.glob("main/*/gaps/*")):
+            break
+    assert list(agent.repo.glob("main/*/pins/sweep-*/*")) and segments(agent) == whole
+    assert agent.restore(lab.place("r"), "--to-lsn", lsn, "--plan")["threat"] is None
+    comes_back(lab, server, agent, rows, "--to-lsn", lsn)
+    agent.run(*EXPIRE)
+    assert len(segments(agent)) < len(whole)
+    agent.run("verify", "--all")
 
 
 def test_expire_before_each_segment_of_a_recovery(lab, major):

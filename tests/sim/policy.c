@@ -173,7 +173,7 @@ static enum err restore_once(struct actor *a, int backup, struct error *why)
 	unsigned first = a->world->truth.begins[backup], to = first;
 	struct pin pin = {.kind = "restore", .holder = "restore-0123456789abcdef"};
 	struct manifest *m = NULL;
-	bool threatened = false;
+	struct pin_seen sweep = {.n = 0};
 	enum err e = ERR_NONE;
 
 	while (e == ERR_NONE && to - first < 8)
@@ -189,11 +189,11 @@ static enum err restore_once(struct actor *a, int backup, struct error *why)
 	if (e == ERR_NONE)
 		e = hide_check_no_tomb(&a->cluster, &pin.backup, why);
 	if (e == ERR_NONE)
-		e = sweep_threatens(&a->cluster, &path, wal_lsn(first), wal_lsn(to + 1),
-				    &threatened, why);
+		e = sweep_threatens(&a->cluster, &path, wal_lsn(first), wal_lsn(to + 1), &sweep,
+				    why);
 	for (unsigned i = first; e == ERR_NONE && i <= to; i++)
 		e = wal_look(a, i, why);
-	if (e == ERR_NONE && (!threatened || to == first))
+	if (e == ERR_NONE && (sweep.holder[0] == '\0' || to == first))
 		e = recover(a, m, backup, to, &pin, why);
 	manifest_free(m);
 	ignore(pin_drop(&a->cluster, pin.holder, why)); /* a crashed one stays */

@@ -103,7 +103,8 @@ struct actor {
 	/* LIE_OLD_MANIFESTS: which decisions there were. */
 	unsigned old_decisions; /* a bit for each attempt */
 	bool has_old_decisions;
-	bool recorded; /* a gap, in this sweep */
+	bool recorded;              /* a gap, in this sweep */
+	char sweep[PIN_HOLDER_MAX]; /* holder of the pin of its last sweep; "" = none yet */
 };
 
 /* ---- the world ---- */

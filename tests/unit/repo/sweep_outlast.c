@@ -1,7 +1,6 @@
 /* Waiting for sweeps: for those that began before, not for others, and not for ever. */
-#include "repo/lines.h"
+#include "dead_pin.h"
 #include "repo/sweep.h"
-#include "repo_world.h"
 #include "still_clock.h"
 
 #include <string.h>
@@ -135,30 +134,20 @@ Test(sweep_outlast, is_stopped_on_request)
 /* One that can't be read may be alive; one whose process is no more is not, and the next run drops it. */
 Test(sweep_outlast, what_the_dead_left_is_passed_over_and_dropped)
 {
-	char key[STORE_KEY_MAX], machine[64], host[256];
+	char key[STORE_KEY_MAX];
 	struct repo_world w;
 	struct sleeper s;
-	struct writer body;
 	struct error why;
 	size_t aborted;
 
 	world_init(&w, &s);
-	pin_sweep(&w, first_sweep);
 	(void)snprintf(key, sizeof(key), "%spins/%s/00000000", w.cluster.prefix, first_sweep);
-	writer_init(&body, RECORD_BYTES_MAX);
-	OK(record_get(w.repository, key, "pin", &body, &why));
-	cr_assert(lines_get(writer_view(&body), "machine", machine, sizeof(machine)) &&
-		  lines_get(writer_view(&body), "host", host, sizeof(host)));
-	OK(store_remove(w.memory, key, &why));
 	OK(store_put(w.memory, key, bytes_of_text("damaged"), &why));
 	cr_assert_eq(sweep_outlast(&w.cluster, "backup", &why), ERR_TRANSIENT);
 	cr_assert_not_null(strstr(why.text, "unknown host"));
 	OK(store_remove(w.memory, key, &why));
-	writer_reset(&body);
-	writer_text(&body, "kind %s\nhost %s\nmachine %s\n", PIN_SWEEP, host, machine);
-	writer_text(&body, "boot an-earlier-one\npid-space 1\npid 1\n");
-	OK(record_put(w.repository, key, "pin", writer_view(&body), &why));
-	writer_release(&body);
+	pin_sweep(&w, first_sweep);
+	pin_dies(&w, first_sweep);
 	s.sleeps = 0;
 	OK(sweep_outlast(&w.cluster, "backup", &why));
 	cr_assert_eq(s.sleeps, 0);

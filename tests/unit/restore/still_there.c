@@ -1,4 +1,5 @@
 /* What a plan counts on, looked at again under the pin. */
+#include "dead_pin.h"
 #include "plan_scene.h"
 
 #include "repo/hide.h"
@@ -40,6 +41,80 @@ Test(still_there, what_an_expire_is_about_to_remove_is_not_counted_on)
 	sweeps(s, 0xC00000, 0xE00000);
 	cr_assert_eq(look(s), ERR_TRANSIENT);
 	cr_assert_not_null(strstr(s->why.text, "expire"), "%s", s->why.text);
+	scene_end(s);
+}
+
+/* A plan refuses nothing for it: it may be over when the restore begins. */
+Test(still_there, an_expire_that_is_under_way_is_told_with_the_plan)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	plan(s);
+	cr_assert_eq(s->plan.threat[0], '\0', "%s", s->plan.threat);
+	restore_plan_release(&s->plan);
+	sweeps(s, 0xC00000, 0xE00000);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_not_null(strstr(s->plan.threat, "sweep-0123456789abcdef"), "%s", s->plan.threat);
+	scene_end(s);
+}
+
+/* It removes nothing any more. */
+Test(still_there, an_expire_that_was_killed_is_in_nobody_s_way)
+{
+	struct scene *s = usual(TARGET_LATEST);
+
+	sweeps(s, 0xC00000, 0xE00000);
+	pin_dies(&s->repo, "sweep-0123456789abcdef");
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.threat[0], '\0', "%s", s->plan.threat);
+	cr_assert_eq(look(s), ERR_NONE, "%s", s->why.text);
+	scene_end(s);
+}
+
+static enum err copy_object(void *ctx, const struct store_object *object, struct error *why)
+{
+	struct store *const *stores = ctx;
+	uint8_t *data = NULL;
+	size_t len = 0;
+	enum err e = store_get(stores[0], object->key, 64 << 20, &data, &len, why);
+
+	if (e == ERR_NONE)
+		e = store_put(stores[1], object->key, bytes_of(data, len), why);
+	free(data);
+	return e;
+}
+
+/* What one repository is about to lose another has. */
+Test(still_there, where_another_repository_has_it_whole_nobody_waits)
+{
+	struct scene *s = usual(TARGET_LATEST);
+	struct store *stores[2] = {s->repo.memory, NULL};
+	struct repository *second;
+	struct wal_name name = shelf_name(1, 0xD);
+	char key[STORE_KEY_MAX];
+
+	cr_assert_eq(store_memory_open(&s->env, &stores[1], &s->why), ERR_NONE);
+	cr_assert_eq(store_list(stores[0], "", copy_object, stores, &s->why), ERR_NONE);
+	cr_assert_eq(repository_open(&s->env, stores[1], NULL, &second, &s->why), ERR_NONE);
+	cluster_init(&s->archive.cluster[1], second, "main", s->repo.cluster.system_identifier);
+	s->archive.count = 2;
+	sweeps(s, 0xC00000, 0xE00000);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.threat[0], '\0', "%s", s->plan.threat);
+	cr_assert_eq(look(s), ERR_NONE, "%s", s->why.text);
+	/* Not whole: what it lacks is about to go from the other. */
+	wal_key(&s->repo.cluster, &name, key);
+	cr_assert_eq(store_remove(stores[1], key, &s->why), ERR_NONE);
+	restore_plan_release(&s->plan);
+	plan(s);
+	assert_reachable(s);
+	cr_assert_neq(s->plan.threat[0], '\0');
+	cr_assert_eq(look(s), ERR_TRANSIENT);
+	repository_close(second);
+	store_close(stores[1]);
 	scene_end(s);
 }
 
