@@ -306,6 +306,7 @@ static int carry_out(struct restoring *r)
 	if (decide_archiving(r, &why) != ERR_NONE || salvage(r, &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	say_left_out(r);
+	restore_waking_warn(&agent->report, &r->plan);
 	e = restore_run(&agent->env, &r->subject.archive, &r->asked.request, &r->plan, &r->result,
 			&why);
 	if (e != ERR_NONE)

@@ -158,6 +158,7 @@ void restore_plan_json(json_t *object, const struct restore_request *request,
 	report_put(object, "unsalvaged", moved_json(plan));
 	report_put(object, "wal_copied", report_json_u64(plan->wal_copied));
 	report_put(object, "raised", raised_json(plan));
+	report_put(object, "opens_subscriptions", report_json_text(plan->wakes));
 	report_put(object, "bytes_to_write", report_json_u64(plan->bytes_to_write));
 	report_put(object, "delta", json_boolean(plan->delta));
 	report_put(object, "bytes_present", report_json_u64(plan->bytes_present));
@@ -185,6 +186,15 @@ static void settings_text(struct report *r, const struct restore_request *reques
 						       : "",
 			    one->asked, file ? " as in " : "", one->file);
 	}
+	if (plan->wakes != NULL)
+		report_text(
+			r,
+			"  BEWARE      %s opens the original's subscriptions in this copy as soon "
+			"as that is promoted:\n"
+			"              it stays in shared_preload_libraries, as replay may need it. "
+			"--action pause\n"
+			"              leaves the copy read-only, where it opens none\n",
+			plan->wakes);
 	if (plan->wal_copied > 0)
 		report_text(r,
 			    "  pg_wal      gets %" PRIu64
@@ -274,6 +284,18 @@ void restore_moved_warn(struct report *r, const struct restore_plan *plan)
 		"restore: %s; to have it, do not start this one, and repeat the command with "
 		"--delta --salvage-wal %s",
 		plan->moved_to, what, plan->moved_to);
+}
+
+void restore_waking_warn(struct report *r, const struct restore_plan *plan)
+{
+	if (plan->wakes != NULL)
+		report_warning(
+			r,
+			"%s is loaded in this copy, as replay may need it: once promoted, the copy opens "
+			"the original's subscriptions and takes their slots over, and rows are lost "
+			"there. Promote it only where it cannot reach the other nodes; to look, "
+			"--action pause",
+			plan->wakes);
 }
 
 void restore_salvaged_report(struct report *r, const struct restore_salvaged *salvaged,

@@ -36,6 +36,9 @@ void restore_target_option(const struct restore_request *, char *out, size_t siz
 /* After a restore in place that has nothing of the lost server's own WAL. */
 void restore_moved_warn(struct report *, const struct restore_plan *);
 
+/* Before the restore: what its copy cannot be kept from. */
+void restore_waking_warn(struct report *, const struct restore_plan *);
+
 /* What was saved into how many of the `places` repositories. */
 void restore_salvaged_report(struct report *, const struct restore_salvaged *, size_t places);
 

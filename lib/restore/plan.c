@@ -134,6 +134,8 @@ static enum err plan_backup(struct planning *p)
 	if (e == ERR_NONE)
 		e = plan_limits(p);
 	if (e == ERR_NONE)
+		e = plan_waking(p);
+	if (e == ERR_NONE)
 		e = places_resolve(p->env, p->archive, p->manifest, p->request, plan, p->why);
 	if (e == ERR_NONE)
 		e = target_check(p->env, p->archive, p->manifest, p->request, plan, p->why);

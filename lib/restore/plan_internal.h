@@ -73,6 +73,11 @@ void plan_unreachable(struct planning *);
 /* Once it is known whether it is in place: what --set, or the configuration that the server will read, has too low. */
 enum err plan_limits(struct planning *) MUST_CHECK;
 
+/* ---- what a copy cannot be kept from, plan_waking.c ---- */
+
+/* Once it is known whether it is a copy: the library that will open subscriptions. */
+enum err plan_waking(struct planning *) MUST_CHECK;
+
 /* ---- the timeline, plan_timeline.c ---- */
 
 /* 2: the number of the timeline and its history; *known = false with a problem when the target does not

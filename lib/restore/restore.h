@@ -151,6 +151,9 @@ struct restore_plan {
 		bool configured; /* false: asked with --set */
 		char file[1024]; /* that says so; "" = none does, it is the default or not known */
 	} raise[RESTORE_LIMITS];
+	/* A library that a side copy has to load, and that opens the original's subscriptions as soon as the copy is
+	 * promoted: nothing but the network keeps it from that.  Static; NULL = none is known. */
+	const char *wakes;
 	uint64_t wal_copied; /* segments that go into pg_wal, from the backup's first one on */
 	bool resumes; /* the directory holds our marker of an interrupted restore of this backup */
 	/* WAL that only the lost server's directory has.  With WAL_SALVAGE_FOUND the plan is the one that

@@ -299,6 +299,10 @@ enum err settings_start_conf(const struct settings_input *, struct bytes recorde
 extern const char settings_hba[];
 /* `libraries` without those that run jobs of their own; false when there are none of them. */
 bool settings_quiet_libraries(const char *libraries, char *out, size_t out_len);
+/* The first of `libraries` that has to stay, as replay may need it, and that opens subscriptions of its own in
+ * a server that is promoted; static.  NULL: none does. */
+const char *settings_waking_library(const char *libraries);
+bool settings_is_kept(const struct restore_request *, const char *name);
 /* The value given with --set, or NULL. */
 const char *settings_asked(const struct restore_request *, const char *name);
 /* What is reset after promotion; ends with NULL. */

@@ -108,7 +108,7 @@ const char *settings_asked(const struct restore_request *request, const char *na
 	return value;
 }
 
-static bool is_kept(const struct restore_request *request, const char *name)
+bool settings_is_kept(const struct restore_request *request, const char *name)
 {
 	for (size_t i = 0; i < request->keep_settings; i++)
 		if (strcasecmp(request->keep_setting[i], name) == 0)
@@ -116,13 +116,9 @@ static bool is_kept(const struct restore_request *request, const char *name)
 	return false;
 }
 
-/* The last part of one entry of shared_preload_libraries, without quotes and suffix. */
-static bool runs_jobs(const char *entry, size_t len)
+/* Whether one entry of shared_preload_libraries, by its last part without quotes and suffix, is one of `name`. */
+static bool is_library(const char *entry, size_t len, const char *const *name, size_t names)
 {
-	/* pglogical has subscriptions of its own, opened by its own workers.  Likewise spock, but WAL of that may
-	 * hold records of a kind that only it can replay. */
-	static const char *const jobs[] = {"pg_cron", "pg_partman_bgw", "pg_squeeze",
-					   "pgautofailover", "pglogical"};
 	const char *slash;
 
 	while (len > 0 && (*entry == ' ' || *entry == '\t' || *entry == '"')) {
@@ -139,10 +135,34 @@ static bool runs_jobs(const char *entry, size_t len)
 	}
 	if (len > 3 && strncmp(entry + len - 3, ".so", 3) == 0)
 		len -= 3;
-	for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
-		if (strlen(jobs[i]) == len && strncasecmp(jobs[i], entry, len) == 0)
+	for (size_t i = 0; i < names; i++)
+		if (strlen(name[i]) == len && strncasecmp(name[i], entry, len) == 0)
 			return true;
 	return false;
+}
+
+static bool runs_jobs(const char *entry, size_t len)
+{
+	/* pglogical has subscriptions of its own, opened by its own workers. */
+	static const char *const jobs[] = {"pg_cron", "pg_partman_bgw", "pg_squeeze",
+					   "pgautofailover", "pglogical"};
+
+	return is_library(entry, len, jobs, sizeof(jobs) / sizeof(jobs[0]));
+}
+
+const char *settings_waking_library(const char *libraries)
+{
+	/* Built as pglogical is; but since version 5 it writes WAL of a kind that only it can replay. */
+	static const char *const waking[] = {"spock"};
+
+	while (*libraries != '\0') {
+		size_t len = strcspn(libraries, ",");
+
+		if (is_library(libraries, len, waking, 1))
+			return waking[0];
+		libraries += len + (libraries[len] == ',');
+	}
+	return NULL;
 }
 
 bool settings_quiet_libraries(const char *libraries, char *out, size_t out_len)
@@ -275,7 +295,7 @@ static void list_own(struct list *list, const struct settings_input *in)
 					  "recovery_end_command", "archive_cleanup_command"};
 
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (!is_kept(in->request, own[i]))
+		if (!settings_is_kept(in->request, own[i]))
 			list_set(list, own[i], "");
 }
 
@@ -296,9 +316,9 @@ static void list_quiet(struct list *list, const struct settings_input *in, char 
 	};
 
 	for (size_t i = 0; i < sizeof(quiet) / sizeof(quiet[0]); i++)
-		if (!is_kept(in->request, quiet[i].name))
+		if (!settings_is_kept(in->request, quiet[i].name))
 			list_set(list, quiet[i].name, quiet[i].value);
-	if (in->preload != NULL && !is_kept(in->request, "shared_preload_libraries") &&
+	if (in->preload != NULL && !settings_is_kept(in->request, "shared_preload_libraries") &&
 	    settings_quiet_libraries(in->preload, libraries, libraries_len))
 		list_set(list, "shared_preload_libraries", libraries);
 }
@@ -309,7 +329,7 @@ static void list_archiving(struct list *list, const struct settings_input *in)
 		{"archive_mode", "off"}, {"archive_command", ""}, {"archive_library", ""}};
 
 	for (size_t i = 0; !in->request->keep_archiving && i < 3; i++)
-		if (!is_kept(in->request, off[i].name))
+		if (!settings_is_kept(in->request, off[i].name))
 			list_set(list, off[i].name, off[i].value);
 }
 

@@ -1,11 +1,12 @@
 """Clusters that are not laid out as a test would like, and clones that must not touch the world."""
 
+import shutil
 import subprocess
 
 import pytest
 
 from harness import judges
-from harness.postgres import clean_environment
+from harness.postgres import DEBIAN_BIN, clean_environment
 from harness.wait import until
 
 
@@ -235,6 +236,30 @@ def test_a_clone_leaves_the_subscription_to_its_owner(lab, major):
     assert publisher.sql("SELECT string_agg(slot_name, ',') FROM pg_replication_slots") == "s"
     assert judges.fingerprint(publisher)["postgres.public.news"] == \
         judges.fingerprint(subscriber)["postgres.public.news"], "production lost rows"
+
+
+@pytest.mark.only(15)
+def test_a_library_that_opens_subscriptions_and_has_to_stay_is_warned_of(lab, major):
+    """By its name alone: another one stands in for it."""
+    library = lab.place("lib") / "spock.so"
+    library.parent.mkdir()
+    shutil.copy(DEBIAN_BIN.parent / "lib" / "auto_explain.so", library)
+    server, agent = lab.protected(major, scale=1, shared_preload_libraries=str(library))
+    agent.backup()
+    server.archive_all()
+    target = lab.place("r")
+    plan = agent.run("restore", "-D", target, "--plan")
+    assert "BEWARE      spock opens the original's subscriptions in this copy" in plan.out, plan
+    done = agent.run("restore", "-D", target, "--action", "pause", "--start")
+    assert "spock is loaded in this copy" in done.err, done
+    clone = lab.attach(target, server)
+    assert clone.sql("SHOW shared_preload_libraries") == str(library), "replay may need it"
+    clone.stop()
+    without = agent.restore(lab.place("r"), "--set", "shared_preload_libraries=", "--plan")
+    assert without["opens_subscriptions"] is None
+    server.stop()
+    over = agent.run("restore", "-D", server.data, "--delta", "--archiving", "keep", "--plan").out
+    assert "BEWARE" not in over, over
 
 
 def test_a_clone_waits_for_no_standby_and_contacts_nobody(lab, major):

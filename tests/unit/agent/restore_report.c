@@ -255,3 +255,27 @@ Test(restore_report, a_target_is_repeated_as_it_was_asked_for)
 	cr_assert_str_eq(target, " --to-lsn 0/4000028 --exclusive");
 	end();
 }
+
+Test(restore_report, a_copy_that_would_open_subscriptions_is_warned_of_before_it_is_made)
+{
+	char *said;
+	size_t size;
+	FILE *err = open_memstream(&said, &size);
+
+	begin();
+	report.err = err;
+	plan.wakes = "spock";
+	restore_plan_text(&report, &request, &plan);
+	restore_plan_json(report.root, &request, &plan);
+	restore_waking_warn(&report, &plan);
+	(void)fflush(report.out);
+	(void)fclose(err);
+	cr_assert_not_null(strstr(out_text, "spock opens the original's subscriptions"), "%s",
+			   out_text);
+	cr_assert_not_null(strstr(said, "--action pause"), "%s", said);
+	cr_assert_str_eq(json_string_value(json_object_get(report.root, "opens_subscriptions")),
+			 "spock");
+	report.err = stderr;
+	end();
+	free(said);
+}

@@ -25,6 +25,7 @@ struct scene {
 	/* Of the server of the backups that are added: */
 	bool in_place; /* that is where it was */
 	char config_file[128];
+	const char *settings; /* recorded; NULL = none */
 	struct scene_file {
 		const char *path, *text;
 	} file[SCENE_FILES_MAX]; /* beside its pg_control */
@@ -52,6 +53,10 @@ static inline void add_backup_of(struct scene *s, unsigned number, uint64_t star
 	small_backup_file(&b, "global/pg_control", golden_view(control));
 	for (size_t i = 0; i < SCENE_FILES_MAX && s->file[i].path != NULL; i++)
 		small_backup_file(&b, s->file[i].path, bytes_of_text(s->file[i].text));
+	if (s->settings != NULL)
+		cr_assert_eq(pack_section_add(b.packs, SECTION_SETTINGS, bytes_of_text(s->settings),
+					      &s->why),
+			     ERR_NONE);
 	small_backup_commit(&b);
 }
 

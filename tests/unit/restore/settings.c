@@ -295,6 +295,10 @@ Test(settings, libraries_that_run_jobs_are_left_out)
 	cr_assert(settings_quiet_libraries("pglogical,auto_explain", out, 256));
 	cr_assert_str_eq(out, "auto_explain");
 	cr_assert_not(settings_quiet_libraries("spock", out, 256), "replay may need it");
+	cr_assert_str_eq(settings_waking_library("pg_cron, \"$libdir/spock\",x"), "spock");
+	cr_assert_str_eq(settings_waking_library("Spock.so"), "spock");
+	cr_assert_null(settings_waking_library("pglogical,spock_extra,myspock"));
+	cr_assert_null(settings_waking_library(""));
 	cr_assert_not(settings_quiet_libraries("pg_cron_like,my_pg_cron", out, 256));
 	cr_assert_not(settings_quiet_libraries("", out, 256));
 }
