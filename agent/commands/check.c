@@ -146,10 +146,11 @@ static void check_stored(struct check *c)
 	for (size_t i = 0; i < c->places.count; i++)
 		if (c->places.place[i].repository != NULL)
 			opened.place[opened.count++] = c->places.place[i];
-	if (opened.count > 0 && stored_read(c, &opened, &stored)) {
-		stored_judge(c, &stored);
-		stored_release(&stored);
-	}
+	if (opened.count == 0)
+		return;
+	stored_read(c, &opened, &stored);
+	stored_judge(c, &stored);
+	stored_release(&stored);
 }
 
 static int exit_code(const struct check *c)

@@ -30,7 +30,7 @@ struct check {
 	json_t *link;           /* the last one, for check_figure */
 	char perfdata[2048];    /* for --nagios: " name=1B ..." */
 	size_t count[4];        /* by severity */
-	bool wrong_key;         /* exit 4 */
+	bool wrong_key;         /* or damaged: exit 4 */
 	bool only_config;       /* every error so far is a wrong configuration: exit 2 */
 	bool repository_failed; /* one can't be written, or its key does not open it */
 	bool quiet;             /* --nagios */

@@ -1,25 +1,126 @@
-/* commands/check_stored.c - what is wrong with the backups that are stored, as far as looking and what
- * earlier verification has found can tell.
+/* commands/check_stored.c - what is wrong with the backups and the WAL that are stored, as far as looking
+ * and what earlier verification has found can tell.
  */
 #include "commands/check_stored.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-bool stored_read(struct check *c, const struct places *places, struct stored *out)
+/* The newest backup and the newest moment of one system. */
+static void choose(const struct check *c, struct stored *s)
 {
+	const struct catalog *catalog = &s->catalog;
+
+	if (c->has_system)
+		s->system_identifier = c->system_identifier;
+	else if (catalog->count > 0)
+		s->system_identifier = catalog->entry[catalog->count - 1].summary.system_identifier;
+	for (size_t i = 0; i < catalog->count; i++)
+		if (catalog->entry[i].summary.system_identifier == s->system_identifier)
+			s->newest = &catalog->entry[i];
+	for (size_t i = 0; i < s->windows; i++) {
+		const struct window *w = &s->window[i];
+
+		if (w->system_identifier != s->system_identifier)
+			continue;
+		/* In order of timelines; the server's own comes before a later one of somebody else. */
+		if (s->current == NULL || !c->has_system || s->current->timeline != c->timeline)
+			s->current = w;
+	}
+}
+
+void stored_read(struct check *c, const struct places *places, struct stored *out)
+{
+	const char *name = c->config->section.name;
 	struct error why;
 
 	*out = (struct stored){.places = places};
-	if (catalog_read(places, c->config->section.name, &out->catalog, &why) != ERR_NONE) {
+	if (catalog_read(places, name, &out->catalog, &why) != ERR_NONE) {
 		check_fail(c, "backups", &why);
-		return false;
+		return;
 	}
 	if (catalog_read_verified(places, &out->catalog, &why) != ERR_NONE)
 		check_say(c, CHECK_WARNING, "verified", NULL,
 			  "when backups were verified, and what was found, is not known: %s",
 			  why.text);
-	return true;
+	if (windows_read_all(&c->agent->env, places, name, &out->catalog, &out->window,
+			     &out->windows, &why) != ERR_NONE) {
+		check_fail(c, "windows", &why);
+		free(out->window);
+		out->window = NULL;
+		out->windows = 0;
+	}
+	choose(c, out);
+}
+
+/* ---- what can be restored ---- */
+
+/* False: it can't, and that was said. */
+static bool judge_newest(struct check *c, const struct stored *s)
+{
+	const struct summary *newest = &s->newest->summary;
+	char id[ATTEMPT_TEXT_MAX];
+
+	attempt_to_text(&newest->attempt, id);
+	c->wrong_key = c->wrong_key || newest->checksum_failures > 0;
+	if (newest->checksum_failures > 0)
+		check_say(c, CHECK_ERROR, "checksums",
+			  "pgagent show latest lists the files; a moment before the damage can be "
+			  "restored beside the server",
+			  "the newest backup, %s, met %" PRIu64
+			  " page(s) with a wrong checksum: the server's data is damaged",
+			  id, newest->checksum_failures);
+	if (s->window == NULL || windows_hold(s->window, s->windows, s->system_identifier,
+					      newest->timeline, newest->stop))
+		return true;
+	check_say(c, CHECK_ERROR, "window", "take a new one: pgagent backup",
+		  "the newest backup, %s, can't be restored: its WAL is missing", id);
+	return false;
+}
+
+/* A hole at the end is behind all that can be restored: what the server does from then on is lost.  False:
+ * there is one, and it was said. */
+static bool judge_holes(struct check *c, const struct window *current)
+{
+	bool none = true;
+
+	for (size_t i = 0; i < current->gaps; i++) {
+		const struct window_gap *gap = &current->gap[i];
+		bool last = gap->to.value == 0 || gap->to.value > current->to.value;
+		char from[LSN_TEXT_MAX], to[LSN_TEXT_MAX];
+
+		if (gap->by_retention)
+			continue;
+		none = false;
+		lsn_to_text(gap->from, from);
+		lsn_to_text(gap->to, to);
+		if (last)
+			check_say(c, CHECK_ERROR, "window",
+				  "take a new backup, from which WAL counts again: pgagent backup",
+				  "WAL is missing from %s on: nothing later can be restored", from);
+		else
+			check_say(c, CHECK_WARNING, "window",
+				  "see where: pgagent list; another repository may have it",
+				  "no moment between %s and %s can be restored: WAL is missing",
+				  from, to);
+	}
+	return none;
+}
+
+static void judge_window(struct check *c, const struct stored *s)
+{
+	size_t errors = c->count[CHECK_ERROR];
+	char to[LSN_TEXT_MAX];
+	bool whole = s->newest == NULL || judge_newest(c, s);
+
+	if (s->current != NULL && judge_holes(c, s->current) && whole) {
+		lsn_to_text(s->current->to, to);
+		check_say(c, CHECK_OK, "window", NULL,
+			  "no WAL is missing up to %s on timeline %" PRIu32, to,
+			  s->current->timeline);
+	}
+	c->only_config = c->only_config && c->count[CHECK_ERROR] == errors;
 }
 
 /* ---- damage ---- */
@@ -88,7 +189,7 @@ static bool judge_verified(struct check *c, const struct stored *s)
 	return true;
 }
 
-void stored_judge(struct check *c, const struct stored *s)
+static void judge_damage(struct check *c, const struct stored *s)
 {
 	bool unreadable = judge_unreadable(c, s), found = judge_verified(c, s);
 
@@ -97,7 +198,14 @@ void stored_judge(struct check *c, const struct stored *s)
 			  "none of %zu backup(s) is known to be", s->catalog.count);
 }
 
+void stored_judge(struct check *c, const struct stored *s)
+{
+	judge_window(c, s);
+	judge_damage(c, s);
+}
+
 void stored_release(struct stored *s)
 {
+	free(s->window);
 	catalog_release(&s->catalog);
 }

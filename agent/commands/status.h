@@ -3,20 +3,13 @@
 #define COMMANDS_STATUS_H
 
 #include "commands/check_stored.h"
-#include "commands/windows.h"
 
 struct status {
 	struct check check; /* its links are where the reasons come from; quiet */
 	struct stored stored;
-	struct window *window; /* owned */
-	size_t windows;
-	/* Of the server's system identifier, or of the newest backup's where no server answers. */
-	uint64_t system_identifier;
-	const struct catalog_entry *newest;
-	const struct window *current; /* where the newest moment lies; NULL = none is known */
-	int64_t restorable_us;        /* the last moment known to be restorable; 0 = none */
-	int64_t from_us;              /* the first of the system's windows; 0 = not known */
-	int64_t verified_us;          /* the latest that any backup was proven whole; 0 = never */
+	int64_t restorable_us; /* the last moment known to be restorable; 0 = none */
+	int64_t from_us;       /* the first of the system's windows; 0 = not known */
+	int64_t verified_us;   /* the latest that any backup was proven whole; 0 = never */
 	int64_t now_us;
 };
 

@@ -61,12 +61,12 @@ struct loss {
 
 static struct loss loss_of(const struct status *s)
 {
-	struct loss loss = {.known = s->check.has_system && s->current != NULL};
+	struct loss loss = {.known = s->check.has_system && s->stored.current != NULL};
 
 	if (!loss.known)
 		return loss;
-	if (s->check.flushed.value > s->current->to.value) {
-		loss.bytes = s->check.flushed.value - s->current->to.value;
+	if (s->check.flushed.value > s->stored.current->to.value) {
+		loss.bytes = s->check.flushed.value - s->stored.current->to.value;
 		loss.us = s->restorable_us == 0          ? -1
 			  : s->now_us > s->restorable_us ? s->now_us - s->restorable_us
 							 : 0;
@@ -88,13 +88,15 @@ static void put(const struct status *s, enum verdict verdict, json_t *reasons,
 	report_put(root, "verdict", report_json_text(verdict_word[verdict]));
 	report_put(root, "reasons", json_incref(reasons));
 	report_put(root, "restorable_lsn",
-		   s->current != NULL ? report_json_lsn(s->current->to) : json_null());
+		   s->stored.current != NULL ? report_json_lsn(s->stored.current->to)
+					     : json_null());
 	report_put(root, "restorable_time", report_json_time(s->restorable_us));
 	report_put(root, "rpo_bytes", loss->known ? report_json_u64(loss->bytes) : json_null());
 	report_put(root, "rpo_seconds", loss->known ? seconds(loss->us) : json_null());
 	report_put(root, "last_backup_at",
-		   s->newest != NULL ? report_json_time(s->newest->summary.finished_us)
-				     : json_null());
+		   s->stored.newest != NULL
+			   ? report_json_time(s->stored.newest->summary.finished_us)
+			   : json_null());
 	report_put(root, "last_verified_at", report_json_time(s->verified_us));
 	report_put(root, "last_drill_at", json_null());
 	report_put(root, "window_from", report_json_time(s->from_us));
@@ -132,14 +134,15 @@ static void say_moment(struct report *r, const struct status *s, const struct lo
 {
 	char at[TIME_TEXT_MAX], lsn[LSN_TEXT_MAX], size[TEXT_SIZE_MAX], age[TEXT_DURATION_MAX];
 
-	if (s->current == NULL) {
+	if (s->stored.current == NULL) {
 		report_text(r, "newest restorable moment  none is known\n");
 		return;
 	}
 	time_to_text(s->restorable_us, at);
-	lsn_to_text(s->current->to, lsn);
+	lsn_to_text(s->stored.current->to, lsn);
 	report_text(r, "newest restorable moment  %s (%s, timeline %" PRIu32 ")\n",
-		    s->restorable_us != 0 ? at : "time not known", lsn, s->current->timeline);
+		    s->restorable_us != 0 ? at : "time not known", lsn,
+		    s->stored.current->timeline);
 	text_of_size(loss->bytes, size);
 	text_of_duration(loss->us, age);
 	if (!loss->known)
@@ -157,18 +160,18 @@ static void say_backup(struct report *r, const struct status *s)
 {
 	char id[ATTEMPT_TEXT_MAX], at[TIME_TEXT_MAX], age[TEXT_DURATION_MAX];
 
-	if (s->newest == NULL) {
+	if (s->stored.newest == NULL) {
 		report_text(r, "newest backup             none\n");
 		return;
 	}
-	attempt_to_text(&s->newest->summary.attempt, id);
-	text_of_duration(s->now_us - s->newest->summary.finished_us, age);
+	attempt_to_text(&s->stored.newest->summary.attempt, id);
+	text_of_duration(s->now_us - s->stored.newest->summary.finished_us, age);
 	report_text(r, "newest backup             %s, %s ago\n", id, age);
-	time_to_text(s->newest->verified_us, at);
+	time_to_text(s->stored.newest->verified_us, at);
 	report_text(r, "verified                  %s",
-		    s->newest->verified_us != 0 ? at : "not yet");
+		    s->stored.newest->verified_us != 0 ? at : "not yet");
 	time_to_text(s->verified_us, at);
-	if (s->newest->verified_us == 0 && s->verified_us != 0)
+	if (s->stored.newest->verified_us == 0 && s->verified_us != 0)
 		report_text(r, "; an earlier one %s", at);
 	report_text(r, "\n");
 }
@@ -201,9 +204,9 @@ static int nagios(const struct status *s, enum verdict verdict, const json_t *re
 		report_text(r, " rpo_bytes=%" PRIu64 "B", loss->bytes);
 	if (loss->known && loss->us >= 0)
 		report_text(r, " rpo_seconds=%.0fs", (double)loss->us / 1e6);
-	if (s->newest != NULL)
+	if (s->stored.newest != NULL)
 		report_text(r, " backup_age=%.0fs",
-			    (double)(s->now_us - s->newest->summary.finished_us) / 1e6);
+			    (double)(s->now_us - s->stored.newest->summary.finished_us) / 1e6);
 	report_text(r, "\n");
 	return code;
 }

@@ -23,6 +23,14 @@ struct verification {
 	uint64_t found;
 	uint64_t clusters;
 	uint64_t states_of[3]; /* backups, by enum verify_state */
+	/* Of the cluster being verified, its newest backup as long as all are told of in turn. */
+	char newest[ATTEMPT_TEXT_MAX];
+	enum verify_state newest_state;
+	bool open; /* WAL is damaged or missing without which no backup does */
+	/* Of all of them, what helps. */
+	bool wants_backup;            /* a new backup */
+	bool unseen;                  /* one was asked for by name, and there are newer ones */
+	char whole[ATTEMPT_TEXT_MAX]; /* a newest backup that nothing found touches */
 };
 
 static unsigned jobs(void)
@@ -53,10 +61,14 @@ static void ranges_to_text(const struct verify_finding *finding, char *out, size
 	}
 }
 
+static bool is_wal(const struct verify_finding *f)
+{
+	return f->key != NULL && strstr(f->key, "/wal/") != NULL;
+}
+
 /* To stderr: of a nightly run that is all that anybody reads. */
 static void say_finding(struct verification *v, const struct verify_finding *f)
 {
-	bool is_wal = f->key != NULL && strstr(f->key, "/wal/") != NULL;
 	char blocks[512];
 	struct error why;
 
@@ -70,7 +82,8 @@ static void say_finding(struct verification *v, const struct verify_finding *f)
 	if (f->relation != NULL)
 		(void)error_add(&why, "%s", f->relation);
 	if (f->backup != NULL) /* a hole behind its end leaves the backup itself whole */
-		(void)error_add(&why, "DAMAGED %sbackup %s", is_wal ? "WAL after " : "", f->backup);
+		(void)error_add(&why, "DAMAGED %sbackup %s", is_wal(f) ? "WAL after " : "",
+				f->backup);
 	else
 		(void)error_add(&why, "DAMAGED object");
 	report_lesser(&v->agent->report, &why);
@@ -82,6 +95,7 @@ static void add_finding(void *ctx, const struct verify_finding *f)
 	json_t *object = json_object(), *blocks = f->ranges > 0 ? json_array() : json_null();
 
 	v->found++;
+	v->open = v->open || (is_wal(f) && f->newer == NULL);
 	say_finding(v, f);
 	for (size_t i = 0; i < f->ranges; i++)
 		(void)json_array_append_new(blocks, json_pack("[II]", (json_int_t)f->range[i].first,
@@ -92,6 +106,7 @@ static void add_finding(void *ctx, const struct verify_finding *f)
 	report_put(object, "relation", report_json_text(f->relation));
 	report_put(object, "file", report_json_text(f->file));
 	report_put(object, "blocks", blocks);
+	report_put(object, "newer_backup", report_json_text(f->newer));
 	report_put(object, "message", report_json_text(f->text));
 	(void)json_array_append_new(v->findings, object); /* without memory the dump fails */
 }
@@ -104,6 +119,8 @@ static void add_state(void *ctx, const struct attempt *attempt, enum verify_stat
 	char id[ATTEMPT_TEXT_MAX];
 
 	attempt_to_text(attempt, id);
+	memcpy(v->newest, id, sizeof(id)); /* they come oldest first */
+	v->newest_state = state;
 	v->states_of[state]++;
 	report_put(object, "repository", report_json_text(place_name(v->place)));
 	report_put(object, "id", report_json_text(id));
@@ -123,18 +140,50 @@ static enum err settle(struct verification *v, enum err e, uint64_t found_before
 	return ERR_NONE;
 }
 
+/* One cluster in one repository, by the options.  What was found there says what helps: a new backup, as
+ * long as the newest is not whole with all WAL behind it. */
+static enum err verify_one(struct verification *v, const struct cluster *cluster, struct error *why)
+{
+	uint64_t before = v->found;
+	enum err e;
+
+	v->newest[0] = '\0';
+	v->open = false;
+	e = settle(v, verify_cluster(cluster, &v->options, &v->totals, why), before, why);
+	if (v->found == before)
+		return e;
+	if (v->newest[0] == '\0' || v->newest_state != VERIFY_WHOLE || v->open)
+		v->wants_backup = true;
+	else
+		memcpy(v->whole, v->newest, sizeof(v->whole));
+	return e;
+}
+
 /* All of one cluster in one repository. */
 static enum err visit_cluster(void *ctx, const char *name, uint64_t system, struct error *why)
 {
 	struct verification *v = ctx;
 	struct cluster cluster;
-	uint64_t before = v->found;
 
 	if (v->name != NULL && strcmp(name, v->name) != 0)
 		return ERR_NONE;
 	v->clusters++;
 	cluster_init(&cluster, v->place->repository, name, system);
-	return settle(v, verify_cluster(&cluster, &v->options, &v->totals, why), before, why);
+	return verify_one(v, &cluster, why);
+}
+
+/* Whether the cluster has backups that were made after this one. */
+static bool is_older(const struct catalog *catalog, const struct catalog_named *named)
+{
+	bool older = false;
+
+	for (size_t i = 0; i < catalog->count; i++) {
+		const struct summary *s = &catalog->entry[i].summary;
+
+		older = older || (s->system_identifier == named->system_identifier &&
+				  attempt_compare(&s->attempt, &named->attempt) > 0);
+	}
+	return older;
 }
 
 /* One backup, in every repository that has it. */
@@ -150,7 +199,6 @@ static enum err verify_named(struct verification *v, const struct places *places
 	e = catalog_name(&catalog, text, &named, why);
 	for (size_t i = 0; i < places->count && e == ERR_NONE; i++) {
 		struct cluster cluster;
-		uint64_t before = v->found;
 
 		if ((named.places & (1u << i)) == 0)
 			continue;
@@ -159,8 +207,9 @@ static enum err verify_named(struct verification *v, const struct places *places
 		v->options.only = &named.attempt;
 		cluster_init(&cluster, v->place->repository, named.cluster,
 			     named.system_identifier);
-		e = settle(v, verify_cluster(&cluster, &v->options, &v->totals, why), before, why);
+		e = verify_one(v, &cluster, why);
 	}
+	v->unseen = is_older(&catalog, &named);
 	v->options.only = NULL;
 	catalog_release(&catalog);
 	return e;
@@ -282,6 +331,29 @@ static void put_totals(const struct verification *v)
 	report_put(root, "damaged", json_boolean(v->found > 0));
 }
 
+/* What to do about it.  A new backup, unless there is one that needs nothing of what was hit: then another
+ * would mend no more. */
+static void say_advice(const struct verification *v)
+{
+	struct report *r = &v->agent->report;
+
+	report_text(r, "%" PRIu64 " finding(s). ", v->found);
+	if (v->unseen)
+		report_text(r, "Newer backups were not looked at: pgagent verify; then look at the "
+			       "disk\n");
+	else if (v->wants_backup || v->whole[0] == '\0')
+		report_text(r, "Keep what is left, and take a new backup now, which stores damaged "
+			       "pages again: pgagent backup --checkpoint fast; then look at the "
+			       "disk\n");
+	else
+		report_text(
+			r,
+			"The newest backup, %s, is whole, and so is what comes behind it: one "
+			"more would mend nothing. What is hit is told until it has gone with "
+			"retention, or by name (pgagent expire --backup ID); look at the disk\n",
+			v->whole);
+}
+
 static void say_totals(const struct verification *v)
 {
 	progress_erase(&v->agent->progress);
@@ -289,11 +361,7 @@ static void say_totals(const struct verification *v)
 		say_states(v);
 	say_read(v);
 	if (v->found > 0)
-		report_text(&v->agent->report,
-			    "%" PRIu64 " finding(s). Keep what is left, and take a new backup now, "
-			    "which stores damaged pages again: pgagent backup --checkpoint fast; "
-			    "then look at the disk\n",
-			    v->found);
+		say_advice(v);
 	put_totals(v);
 }
 

@@ -40,7 +40,8 @@ struct verify_finding {
 	/* Damaged pages, ascending: blocks of the relation, or of a file that belongs to none. */
 	const struct verify_range *range;
 	size_t ranges;
-	const char *text; /* what is wrong */
+	const char *text;  /* what is wrong */
+	const char *newer; /* of WAL: attempt text of a backup that does without it; NULL = none */
 };
 
 enum verify_state {

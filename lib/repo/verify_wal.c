@@ -31,9 +31,26 @@ struct wal_run {
 	struct verified_list wal; /* of struct verified_wal: what is known after this walk */
 };
 
-static void report(struct wal_run *w, const char *key, const char *backup, const char *text)
+/* A backup from which recovery goes on without what comes before segment `first`: the oldest that begins
+ * there; else the newest of all, where that is of a later timeline, which the server went on to. */
+static bool newer_backup(const struct verify_run *r, uint32_t timeline, uint64_t first,
+			 char out[ATTEMPT_TEXT_MAX])
 {
-	verify_report(w->run, &(struct verify_finding){.key = key, .backup = backup, .text = text});
+	const struct verify_backup *found = NULL;
+
+	for (size_t i = 0; i < r->backups && found == NULL; i++) {
+		const struct verify_backup *b = &r->backup[i];
+
+		if (!b->unreadable && b->timeline == timeline && b->segment_bytes != 0 &&
+		    wal_segno(b->start, b->segment_bytes) >= first)
+			found = b;
+	}
+	if (found == NULL && r->backups > 0 && !r->backup[r->backups - 1].unreadable &&
+	    r->backup[r->backups - 1].timeline > timeline)
+		found = &r->backup[r->backups - 1];
+	if (found != NULL)
+		attempt_to_text(&found->attempt, out);
+	return found != NULL;
 }
 
 static enum err note_needs(struct wal_run *w, struct error *why)
@@ -72,6 +89,19 @@ static enum err is_gone(struct wal_run *w, const char *key, bool *out, struct er
 	return e == ERR_MISSING ? ERR_NONE : e;
 }
 
+static void report_object(const struct wal_run *w, const struct wal_listed *listed, const char *key,
+			  const char *text)
+{
+	char newer[ATTEMPT_TEXT_MAX];
+	uint64_t segno;
+	bool passed = listed->name.kind == WAL_NAME_SEGMENT && w->segment_bytes != 0 &&
+		      wal_name_segno(&listed->name, w->segment_bytes, &segno) &&
+		      newer_backup(w->run, listed->name.timeline, segno + 1, newer);
+
+	verify_report(w->run, &(struct verify_finding){
+				      .key = key, .text = text, .newer = passed ? newer : NULL});
+}
+
 enum wal_state { WAL_WHOLE, WAL_DAMAGED, WAL_GONE };
 
 /* Reads one object whole.  Slices are read by name as what they are. */
@@ -105,7 +135,7 @@ static enum err read_object(struct wal_run *w, const struct wal_listed *listed,
 	e = is_gone(w, key, &gone, why);
 	*state = e == ERR_NONE && !gone ? WAL_DAMAGED : WAL_GONE;
 	if (e == ERR_NONE && !gone)
-		report(w, key, NULL, text);
+		report_object(w, listed, key, text);
 	return e;
 }
 
@@ -250,17 +280,22 @@ static void tell_awaited(struct wal_run *w, const struct wal_listed *before, uin
 }
 
 static void report_hole(struct wal_run *w, const struct need *need, const struct wal_listed *before,
-			uint64_t segments)
+			uint64_t segno, uint64_t segments)
 {
-	char text[160], key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX];
+	char text[200], key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX], newer[ATTEMPT_TEXT_MAX];
+	bool passed = newer_backup(w->run, need->backup->timeline, segno, newer);
 
 	attempt_to_text(&need->backup->attempt, backup);
 	wal_key(w->run->cluster, &before->name, key);
 	(void)snprintf(text, sizeof(text),
 		       "a hole of %" PRIu64 " segment(s) before it: the backup can't be restored "
-		       "past it",
-		       segments); /* fits */
-	report(w, key, backup, text);
+		       "past it%s%s%s",
+		       segments, passed ? "; backup " : "", passed ? newer : "",
+		       passed ? " does without" : ""); /* fits */
+	verify_report(w->run, &(struct verify_finding){.key = key,
+						       .backup = backup,
+						       .text = text,
+						       .newer = passed ? newer : NULL});
 	need->backup->wal_bad = need->backup->wal_bad || need->next <= need->last;
 }
 
@@ -295,7 +330,7 @@ static enum err meet_hole(struct wal_run *w, const struct need *need,
 	if (missing > 0 && awaited)
 		tell_awaited(w, listed, segno, missing);
 	else if (missing > 0)
-		report_hole(w, need, listed, missing);
+		report_hole(w, need, listed, segno, missing);
 	return ERR_NONE;
 }
 
@@ -379,8 +414,12 @@ static enum err check_reached(struct wal_run *w, struct need *need, struct error
 		return e;
 	backup->wal_bad = true;
 	attempt_to_text(&backup->attempt, name);
-	report(w, name, name,
-	       "the WAL from its start to its stop is not all there: it can't be made consistent");
+	verify_report(w->run,
+		      &(struct verify_finding){
+			      .key = name,
+			      .backup = name,
+			      .text = "the WAL from its start to its stop is not all there: "
+				      "it can't be made consistent"});
 	return ERR_NONE;
 }
 

@@ -110,3 +110,45 @@ def test_without_a_backup_a_server_or_a_repository(lab, major):
     with open(agent.config, "a", encoding="utf-8") as config:
         config.write("nonsense = 1\n")
     assert nagios(agent, 3).startswith("PGAGENT UNKNOWN - ")
+
+
+def said(agent, command, key, code="window"):
+    """The links of one code that are not as they should be, as (severity, message, hint)."""
+    return [(x["severity"].lower().replace("critical", "error"), x["message"], x["hint"])
+            for x in agent.json(command, expect=None)[key]
+            if x["code"] == code and x["severity"] not in ("ok", "OK")]
+
+
+def test_a_hole_is_told_by_status_and_check_alike(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    first = agent.backup()
+    segments = []
+    for name in "abc":
+        server.sql(f"CREATE TABLE {name}()")
+        segments.append(server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())"))
+        server.sql("SELECT pg_switch_wal()")
+        server.archiver_rests()
+    assert said(agent, "status", "reasons") == said(agent, "check", "links") == []
+    agent.stored_segment(segments[1]).unlink()
+    holes = said(agent, "check", "links")
+    assert holes == said(agent, "status", "reasons") and len(holes) == 1, holes
+    assert holes[0][0] == "error" and "pgagent backup" in holes[0][2], holes
+    assert "CRITICAL - window: " in agent.run("check", "--nagios", expect=2).out
+    assert "CRITICAL - window: " in nagios(agent, 2)
+    agent.run("check", expect=1)
+    done = agent.run("verify", expect=4)
+    assert "take a new backup now" in done.out, done
+    # A new backup leaves the hole where it is, and no more than that.
+    second = agent.backup()
+    server.archiver_rests()
+    holes = said(agent, "check", "links")
+    assert holes == said(agent, "status", "reasons"), holes
+    assert [one[0] for one in holes] == ["warning"], holes
+    assert "no moment between" in holes[0][1]
+    agent.run("check", expect=0)
+    done = agent.run("verify", expect=4)
+    assert "take a new backup" not in done.out, done
+    assert f"newest backup, {second['id']}, is whole" in done.out, done
+    assert f"backup {second['id']} does without" in done.err and first["id"] in done.err, done
+    found = agent.json("verify", expect=4)["findings"]
+    assert [f["newer_backup"] for f in found] == [second["id"]], found

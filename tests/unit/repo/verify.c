@@ -200,6 +200,52 @@ Test(verify, a_hole_in_the_wal_is_found)
 	world_release(&w);
 }
 
+Test(verify, wal_that_a_newer_backup_does_without_is_told_with_its_name)
+{
+	const struct attempt second = attempt_number(2);
+	char name[ATTEMPT_TEXT_MAX];
+	uint8_t sha256[CRYPTO_SHA256_BYTES];
+	struct manifest *m;
+	struct error why;
+	struct world w;
+
+	world_wal(&w);
+	attempt_to_text(&second, name);
+	shelf_damage(&w.repo, 1, 0xC);
+	cr_assert_eq(wal(&w), ERR_CORRUPT);
+	cr_assert_str_eq(w.newer, "");
+	m = manifest_number(&w.repo.cluster, 2);
+	world_summary(&m->summary);
+	m->summary.start = lsn_of(0xD00028);
+	m->summary.stop = lsn_of(0xE00100);
+	OK(manifest_commit(&w.repo.cluster, m, sha256, &why));
+	cr_assert_eq(wal(&w), ERR_CORRUPT);
+	cr_assert_str_eq(w.newer, name);
+	shelf_remove(&w.repo, 1, 0xC);
+	cr_assert_eq(wal(&w), ERR_CORRUPT);
+	cr_assert_eq(w.findings, 1);
+	cr_assert_str_eq(w.newer, name);
+	cr_assert_not_null(strstr(w.text, name), "%s", w.text);
+	/* Behind the second's beginning there is none that does without. */
+	shelf_put_golden(&w.repo, 1, 0xC);
+	shelf_damage(&w.repo, 1, 0xD);
+	cr_assert_eq(wal(&w), ERR_CORRUPT);
+	cr_assert_str_eq(w.newer, "");
+	/* What went on on another timeline, with a backup there, does. */
+	shelf_remove(&w.repo, 1, 0xD);
+	m->summary.attempt = attempt_number(3);
+	m->summary.timeline = m->summary.stop_timeline = 2;
+	m->summary.start = lsn_of(0xF00028);
+	m->summary.stop = lsn_of(0xF00100);
+	OK(manifest_commit(&w.repo.cluster, m, sha256, &why));
+	attempt_to_text(&m->summary.attempt, name);
+	cr_assert_eq(wal(&w), ERR_CORRUPT);
+	cr_assert_not_null(strstr(w.text, "hole"), "%s", w.text);
+	cr_assert_str_eq(w.newer, name);
+	manifest_free(m);
+	world_release(&w);
+}
+
 Test(verify, a_hole_in_the_wal_of_the_one_backup_asked_for_is_found)
 {
 	const struct attempt first = attempt_number(1);

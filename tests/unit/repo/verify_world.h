@@ -15,7 +15,8 @@ struct world {
 	struct verify_options options;
 	struct verify_totals totals;
 	unsigned findings;
-	char key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX], file[FILE_PATH_MAX], text[1024];
+	char key[STORE_KEY_MAX], backup[ATTEMPT_TEXT_MAX], newer[ATTEMPT_TEXT_MAX];
+	char file[FILE_PATH_MAX], text[1024];
 	struct verify_range range[8];
 	size_t ranges;
 	struct error why;
@@ -31,6 +32,7 @@ static inline void take(void *ctx, const struct verify_finding *f)
 		return;
 	(void)snprintf(w->key, sizeof(w->key), "%s", f->key != NULL ? f->key : "");
 	(void)snprintf(w->backup, sizeof(w->backup), "%s", f->backup != NULL ? f->backup : "");
+	(void)snprintf(w->newer, sizeof(w->newer), "%s", f->newer != NULL ? f->newer : "");
 	(void)snprintf(w->file, sizeof(w->file), "%s", f->file != NULL ? f->file : "");
 	(void)snprintf(w->text, sizeof(w->text), "%s", f->text);
 	w->ranges = f->ranges;
