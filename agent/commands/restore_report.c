@@ -390,9 +390,14 @@ void restore_plan_text(struct report *r, const struct restore_request *request,
 	salvage_plan_text(r, plan);
 	moved_plan_text(r, plan);
 	report_text(r, "  into        %s (%s)\n", request->directory, where_to(request, plan));
-	for (size_t i = 0; i < plan->tablespaces; i++)
-		report_text(r, "  tablespace  %" PRIu32 ": %s -> %s\n", plan->tablespace[i].oid,
-			    plan->tablespace[i].from, plan->tablespace[i].to);
+	for (size_t i = 0; i < plan->tablespaces; i++) {
+		const struct restore_place *place = &plan->tablespace[i];
+		bool named = place->name[0] != '\0';
+
+		report_text(r, "  tablespace  %s%s%" PRIu32 "%s: %s -> %s\n", place->name,
+			    named ? " (" : "", place->oid, named ? ")" : "", place->from,
+			    place->to);
+	}
 	text_of_size(plan->bytes_to_write, size);
 	text_of_size(plan->bytes_free, space);
 	if (plan->bytes_to_write > 0) /* else no backup was found, and nothing was looked at */

@@ -52,7 +52,7 @@ static int see_version(void *ctx, const char *name, mode_t type)
 	return v->found ? -1 : 0;
 }
 
-static bool is_tablespace(const struct env *env, const char *path)
+bool inside_is_tablespace(const struct env *env, const char *path)
 {
 	struct versions v = {.names = 0};
 
@@ -85,7 +85,7 @@ static const char *what_is(const struct env *env, const char *path)
 		return "the data directory of a server,";
 	if (is_repository(env, path))
 		return "a repository of pgagent,";
-	return is_tablespace(env, path) ? "the directory of a tablespace," : NULL;
+	return inside_is_tablespace(env, path) ? "the directory of a tablespace," : NULL;
 }
 
 static void refuse_within(struct restore_plan *plan, const char *what, const char *path,
@@ -141,7 +141,7 @@ static bool refuses_around(const struct inside *i)
 
 	(void)snprintf(around, sizeof(around), "%s", i->path);
 	/* The place itself may be that of a tablespace or a data directory, where it is to be one. */
-	if (i->target == NULL && is_tablespace(i->env, around))
+	if (i->target == NULL && inside_is_tablespace(i->env, around))
 		owner = "the directory of a tablespace,";
 	else
 		owner = is_repository(i->env, around) ? "a repository of pgagent," : NULL;

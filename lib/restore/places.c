@@ -79,81 +79,85 @@ bool place_is_within(const char *path, const char *below)
 	return strncmp(path, below, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* One mapping against one tablespace; `names` are lines "tablespace OID<TAB>NAME". */
-struct naming {
-	const char *wanted;
-	uint32_t oid;
-	bool hit;
-};
-
-static enum err compare_name(void *ctx, const char *name, const char *value, struct error *why)
+void place_describe(const struct restore_place *place, char out[PLACE_TEXT_MAX])
 {
-	struct naming *n = ctx;
+	if (place->name[0] != '\0')
+		(void)snprintf(out, PLACE_TEXT_MAX, "%s (%" PRIu32 ")", place->name,
+			       place->oid); /* fits */
+	else
+		(void)snprintf(out, PLACE_TEXT_MAX, "%" PRIu32, place->oid); /* fits */
+}
+
+void place_word(const struct restore_place *place, char out[PLACE_TEXT_MAX])
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "_-";
+	size_t len = strspn(place->name, plain);
+
+	if (len > 0 && place->name[len] == '\0')
+		(void)snprintf(out, PLACE_TEXT_MAX, "%s", place->name); /* fits */
+	else
+		(void)snprintf(out, PLACE_TEXT_MAX, "%" PRIu32, place->oid); /* fits */
+}
+
+/* Names are lines "tablespace OID<TAB>NAME". */
+static enum err see_name(void *ctx, const char *name, const char *value, struct error *why)
+{
+	struct restore_place *place = ctx;
 	char *end;
 	unsigned long oid = strtoul(value, &end, 10);
 
 	(void)why;
-	if (strcmp(name, "tablespace") == 0 && *end == '\t' && oid == n->oid &&
-	    strcmp(end + 1, n->wanted) == 0)
-		n->hit = true;
+	if (strcmp(name, "tablespace") == 0 && *end == '\t' && oid == place->oid &&
+	    strlen(end + 1) < sizeof(place->name))
+		(void)snprintf(place->name, sizeof(place->name), "%s", end + 1); /* fits */
 	return ERR_NONE;
 }
 
-static enum err is_named(const struct summary_tablespace *from, const char *wanted,
-			 struct bytes names, bool *out, struct error *why)
+static bool is_named(const struct restore_place *place, const char *wanted)
 {
-	struct naming naming = {.wanted = wanted, .oid = from->oid};
 	char oid[16];
-	enum err e = ERR_NONE;
 
-	(void)snprintf(oid, sizeof(oid), "%" PRIu32, from->oid);
-	if (names.len > 0)
-		e = lines_walk(names, compare_name, &naming, why);
-	*out = naming.hit || strcmp(wanted, oid) == 0 || strcmp(wanted, from->path) == 0;
-	return e;
+	(void)snprintf(oid, sizeof(oid), "%" PRIu32, place->oid); /* fits */
+	return strcmp(wanted, place->name) == 0 || strcmp(wanted, oid) == 0 ||
+	       strcmp(wanted, place->from) == 0;
 }
 
-static enum err place_one(const struct restore_request *request,
-			  const struct summary_tablespace *from, struct bytes names,
-			  struct restore_place *out, bool *used, struct error *why)
+static enum err place_one(const struct restore_request *request, struct restore_place *place,
+			  bool *used, struct error *why)
 {
 	const char *wanted = NULL;
 	char path[PATH_MAX], real[PATH_MAX];
-	enum err e = ERR_NONE;
+	enum err e;
 	int n;
 
-	for (size_t i = 0; e == ERR_NONE && i < request->tablespaces; i++) {
-		bool hit = false;
-
-		e = is_named(from, request->tablespace[i].name_or_oid, names, &hit, why);
-		if (!hit)
+	for (size_t i = 0; i < request->tablespaces; i++) {
+		if (!is_named(place, request->tablespace[i].name_or_oid))
 			continue;
 		used[i] = true;
 		wanted = request->tablespace[i].directory;
 	}
-	if (e != ERR_NONE)
-		return e;
 	if (wanted == NULL && request->tablespace_dir != NULL) {
-		n = snprintf(path, sizeof(path), "%s/%" PRIu32, request->tablespace_dir, from->oid);
+		n = snprintf(path, sizeof(path), "%s/%" PRIu32, request->tablespace_dir,
+			     place->oid);
 		if (n < 0 || (size_t)n >= sizeof(path))
 			return error_set(why, ERR_CONFIG, "--tablespace-dir is too long");
 		wanted = path;
 	}
-	e = place_real(wanted != NULL ? wanted : from->path, real, why);
+	e = place_real(wanted != NULL ? wanted : place->from, real, why);
 	if (e != ERR_NONE)
-		return error_add(why, "tablespace %" PRIu32, from->oid);
-	if (strlen(real) >= sizeof(out->to))
+		return error_add(why, "tablespace %" PRIu32, place->oid);
+	if (strlen(real) >= sizeof(place->to))
 		return error_set(why, ERR_CONFIG, "tablespace %" PRIu32 ": its path is too long",
-				 from->oid);
-	out->oid = from->oid;
-	(void)snprintf(out->from, sizeof(out->from), "%s", from->path);
-	memcpy(out->to, real, strlen(real) + 1);
+				 place->oid);
+	memcpy(place->to, real, strlen(real) + 1);
 	return ERR_NONE;
 }
 
 static enum err refuse_unused(const struct restore_request *request,
 			      const struct restore_plan *plan, const bool *used, struct error *why)
 {
+	char described[PLACE_TEXT_MAX];
 	struct writer known;
 
 	for (size_t i = 0; i < request->tablespaces; i++) {
@@ -165,12 +169,13 @@ static enum err refuse_unused(const struct restore_request *request,
 				request->tablespace[i].name_or_oid,
 				request->tablespace[i].directory);
 		writer_init(&known, ERROR_HINT_MAX);
-		for (size_t k = 0; k < plan->tablespaces; k++)
-			writer_text(&known, "\n%" PRIu32 " (%s)", plan->tablespace[k].oid,
-				    plan->tablespace[k].from);
+		for (size_t k = 0; k < plan->tablespaces; k++) {
+			place_describe(&plan->tablespace[k], described);
+			writer_text(&known, "\n%s at %s", described, plan->tablespace[k].from);
+		}
 		writer_u8(&known, 0);
 		if (plan->tablespaces > 0 && !known.bad)
-			error_hint(why, "it has these, to be named by OID, name or old path:%s",
+			error_hint(why, "it has these, to be named by name, OID or old path:%s",
 				   (const char *)known.data);
 		writer_release(&known);
 		return ERR_CONFIG;
@@ -191,9 +196,10 @@ enum err places_resolve(const struct env *env, const struct wal_archive *archive
 	size_t len = 0;
 	enum err e = ERR_NONE;
 
-	if (request->tablespaces > 0)
+	if (s->tablespaces > 0)
 		e = source_section(&source, "tablespaces", NAMES_BYTES_MAX, &names, &len, why);
-	if (e != ERR_NONE && e != ERR_MISSING)
+	/* Where nothing is asked for by name, names are only shown. */
+	if (e != ERR_NONE && e != ERR_MISSING && request->tablespaces > 0)
 		return e;
 	plan->tablespace = calloc(s->tablespaces + 1, sizeof(*plan->tablespace));
 	if (plan->tablespace == NULL)
@@ -201,8 +207,14 @@ enum err places_resolve(const struct env *env, const struct wal_archive *archive
 	else
 		e = ERR_NONE;
 	for (size_t i = 0; e == ERR_NONE && i < s->tablespaces; i++) {
-		e = place_one(request, &s->tablespace[i], bytes_of(names, len),
-			      &plan->tablespace[i], used, why);
+		struct restore_place *place = &plan->tablespace[i];
+
+		place->oid = s->tablespace[i].oid;
+		(void)snprintf(place->from, sizeof(place->from), "%s", s->tablespace[i].path);
+		if (len > 0)
+			e = lines_walk(bytes_of(names, len), see_name, place, why);
+		if (e == ERR_NONE)
+			e = place_one(request, place, used, why);
 		if (e == ERR_NONE)
 			plan->tablespaces = i + 1;
 	}

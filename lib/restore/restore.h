@@ -139,6 +139,7 @@ struct restore_plan {
 	size_t tablespaces;
 	struct restore_place {
 		uint32_t oid;
+		char name[64]; /* "" = the backup does not have it */
 		char from[1024], to[1024];
 	} * tablespace; /* owned */
 	/* Of the five settings that recovery needs at least as high as the original had them: those that --set

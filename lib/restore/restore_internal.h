@@ -62,6 +62,10 @@ void problem_hint(struct restore_plan *, const char *format, ...)
 enum err places_resolve(const struct env *, const struct wal_archive *, const struct manifest *,
 			const struct restore_request *, struct restore_plan *,
 			struct error *why) MUST_CHECK;
+/* "fast (16389)", or "16389" alone; and what --tablespace takes without quotes: "fast", or "16389". */
+enum { PLACE_TEXT_MAX = 80 };
+void place_describe(const struct restore_place *, char out[PLACE_TEXT_MAX]);
+void place_word(const struct restore_place *, char out[PLACE_TEXT_MAX]);
 /* The absolute path with links followed as far as it exists; ERR_CONFIG when it is not absolute. */
 enum err place_real(const char *path, char out[PATH_MAX], struct error *why) MUST_CHECK;
 /* True when `path` is `below` or lies in it; both without links. */
@@ -79,6 +83,8 @@ struct inside {
 /* True with a problem: it is, or lies below, a data directory, a tablespace's or a repository, or holds what
  * request->own names. */
 bool inside_refuses(const struct inside *);
+/* A version's directory is in it. */
+bool inside_is_tablespace(const struct env *, const char *path);
 /* Of a server, or of a restore that is not done. */
 bool inside_is_data_directory(const struct env *, const char *path);
 

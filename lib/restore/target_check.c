@@ -76,6 +76,8 @@ static const char *reuse_refused(const struct looking *l, char text[DELTA_TEXT_M
 	struct files *files = l->env->files;
 	int dir = files->ops->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
+	if (dir == -ENOENT) /* it was moved away, and its tablespaces were not */
+		return "is not empty, and there is no data directory that is linked to it";
 	if (dir < 0)
 		return "cannot be opened";
 	refused = l->place == NULL
@@ -208,6 +210,40 @@ static enum err check_directory(const struct looking *l, struct error *why)
 	return ERR_NONE;
 }
 
+/* Files of the lost server lie at the old path, where a restore in place wants to write. */
+static bool is_left(const struct looking *l, const char *code)
+{
+	char was[PATH_MAX];
+
+	return !l->plan->side &&
+	       (strcmp(code, "directory_not_empty") == 0 ||
+		strcmp(code, "directory_foreign") == 0) &&
+	       place_real(l->place->from, was, NULL) == ERR_NONE && strcmp(was, l->path) == 0 &&
+	       inside_is_tablespace(l->env, l->path);
+}
+
+/* What to type about the tablespace that the problem added last is about.  In place "elsewhere" is not what
+ * is wanted first. */
+static void hint_place(const struct looking *l)
+{
+	struct restore_plan *plan = l->plan;
+	const struct restore_problem *last = &plan->problem[plan->problems - 1];
+	char word[PLACE_TEXT_MAX], first[PATH_MAX + 128] = "";
+
+	place_word(l->place, word);
+	if (!l->request->delta && strstr(last->hint, "--delta") != NULL)
+		(void)snprintf(first, sizeof(first),
+			       "with --delta it is reused, as the data "
+			       "directory is; or elsewhere: "); /* fits */
+	else if (is_left(l, last->code))
+		(void)snprintf(first, sizeof(first),
+			       "if it is the lost server's, and its data directory was moved away, "
+			       "move \"%s\" away, too; or elsewhere: ",
+			       l->path); /* fits */
+	problem_hint(plan, "%s--tablespace %s=DIR, or --tablespace-dir DIR for all of them", first,
+		     word);
+}
+
 /* What goes where, counted by file system. */
 struct spaces {
 	struct space {
@@ -325,35 +361,40 @@ static enum err check_space(const struct env *env, const struct wal_archive *arc
 	return e;
 }
 
+static void add_apart_hint(struct restore_plan *plan, const struct restore_place *place)
+{
+	char word[PLACE_TEXT_MAX];
+
+	place_word(place, word);
+	problem_hint(plan, "--tablespace %s=DIR with a directory of its own", word);
+}
+
 /* No two places may be one or lie in each other. */
 static void check_apart(const char *directory, struct restore_plan *plan)
 {
+	char one[PLACE_TEXT_MAX], other[PLACE_TEXT_MAX];
+
 	for (size_t i = 0; i < plan->tablespaces; i++) {
 		const struct restore_place *a = &plan->tablespace[i];
 
+		place_describe(a, one);
 		if (place_is_within(a->to, directory) || place_is_within(directory, a->to)) {
 			problem_add(plan, "tablespace_in_directory",
-				    "tablespace %" PRIu32 " would go to \"%s\", which is within "
-				    "the data directory or holds it",
-				    a->oid, a->to);
-			problem_hint(plan,
-				     "--tablespace %" PRIu32 "=DIR with a directory of its "
-				     "own",
-				     a->oid);
+				    "tablespace %s would go to \"%s\", which is within the data "
+				    "directory or holds it",
+				    one, a->to);
+			add_apart_hint(plan, a);
 		}
 		for (size_t k = 0; k < i; k++) {
 			const struct restore_place *b = &plan->tablespace[k];
 
 			if (!place_is_within(a->to, b->to) && !place_is_within(b->to, a->to))
 				continue;
+			place_describe(b, other);
 			problem_add(plan, "tablespaces_overlap",
-				    "tablespaces %" PRIu32 " and %" PRIu32 " would go to \"%s\" "
-				    "and \"%s\"",
-				    b->oid, a->oid, b->to, a->to);
-			problem_hint(plan,
-				     "--tablespace %" PRIu32 "=DIR with a directory of its "
-				     "own",
-				     a->oid);
+				    "tablespaces %s and %s would go to \"%s\" and \"%s\"", other,
+				    one, b->to, a->to);
+			add_apart_hint(plan, a);
 		}
 	}
 }
@@ -389,21 +430,18 @@ enum err target_check(const struct env *env, const struct wal_archive *archive,
 	if (e == ERR_NONE)
 		e = check_directory(&l, why);
 	for (size_t i = 0; e == ERR_NONE && i < plan->tablespaces; i++) {
-		char what[64];
+		char described[PLACE_TEXT_MAX], what[PLACE_TEXT_MAX + 32];
 		size_t before = plan->problems;
 
-		(void)snprintf(what, sizeof(what), "directory of tablespace %" PRIu32,
-			       plan->tablespace[i].oid);
+		place_describe(&plan->tablespace[i], described);
+		(void)snprintf(what, sizeof(what), "directory of tablespace %s", described);
 		l.what = what;
 		l.path = plan->tablespace[i].to;
 		l.target = directory;
 		l.place = &plan->tablespace[i];
 		e = check_directory(&l, why);
 		if (plan->problems > before)
-			problem_hint(plan,
-				     "--tablespace %" PRIu32 "=DIR, or --tablespace-dir DIR for "
-				     "all of them",
-				     plan->tablespace[i].oid);
+			hint_place(&l);
 	}
 	if (e == ERR_NONE) {
 		check_programs(env, request, plan);

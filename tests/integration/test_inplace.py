@@ -73,6 +73,34 @@ def has_rows(server, acknowledged):
     judges.amcheck(server)
 
 
+def test_a_data_directory_that_was_moved_away_takes_its_tablespaces_along(lab, major):
+    server = lab.server(major, filled=(1, 0))
+    places = [lab.place("ts"), lab.place("ts")]
+    for name, place in zip(("fast", "slow"), places):
+        place.mkdir()
+        server.sql(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+        server.sql(f"CREATE TABLE in_{name} TABLESPACE {name} AS SELECT generate_series(1, 99) i")
+    agent = lab.agent(server).protect()
+    agent.backup()
+    expected = judges.fingerprint(server)
+    server.stop()
+    broken = server.data.with_name("data.broken")
+    server.data.rename(broken)
+    command = ["restore", "-D", server.data, "--salvage-wal", broken, "--archiving", "keep"]
+    for more in ([], ["--delta"]):
+        done = agent.run(*command, *more, expect=2)
+        assert "tablespace  fast (" in done.out and "fast (" in done.err, done
+        assert any(f'move "{place}" away, too' in done.err for place in places), done
+        assert "cannot be opened" not in done.err and not server.data.exists(), done
+    named = agent.run(*command, "--tablespace", f"fats={places[0]}", expect=2)
+    assert "fast (" in named.err and "slow (" in named.err, named
+    for place in places:
+        place.rename(f"{place}.broken")
+    agent.run(*command)
+    recovered(server)
+    judges.same_rows(expected, judges.fingerprint(server))
+
+
 def test_commits_that_were_never_archived_survive_a_restore_in_place(lab, major):
     server = lab.server(major, filled=(1, 0), segsize=1)
     agent = lab.agent(server).protect()

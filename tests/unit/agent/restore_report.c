@@ -86,13 +86,14 @@ Test(restore_report, the_text_says_where_to_what_and_whether_it_can_be_done)
 	begin();
 	plan.tablespace = calloc(1, sizeof(*plan.tablespace));
 	plan.tablespaces = 1;
-	plan.tablespace[0] = (struct restore_place){16385, "/fast/ts", "/srv/ts"};
+	plan.tablespace[0] = (struct restore_place){
+		.oid = 16385, .name = "fast", .from = "/fast/ts", .to = "/srv/ts"};
 	restore_plan_text(&report, &request, &plan);
 	restore_verdict_text(&report, &plan);
 	end();
 	cr_expect(strstr(out_text, "/srv/look (a side copy") != NULL, "%s", out_text);
 	cr_expect(strstr(out_text, "LSN 0/4000028, with the target itself") != NULL);
-	cr_expect(strstr(out_text, "16385: /fast/ts -> /srv/ts") != NULL);
+	cr_expect(strstr(out_text, "fast (16385): /fast/ts -> /srv/ts") != NULL);
 	cr_expect(strstr(out_text, "3 segment(s), 48.0 MiB") != NULL, "%s", out_text);
 	cr_expect(strstr(out_text, "it can be done") != NULL);
 	free(plan.tablespace);

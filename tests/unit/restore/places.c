@@ -112,6 +112,36 @@ Test(places, an_old_path_in_use_is_never_written_to)
 	scene_end(s);
 }
 
+/* In place, where the data directory was moved away and its tablespaces were not. */
+Test(places, what_the_lost_server_left_may_be_moved_away_too)
+{
+	struct scene *s = scene();
+	char inside[160];
+
+	cr_assert_eq(mkdir(s->old[0], 0700), 0);
+	(void)snprintf(inside, sizeof(inside), "%s/PG_15_202209061", s->old[0]);
+	cr_assert_eq(mkdir(inside, 0700), 0);
+	for (int delta = 0; delta < 2; delta++) {
+		s->request.delta = delta == 1;
+		check(s);
+		cr_assert_eq(s->plan.problems, 1);
+		cr_assert_not_null(strstr(s->plan.problem[0].message, "fast (16400)"));
+		cr_assert_null(strstr(s->plan.problem[0].message, "opened"));
+		cr_assert_not_null(strstr(s->plan.problem[0].hint, "away, too"), "%s",
+				   s->plan.problem[0].hint);
+		cr_assert_not_null(strstr(s->plan.problem[0].hint, "--tablespace fast=DIR"));
+	}
+	/* Of a copy they are the living server's. */
+	cr_assert_eq(resolve(s), ERR_NONE);
+	s->plan.side = true;
+	cr_assert_eq(target_check(&s->repo.env, &s->archive, s->manifest, &s->request, &s->plan,
+				  &s->why),
+		     ERR_NONE);
+	cr_assert_eq(s->plan.problems, 1);
+	cr_assert_null(strstr(s->plan.problem[0].hint, "away"), "%s", s->plan.problem[0].hint);
+	scene_end(s);
+}
+
 Test(places, they_are_named_by_name_oid_or_old_path)
 {
 	static const char *const names[] = {"big space", "16401"};
@@ -146,7 +176,8 @@ Test(places, a_mapping_of_nothing_is_an_error_that_lists_what_there_is)
 	map(s, "nonesuch", "/nowhere/new");
 	cr_assert_eq(resolve(s), ERR_CONFIG);
 	cr_assert_not_null(strstr(s->why.text, "nonesuch"));
-	cr_assert_not_null(strstr(s->why.hint, "16400"));
+	cr_assert_not_null(strstr(s->why.hint, "fast (16400)"));
+	cr_assert_not_null(strstr(s->why.hint, "big space (16401)"));
 	cr_assert_not_null(strstr(s->why.hint, s->old[1]));
 	s->request.tablespaces = 0;
 	map(s, "fast", "relative");
