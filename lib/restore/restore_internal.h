@@ -314,6 +314,19 @@ const char *settings_asked(const struct restore_request *, const char *name);
 /* What is reset after promotion; ends with NULL. */
 extern const char *const settings_of_recovery[];
 
+/* ---- preload: what the original loaded at its start ---- */
+
+#define PRELOAD_SETTING "shared_preload_libraries"
+struct preload {
+	char libraries[4096];
+	bool known;
+};
+/* By the section of settings, which may be empty. */
+enum err preload_recorded(struct bytes settings, struct preload *out, struct error *why) MUST_CHECK;
+/* For what that does not say: a role without pg_read_all_settings records none. */
+enum err preload_of_files(const struct table *, struct fetcher *, struct preload *,
+			  struct error *why) MUST_CHECK;
+
 /* ---- limits: the five settings that recovery needs at least as high ---- */
 
 struct limit {

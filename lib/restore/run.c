@@ -3,7 +3,6 @@
  */
 #include "base/crc32c.h"
 #include "pgformat/label.h"
-#include "repo/lines.h"
 #include "restore/reading.h"
 #include "restore/restore_internal.h"
 
@@ -12,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CONF_BYTES_MAX = 8 << 20, PRELOAD_MAX = 4096, CONTROL_MODE = 0600 };
+enum { CONF_BYTES_MAX = 8 << 20, CONTROL_MODE = 0600 };
 
 struct run {
 	const struct env *env;
@@ -33,8 +32,7 @@ struct run {
 	size_t control_len, auto_conf_len, recorded_len;
 	struct control decoded;
 	struct map_written map;
-	char preload[PRELOAD_MAX];
-	bool has_preload;
+	struct preload preload;
 };
 
 /* 1 and 2: from here on nothing that this backup needs is removed; what was planned may have gone before
@@ -74,43 +72,19 @@ static enum err run_read(struct run *r)
 	return e;
 }
 
-static enum err take_preload_line(void *ctx, const char *name, const char *value, struct error *why)
-{
-	struct run *r = ctx;
-
-	(void)why;
-	if (strcmp(name, "shared_preload_libraries") == 0 &&
-	    (size_t)snprintf(r->preload, sizeof(r->preload), "%s", value) < sizeof(r->preload))
-		r->has_preload = true;
-	return ERR_NONE;
-}
-
-/* shared_preload_libraries as the server had it; where the role could not see it, as the files in
- * the data directory say. */
 static enum err run_settings_of_backup(struct run *r)
 {
-	uint8_t *conf = NULL;
-	size_t len = 0;
-	enum err e = source_section(&r->source, "settings", CONF_BYTES_MAX, &r->recorded,
+	enum err e = source_section(&r->source, SECTION_SETTINGS, CONF_BYTES_MAX, &r->recorded,
 				    &r->recorded_len, r->why);
 
 	if (e != ERR_NONE && e != ERR_MISSING)
 		return e;
-	e = ERR_NONE;
-	if (r->table.auto_conf != NULL)
+	e = preload_recorded(bytes_of(r->recorded, r->recorded_len), &r->preload, r->why);
+	if (e == ERR_NONE && !r->preload.known)
+		e = preload_of_files(&r->table, r->fetcher, &r->preload, r->why);
+	if (e == ERR_NONE && r->table.auto_conf != NULL)
 		e = fetcher_file(r->fetcher, r->table.auto_conf, CONF_BYTES_MAX, &r->auto_conf,
 				 &r->auto_conf_len, r->why);
-	if (e == ERR_NONE && r->recorded_len > 0)
-		return lines_walk(bytes_of(r->recorded, r->recorded_len), take_preload_line, r,
-				  r->why);
-	if (e == ERR_NONE && r->table.conf != NULL && r->table.conf->size <= CONF_BYTES_MAX)
-		e = fetcher_file(r->fetcher, r->table.conf, CONF_BYTES_MAX, &conf, &len, r->why);
-	if (e == ERR_NONE)
-		e = conf_decode(bytes_of(conf, len), take_preload_line, r, r->why);
-	if (e == ERR_NONE)
-		e = conf_decode(bytes_of(r->auto_conf, r->auto_conf_len), take_preload_line, r,
-				r->why);
-	free(conf);
 	return e;
 }
 
@@ -188,7 +162,7 @@ static enum err run_settings(struct run *r)
 				    .directory = r->target.path,
 				    .pin = run_pin(r),
 				    .written = now,
-				    .preload = r->has_preload ? r->preload : NULL,
+				    .preload = r->preload.known ? r->preload.libraries : NULL,
 				    .control = &r->decoded};
 	struct writer conf;
 	enum err e;

@@ -239,6 +239,23 @@ def test_a_clone_leaves_the_subscription_to_its_owner(lab, major):
 
 
 @pytest.mark.only(15)
+def test_what_runs_jobs_is_left_out_though_the_role_could_not_see_it(lab, major):
+    """By its name alone: another one stands in for it."""
+    library = lab.place("lib") / "pg_cron.so"
+    library.parent.mkdir()
+    shutil.copy(DEBIAN_BIN.parent / "lib" / "auto_explain.so", library)
+    server, agent = lab.protected(major, scale=1, shared_preload_libraries=str(library))
+    server.sql("CREATE ROLE backup LOGIN REPLICATION; "
+               "GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup")
+    agent.cluster["conninfo"] = server.conninfo.replace("user=postgres", "user=backup")
+    agent.write_config()
+    agent.backup()
+    server.archive_all()
+    clone, _ = promoted(lab, agent, server, "--to-latest")
+    assert clone.sql("SHOW shared_preload_libraries") == ""
+
+
+@pytest.mark.only(15)
 def test_a_library_that_opens_subscriptions_and_has_to_stay_is_warned_of(lab, major):
     """By its name alone: another one stands in for it."""
     library = lab.place("lib") / "spock.so"

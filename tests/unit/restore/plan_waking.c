@@ -35,6 +35,23 @@ Test(plan_waking, a_library_that_has_to_stay_is_named)
 	scene_end(s);
 }
 
+/* Of a role that sees no such settings, the files say. */
+Test(plan_waking, a_library_that_was_not_recorded_is_found_in_the_files)
+{
+	struct scene *s = scene(TARGET_LATEST);
+
+	s->settings = "max_connections 37\n";
+	s->file[0] =
+		(struct scene_file){"postgresql.conf", "shared_preload_libraries = 'pg_cron'\n"};
+	s->file[1] =
+		(struct scene_file){"postgresql.auto.conf", "shared_preload_libraries = 'spock'\n"};
+	add_backup(s, 1, START, STOP);
+	plan(s);
+	cr_assert_not_null(s->plan.wakes);
+	cr_assert_str_eq(s->plan.wakes, "spock");
+	scene_end(s);
+}
+
 Test(plan_waking, in_place_and_without_one_nothing_is_said)
 {
 	static const char *const settings[] = {with_spock, "shared_preload_libraries pglogical\n",
