@@ -2,13 +2,12 @@
 #include "commands/check_stored.h"
 #include "commands/commands.h"
 #include "commands/expire.h"
+#include "commands/nagios.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { NAGIOS_OK = 0, NAGIOS_WARNING = 1, NAGIOS_CRITICAL = 2 };
 
 static const char *const severity_word[] = {"ok", "unproven", "warning", "error"};
 
@@ -32,12 +31,6 @@ void check_say(struct check *c, enum check_severity severity, const char *code, 
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args); /* cut text is still text */
 	va_end(args);
-	if (severity == CHECK_ERROR && c->count[severity] == 0)
-		(void)snprintf(c->first_error, sizeof(c->first_error), "%s: %.400s", code,
-			       text); /* cut is fine */
-	if (severity == CHECK_WARNING && c->count[severity] == 0)
-		(void)snprintf(c->first_warning, sizeof(c->first_warning), "%s: %.400s", code,
-			       text); /* cut is fine */
 	c->count[severity]++;
 	if (!c->quiet) {
 		report_text(r, "%-8s  %-18s  %s\n", severity_word[severity], code, text);
@@ -54,13 +47,7 @@ void check_say(struct check *c, enum check_severity severity, const char *code, 
 
 void check_unseen(struct check *c)
 {
-	const char *code = json_string_value(json_object_get(c->link, "code"));
-	const char *text = json_string_value(json_object_get(c->link, "message"));
-
-	if (c->first_unseen[0] == '\0')
-		(void)snprintf(c->first_unseen, sizeof(c->first_unseen), "%s: %.400s",
-			       code != NULL ? code : "",
-			       text != NULL ? text : ""); /* cut is fine */
+	(void)json_array_append(c->unseen, c->link); /* without memory it is not told */
 }
 
 void check_figure(struct check *c, const char *name, uint64_t value, const char *what,
@@ -166,28 +153,43 @@ static int exit_code(const struct check *c)
 	return c->only_config ? EXIT_USAGE : EXIT_FAILED;
 }
 
+/* The links of one severity. */
+static void add_findings(const struct check *c, enum check_severity severity, enum nagios rank,
+			 json_t *findings)
+{
+	for (size_t i = 0; i < json_array_size(c->links); i++) {
+		const json_t *link = json_array_get(c->links, i);
+		const char *is = json_string_value(json_object_get(link, "severity"));
+
+		if (is != NULL && strcmp(is, severity_word[severity]) == 0)
+			nagios_add(findings, rank, link);
+	}
+}
+
 static int nagios(struct check *c)
 {
-	static const char *const word[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
-	char stopped[] = "stopped on request", whole[] = "no link is broken";
-	bool is_stopped = *c->agent->env.cancelled != 0;
-	char *const text[] = {whole, c->first_warning, c->first_error,
-			      is_stopped ? stopped : c->first_unseen};
-	int code = is_stopped                    ? EXIT_NAGIOS_UNKNOWN
-		   : c->count[CHECK_ERROR] > 0   ? NAGIOS_CRITICAL
-		   : c->first_unseen[0] != '\0'  ? EXIT_NAGIOS_UNKNOWN
-		   : c->count[CHECK_WARNING] > 0 ? NAGIOS_WARNING
-						 : NAGIOS_OK;
+	bool stopped = *c->agent->env.cancelled != 0;
+	char text[NAGIOS_TEXT_MAX] = "stopped on request";
+	json_t *findings = json_array();
+	enum nagios verdict = stopped                          ? NAGIOS_UNKNOWN
+			      : c->count[CHECK_ERROR] > 0      ? NAGIOS_CRITICAL
+			      : json_array_size(c->unseen) > 0 ? NAGIOS_UNKNOWN
+			      : c->count[CHECK_WARNING] > 0    ? NAGIOS_WARNING
+							       : NAGIOS_OK;
 
-	/* A '|' would begin the performance data, and a second line would be lost. */
-	for (char *at = text[code]; *at != '\0'; at++)
-		if (*at == '|' || *at == '\n')
-			*at = ' ';
+	add_findings(c, CHECK_ERROR, NAGIOS_CRITICAL, findings);
+	for (size_t i = 0; i < json_array_size(c->unseen); i++)
+		nagios_add(findings, NAGIOS_UNKNOWN, json_array_get(c->unseen, i));
+	add_findings(c, CHECK_WARNING, NAGIOS_WARNING, findings);
+	if (!stopped)
+		nagios_text(findings, verdict, text);
 	report_text(&c->agent->report,
-		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu%s\n", word[code],
-		    text[code], c->count[CHECK_ERROR], c->count[CHECK_WARNING],
-		    c->count[CHECK_UNPROVEN], c->count[CHECK_OK], c->perfdata);
-	return code;
+		    "PGAGENT %s - %s | errors=%zu warnings=%zu unproven=%zu ok=%zu%s\n",
+		    nagios_word(verdict), verdict == NAGIOS_OK ? "no link is broken" : text,
+		    c->count[CHECK_ERROR], c->count[CHECK_WARNING], c->count[CHECK_UNPROVEN],
+		    c->count[CHECK_OK], c->perfdata);
+	json_decref(findings);
+	return (int)verdict;
 }
 
 static void say_verdict(struct check *c)
@@ -221,6 +223,7 @@ int command_check(struct agent *agent)
 			   &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	c.links = json_array();
+	c.unseen = json_array();
 	check_configuration(&c);
 	check_retention(&c);
 	check_server(&c);
@@ -236,6 +239,7 @@ int command_check(struct agent *agent)
 	report_put(agent->report.root, "links", c.links);
 	say_verdict(&c);
 	code = c.quiet ? nagios(&c) : exit_code(&c);
+	json_decref(c.unseen);
 	places_close(&c.places);
 	return code;
 }

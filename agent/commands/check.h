@@ -34,8 +34,8 @@ struct check {
 	bool only_config;       /* every error so far is a wrong configuration: exit 2 */
 	bool repository_failed; /* one can't be written, or its key does not open it */
 	bool quiet;             /* --nagios */
-	char first_error[512], first_warning[512], first_unseen[512]; /* for --nagios */
-	bool has_system; /* the server was reached and said who it is */
+	json_t *unseen;         /* for --nagios: the links of check_unseen */
+	bool has_system;        /* the server was reached and said who it is */
 	uint64_t system_identifier;
 	uint32_t timeline;  /* its, then */
 	struct lsn flushed; /* ... and how far its WAL was written, or replayed by a standby */

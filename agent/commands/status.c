@@ -99,6 +99,7 @@ int command_status(struct agent *agent)
 			   &why) != ERR_NONE)
 		return agent_fail(agent, &why);
 	c->links = json_array();
+	c->unseen = json_array();
 	s.now_us = clock_now_us(agent->env.clock);
 	if (check_connect(c)) {
 		check_archiving(c);
@@ -117,6 +118,7 @@ int command_status(struct agent *agent)
 	session_close(c->replication);
 	code = status_report(&s);
 	json_decref(c->links);
+	json_decref(c->unseen);
 	stored_release(&s.stored);
 	places_close(&c->places);
 	return code;

@@ -1,52 +1,42 @@
 /* commands/status_report.c - telling what `pgagent status` found: verdict, reasons, figures. */
 #include "base/text.h"
+#include "commands/nagios.h"
 #include "commands/status.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum verdict { VERDICT_OK, VERDICT_WARNING, VERDICT_CRITICAL };
-
-static const char *const verdict_word[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
-
 /* What check calls unproven is no reason, but for what hides all that the archiver could say. */
-static enum verdict verdict_of(const json_t *link)
+static enum nagios verdict_of(const json_t *link)
 {
 	const char *severity = json_string_value(json_object_get(link, "severity"));
 	const char *code = json_string_value(json_object_get(link, "code"));
 
 	if (severity == NULL || code == NULL)
-		return VERDICT_OK;
+		return NAGIOS_OK;
 	if (strcmp(severity, "error") == 0)
-		return VERDICT_CRITICAL;
+		return NAGIOS_CRITICAL;
 	if (strcmp(severity, "warning") == 0 ||
 	    (strcmp(severity, "unproven") == 0 && strcmp(code, "sql_connection") == 0))
-		return VERDICT_WARNING;
-	return VERDICT_OK;
+		return NAGIOS_WARNING;
+	return NAGIOS_OK;
 }
 
 /* The reasons, the worst first; what the worst is. */
-static enum verdict gather(const struct status *s, json_t *reasons)
+static enum nagios gather(const struct status *s, json_t *reasons)
 {
-	enum verdict worst = VERDICT_OK;
+	enum nagios worst = NAGIOS_OK;
 
-	for (int v = VERDICT_CRITICAL; v > VERDICT_OK; v--)
+	for (int v = NAGIOS_CRITICAL; v > NAGIOS_OK; v--)
 		for (size_t i = 0; i < json_array_size(s->check.links); i++) {
-			json_t *link = json_array_get(s->check.links, i), *reason;
+			const json_t *link = json_array_get(s->check.links, i);
 
 			if ((int)verdict_of(link) != v)
 				continue;
-			if (worst == VERDICT_OK)
-				worst = (enum verdict)v;
-			reason = json_object();
-			report_put(reason, "severity", report_json_text(verdict_word[v]));
-			report_put(reason, "code", json_incref(json_object_get(link, "code")));
-			report_put(reason, "message",
-				   json_incref(json_object_get(link, "message")));
-			report_put(reason, "hint", json_incref(json_object_get(link, "hint")));
-			(void)json_array_append_new(reasons,
-						    reason); /* without memory the dump fails */
+			if (worst == NAGIOS_OK)
+				worst = (enum nagios)v;
+			nagios_add(reasons, (enum nagios)v, link);
 		}
 	return worst;
 }
@@ -79,13 +69,13 @@ static json_t *seconds(int64_t us)
 	return us >= 0 ? json_real((double)us / 1e6) : json_null();
 }
 
-static void put(const struct status *s, enum verdict verdict, json_t *reasons,
+static void put(const struct status *s, enum nagios verdict, json_t *reasons,
 		const struct loss *loss)
 {
 	json_t *root = s->check.agent->report.root;
 
 	report_put(root, "cluster", report_json_text(s->check.config->section.name));
-	report_put(root, "verdict", report_json_text(verdict_word[verdict]));
+	report_put(root, "verdict", report_json_text(nagios_word(verdict)));
 	report_put(root, "reasons", json_incref(reasons));
 	report_put(root, "restorable_lsn",
 		   s->stored.current != NULL ? report_json_lsn(s->stored.current->to)
@@ -178,28 +168,18 @@ static void say_backup(struct report *r, const struct status *s)
 
 /* ---- --nagios ---- */
 
-static int nagios(const struct status *s, enum verdict verdict, const json_t *reasons,
+static int nagios(const struct status *s, enum nagios verdict, const json_t *reasons,
 		  const struct loss *loss)
 {
 	struct report *r = &s->check.agent->report;
-	char text[600];
-	const json_t *first = json_array_get(reasons, 0);
 	bool stopped = *s->check.agent->env.cancelled != 0;
-	int code = stopped ? EXIT_NAGIOS_UNKNOWN : (int)verdict;
+	char text[NAGIOS_TEXT_MAX] = "stopped on request";
+	enum nagios shown = stopped ? NAGIOS_UNKNOWN : verdict;
 
-	if (stopped || first == NULL)
-		(void)snprintf(text, sizeof(text), "%s",
-			       stopped ? "stopped on request"
-				       : "all is as it should be"); /* fits */
-	else
-		(void)snprintf(text, sizeof(text), "%.40s: %.500s", text_in(first, "code"),
-			       text_in(first, "message")); /* cut is fine */
-	/* A '|' would begin the performance data, and a second line would be lost. */
-	for (char *at = text; *at != '\0'; at++)
-		if (*at == '|' || *at == '\n')
-			*at = ' ';
-	report_text(r, "PGAGENT %s - %s | reasons=%zu", verdict_word[code], text,
-		    json_array_size(reasons));
+	if (!stopped)
+		nagios_text(reasons, verdict, text);
+	report_text(r, "PGAGENT %s - %s | reasons=%zu", nagios_word(shown),
+		    shown == NAGIOS_OK ? "all is as it should be" : text, json_array_size(reasons));
 	if (loss->known)
 		report_text(r, " rpo_bytes=%" PRIu64 "B", loss->bytes);
 	if (loss->known && loss->us >= 0)
@@ -208,7 +188,7 @@ static int nagios(const struct status *s, enum verdict verdict, const json_t *re
 		report_text(r, " backup_age=%.0fs",
 			    (double)(s->now_us - s->stored.newest->summary.finished_us) / 1e6);
 	report_text(r, "\n");
-	return code;
+	return (int)shown;
 }
 
 int status_report(struct status *s)
@@ -216,14 +196,14 @@ int status_report(struct status *s)
 	struct report *r = &s->check.agent->report;
 	const struct loss loss = loss_of(s);
 	json_t *reasons = json_array();
-	enum verdict verdict = gather(s, reasons);
+	enum nagios verdict = gather(s, reasons);
 	int code = EXIT_DONE, signal = *s->check.agent->env.cancelled;
 
 	put(s, verdict, reasons, &loss);
 	if (option_given(&s->check.agent->options, OPTION_NAGIOS)) {
 		code = nagios(s, verdict, reasons, &loss);
 	} else {
-		report_text(r, "%s: cluster %s\n\n", verdict_word[verdict],
+		report_text(r, "%s: cluster %s\n\n", nagios_word(verdict),
 			    s->check.config->section.name);
 		say_reasons(r, reasons);
 		report_text(r, "%s", json_array_size(reasons) > 0 ? "\n" : "");

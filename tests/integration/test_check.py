@@ -177,6 +177,23 @@ def test_a_check_that_is_stopped_says_so(lab, major):
 
 
 @pytest.mark.only(15)
+def test_nagios_tells_all_that_is_wrong_in_one_line(lab, major):
+    server, agent = lab.protected(major, scale=1, checksums=False)
+    line, figures = nagios(agent, 1).split(" | ")
+    assert line.startswith("PGAGENT WARNING - data_checksums: "), line
+    assert "; backup: repository local has no backup" in line and "; role: " in line, line
+    assert "warnings=3" in figures, figures
+    # What is worse comes first and does not hide the rest.
+    server.set(archive_mode="off")
+    server.restart()
+    line = nagios(agent, 2)
+    assert line.startswith("PGAGENT CRITICAL - archive_mode: "), line
+    assert "; WARNING data_checksums: " in line and "; WARNING backup: " in line, line
+    done = agent.run("status", "--nagios", expect=2).out
+    assert done.startswith("PGAGENT CRITICAL - archive_mode: "), done
+    assert "; backup: there is no backup" in done and "reasons=3" in done, done
+
+
 def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
     server, agent = lab.protected(major, scale=1)
     assert nagios(agent, 1).startswith("PGAGENT WARNING - role: ")
