@@ -12,6 +12,9 @@
  * take no longer than many small ones. */
 enum { TAIL_SEGMENTS_MAX = 16, TAIL_SEGMENT_BYTES = 16 << 20 };
 
+/* How far behind the backup's start a time target's locks are looked for. */
+#define CUT_BYTES_MAX (UINT64_C(4) << 30)
+
 /* ---- 4: the WAL ---- */
 
 /* The first segment holds the checkpoint that everything starts from.  Read whole, since a damaged
@@ -124,7 +127,20 @@ static void problem_after_last(struct planning *p, const struct wal_tail *tail)
 	plan_unreachable(p);
 }
 
-/* Paused just before a transaction ends, a server holds what that one had locked, and nobody can read it. */
+/* Where a transaction ends by its number PostgreSQL alone knows. */
+static void note_locks(struct restore_plan *plan, uint32_t xid)
+{
+	char whose[64] = "transactions still open then";
+
+	if (!plan->target_inclusive)
+		(void)snprintf(whose, sizeof(whose), "transaction %" PRIu32, xid); /* fits */
+	(void)snprintf(plan->note, sizeof(plan->note),
+		       "tables that %s dropped, truncated or altered are locked while the server "
+		       "is paused: to read them, promote it",
+		       whose); /* fits */
+}
+
+/* Paused before a transaction ends, a server holds what that one had locked, and nobody can read it. */
 static enum err cut_before_locks(struct planning *p)
 {
 	const struct restore_request *r = p->request;
@@ -136,22 +152,20 @@ static enum err cut_before_locks(struct planning *p)
 		.stop = plan->backup.stop,
 		.end = plan->reach.end,
 		.after_us = plan->target_inclusive ? r->time_us : r->time_us - 1,
+		.bytes_max = CUT_BYTES_MAX,
+		.inclusive = plan->target_inclusive,
 	};
 	struct wal_cut cut = {.last = lsn_of(0)};
 	enum err e;
 
 	if (plan->target_unreachable || plan->action != ACTION_PAUSE)
 		return ERR_NONE;
-	if (plan->kind == TARGET_XID && !plan->target_inclusive)
-		(void)snprintf(plan->note, sizeof(plan->note),
-			       "tables that transaction %" PRIu32
-			       " dropped, truncated or altered are locked while the server is "
-			       "paused: to read them, promote it",
-			       r->xid); /* fits */
-	if (plan->kind == TARGET_LSN && !plan->target_inclusive)
-		search.before = plan->target_lsn;
-	else if (plan->kind != TARGET_TIME)
+	if (plan->kind == TARGET_XID) {
+		note_locks(plan, r->xid);
 		return ERR_NONE;
+	}
+	if (plan->kind == TARGET_LSN)
+		search.at = plan->target_lsn;
 	e = wal_archive_cut(p->env, p->archive, &search, &cut, p->why);
 	plan->stop_behind = cut.last;
 	return e;
@@ -199,7 +213,7 @@ static enum err freeze_time(struct planning *p)
 	time_to_text(time_us, last);
 	(void)snprintf(plan->note, sizeof(plan->note),
 		       "the state at %s is the end of the archive: no later commit is there", last);
-	return ERR_NONE;
+	return cut_before_locks(p);
 }
 
 /* recovery_target = 'immediate' stops before the record behind the end, or at a commit.  Behind a primary's

@@ -1,21 +1,30 @@
-/* wal/cut.c - finds the segment that a target lies in, then walks up to it from a little before. */
+/* wal/cut.c - one walk as recovery's own finds the place; for a time it is made only where it may be worth it.
+ *
+ *  1. By halves, a segment before the target, as if times only grew.
+ *  2. From there up to the target: is there a lock?
+ *  3. The same walk from where recovery begins.  Only this one counts.
+ * A position in the WAL needs no proof: from before it on, the walk sees the same ends of transactions.
+ */
 #include "wal/cut.h"
 #include "wal/archive_internal.h"
 #include "wal/record.h"
 #include "wal/walk.h"
 
-enum { BACK_SEGMENTS_MAX = 16, BACK_BYTES_MAX = 256 << 20 };
+/* For the next end of a transaction, or the last one before a position. */
+enum { LOOK_BYTES_MAX = 256 << 20 };
 
 struct cutting {
 	const struct wal_cut_search *search;
 	struct archive_segments segments;
 	/* Of the walk. */
-	struct lsn last; /* where it would stop */
-	bool ended;      /* a transaction did, behind the backup, or that is where it began */
-	bool locked;     /* since then */
-	bool reached;    /* the target */
-	bool unknown;    /* a time could not be read */
+	struct lsn last;   /* where it would stop; 0 = it knows of no place yet */
+	struct lsn target; /* 0 = not reached */
+	bool locked;       /* behind `last` */
+	bool unknown;      /* a time could not be read, or the WAL */
+	bool earlier;      /* the next transaction ended by the time */
 };
+
+typedef enum err see(void *cutting, const struct wal_record *, struct error *why);
 
 /* Ends the walk: nothing behind it is asked for. */
 static enum err stop_here(struct error *why)
@@ -23,129 +32,171 @@ static enum err stop_here(struct error *why)
 	return error_set(why, ERR_EXISTS, "found");
 }
 
-static bool is_target(struct cutting *c, const struct wal_record *record)
+static bool ends_a_transaction(const struct wal_record *record)
 {
-	const struct wal_cut_search *s = c->search;
-	int64_t us;
-
-	if (s->before.value != 0)
-		return record->lsn.value >= s->before.value;
 	switch (wal_record_kind(record)) {
 	case WAL_RECORD_COMMIT:
 	case WAL_RECORD_ABORT:
 	case WAL_RECORD_COMMIT_PREPARED:
 	case WAL_RECORD_ABORT_PREPARED:
-		c->unknown = !wal_record_time(record, &us);
-		return c->unknown || us > s->after_us;
+		return true;
 	default:
 		return false;
 	}
 }
 
-static bool ends_a_transaction(const struct wal_record *record)
+/* recoveryStopsBefore of xlogrecovery.c. */
+static bool is_behind_time(struct cutting *c, const struct wal_record *record)
 {
 	int64_t us;
 
-	return wal_record_time(record, &us) || wal_record_is_prepare(record);
+	if (!ends_a_transaction(record))
+		return false;
+	if (wal_record_time(record, &us))
+		return us > c->search->after_us;
+	c->unknown = true;
+	return true;
 }
 
-static enum err see_record(void *ctx, const struct wal_record *record, struct error *why)
+static void pass(struct cutting *c, const struct wal_record *record)
 {
-	struct cutting *c = ctx;
+	bool in_backup = record->lsn.value < c->search->stop.value;
 
-	if (is_target(c, record)) {
-		c->reached = true;
-		return stop_here(why);
-	}
-	if (record->lsn.value < c->search->stop.value || ends_a_transaction(record)) {
-		c->ended = c->ended || record->end.value >= c->search->stop.value;
+	if (in_backup || ends_a_transaction(record) || wal_record_is_prepare(record)) {
 		c->locked = false;
 		c->last = record->lsn;
 	} else if (wal_record_locks(record)) {
 		c->locked = true;
-	} else if (!c->locked) {
+	} else if (!c->locked && c->last.value != 0) {
 		c->last = record->lsn;
 	}
-	return ERR_NONE;
 }
 
-/* From the segment on, up to the target or `until`. */
-static enum err walk(struct cutting *c, uint64_t segno, struct lsn until, struct error *why)
+static enum err see_record(void *cutting, const struct wal_record *record, struct error *why)
+{
+	struct cutting *c = cutting;
+	const struct wal_cut_search *s = c->search;
+	bool is_target =
+		s->at.value != 0 ? record->lsn.value >= s->at.value : is_behind_time(c, record);
+
+	if (!is_target || (s->at.value != 0 && s->inclusive))
+		pass(c, record);
+	if (!is_target)
+		return ERR_NONE;
+	c->target = record->lsn;
+	return stop_here(why);
+}
+
+static enum err see_end(void *cutting, const struct wal_record *record, struct error *why)
+{
+	struct cutting *c = cutting;
+
+	if (!ends_a_transaction(record))
+		return ERR_NONE;
+	c->earlier = !is_behind_time(c, record);
+	return stop_here(why);
+}
+
+static enum err walk(struct cutting *c, see *record, struct lsn start, struct lsn until,
+		     struct error *why)
 {
 	const struct wal_cut_search *s = c->search;
-	struct lsn start = wal_segment_start(segno, s->segment_bytes);
 	struct wal_walk walk = {
 		.source = {&c->segments, archive_segment_read},
-		.visitor = {c, see_record},
+		.visitor = {c, record},
 		.path = s->path,
 		.segment_bytes = s->segment_bytes,
 		.system_identifier = c->segments.archive->cluster[0].system_identifier,
-		.start = start.value > s->from.value ? start : s->from,
-		.until = until,
+		.start = start,
+		.until = until.value < s->end.value ? until : s->end,
 	};
 	struct wal_walk_end end;
 	enum err e;
 
-	c->ended = c->locked = c->reached = c->unknown = false;
-	c->last = lsn_of(0);
+	c->last = c->target = lsn_of(0);
+	c->locked = c->unknown = c->earlier = false;
 	e = wal_walk(&walk, &end, why);
-	if (e == ERR_EXISTS && c->reached)
+	if (e == ERR_EXISTS)
 		return ERR_NONE;
-	/* It ended before its end. */
 	if (e == ERR_NONE && end.stop != WAL_STOP_UNTIL)
 		c->unknown = true;
 	return e;
 }
 
-/* The first segment, by halves, in which the target lies. */
-static enum err find(struct cutting *c, uint64_t first, uint64_t *segno, struct error *why)
+static struct lsn behind(struct lsn lsn, uint64_t bytes)
+{
+	return lsn_of(lsn.value + bytes);
+}
+
+/* By halves, the start of the last segment behind which the next transaction ended by the time; none within the bound, or
+ * none that can be read, counts as a later one.  `from` where all are later.  *until: no target is
+ * looked for behind that. */
+static enum err look(struct cutting *c, struct lsn *start, struct lsn *until, struct error *why)
 {
 	const struct wal_cut_search *s = c->search;
-	uint64_t low = first, high = (s->end.value - 1) / s->segment_bytes;
+	uint64_t low = s->from.value / s->segment_bytes;
+	uint64_t high = (s->end.value - 1) / s->segment_bytes + 1;
 
-	if (s->before.value != 0)
-		low = high = s->before.value / s->segment_bytes;
-	while (low < high) {
+	*start = s->from;
+	*until = s->end;
+	while (high - low > 1) {
 		uint64_t middle = low + (high - low) / 2;
-		enum err e = walk(c, middle, wal_segment_start(middle + 1, s->segment_bytes), why);
+		struct lsn at = wal_segment_start(middle, s->segment_bytes);
+		struct lsn bound = behind(at, LOOK_BYTES_MAX);
+		enum err e = walk(c, see_end, at, bound, why);
 
 		if (e != ERR_NONE)
 			return e;
-		if (c->reached)
+		if (c->earlier) {
+			low = middle;
+			*start = at;
+		} else {
 			high = middle;
-		else
-			low = middle + 1;
+			*until = bound;
+		}
 	}
-	*segno = low;
 	return ERR_NONE;
+}
+
+static enum err cut_time(struct cutting *c, struct error *why)
+{
+	const struct wal_cut_search *s = c->search;
+	struct lsn start, until, proof = behind(s->from, s->bytes_max);
+	enum err e = look(c, &start, &until, why);
+
+	if (e == ERR_NONE)
+		e = walk(c, see_record, start, until, why);
+	if (e != ERR_NONE || start.value == s->from.value)
+		return e;
+	if (!c->locked || c->target.value == 0 || c->target.value >= proof.value) {
+		c->target = lsn_of(0);
+		return ERR_NONE;
+	}
+	return walk(c, see_record, s->from, proof, why);
+}
+
+static enum err cut_position(struct cutting *c, struct error *why)
+{
+	const struct wal_cut_search *s = c->search;
+	uint64_t page = s->at.value - s->at.value % WAL_PAGE_BYTES;
+	bool is_far = page > behind(s->from, LOOK_BYTES_MAX).value;
+
+	return walk(c, see_record, is_far ? lsn_of(page - LOOK_BYTES_MAX) : s->from, s->end, why);
 }
 
 enum err wal_archive_cut(const struct env *env, const struct wal_archive *archive,
 			 const struct wal_cut_search *s, struct wal_cut *out, struct error *why)
 {
 	struct cutting c = {.search = s, .segments = {env, archive, s->segment_bytes, NULL}};
-	uint64_t first, segno = 0, back_max, back = 1;
-	bool done = false;
 	enum err e;
 
 	if (!wal_is_segment_bytes(s->segment_bytes) || s->from.value == 0 ||
 	    s->end.value <= s->from.value)
 		return error_set(why, ERR_CONFIG, "looking for a target in the WAL: no WAL");
-	first = s->from.value / s->segment_bytes;
-	back_max = BACK_BYTES_MAX / s->segment_bytes;
-	back_max = back_max < 1 ? 1 : back_max > BACK_SEGMENTS_MAX ? BACK_SEGMENTS_MAX : back_max;
-	e = find(&c, first, &segno, why);
-	while (e == ERR_NONE && !done) {
-		uint64_t from = segno - first > back ? segno - back : first;
-
-		e = walk(&c, from, s->end, why);
-		done = (c.reached && c.ended) || from == first || back >= back_max;
-		back = back * 2 < back_max ? back * 2 : back_max;
-	}
+	e = s->at.value != 0 ? cut_position(&c, why) : cut_time(&c, why);
 	archive_segments_release(&c.segments);
 	if (e == ERR_NONE)
-		*out = (struct wal_cut){.last = c.reached && c.ended && c.locked && !c.unknown
-							? c.last
-							: lsn_of(0)};
+		*out = (struct wal_cut){
+			.last = c.target.value != 0 && c.locked && !c.unknown ? c.last : lsn_of(0)};
 	return e;
 }

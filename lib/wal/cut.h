@@ -15,13 +15,16 @@ struct history;
 struct wal_cut_search {
 	const struct history *path;
 	uint32_t segment_bytes;
-	struct lsn from; /* the backup's start: a record */
+	struct lsn from; /* the backup's start: a record, the first one that recovery replays */
 	struct lsn stop; /* its end: nothing before this is a place to stop */
 	struct lsn end;  /* of the WAL: wal_reach.end */
-	/* Recovery stops before the first commit or abort whose time is later; or, where `before` is not 0,
-	 * before the record that begins there or behind it. */
+	/* Where `at` is 0, recovery stops before the first commit or abort, in the order of the WAL, whose time
+	 * is later than this. */
 	int64_t after_us;
-	struct lsn before;
+	uint64_t bytes_max; /* of WAL that may be read to prove it */
+	/* Else at the first record that begins there or behind it: before it, or behind it. */
+	struct lsn at;
+	bool inclusive;
 };
 
 struct wal_cut {
@@ -30,9 +33,10 @@ struct wal_cut {
 	struct lsn last;
 };
 
-/* Where in the WAL the time lies is found by halves, as if times only grew; a segment earlier is looked at,
- * too, and more of them until one has a transaction that ended by then.  Damaged and missing segments answer
- * nothing.  Otherwise errors are those of the repositories. */
+/* A place for a time comes from one walk over all that recovery replays up to it, since any commit may have a
+ * later time.  First it is looked, by halves, as if times only grew, whether there is a lock near the time, as there
+ * hardly ever is: else nothing is walked.  What is too far, damaged or missing gets no place.  Otherwise errors
+ * are those of the repositories. */
 enum err wal_archive_cut(const struct env *, const struct wal_archive *,
 			 const struct wal_cut_search *, struct wal_cut *out,
 			 struct error *why) MUST_CHECK;

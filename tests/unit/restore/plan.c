@@ -237,6 +237,62 @@ Test(plan, a_server_that_pauses_at_a_time_holds_no_lock_of_a_transaction_that_is
 	s->request.exclusive = false;
 	plan(s);
 	cr_assert_eq(s->plan.stop_behind.value, 0);
+	restore_plan_release(&s->plan);
+	s->request.lsn = lsn_of(0xD1C318); /* the lock, which is replayed */
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.stop_behind.value, 0xD1C2F0);
+	cr_assert_eq(s->plan.target_lsn.value, 0xD1C318);
+	scene_end(s);
+}
+
+/* The archive's last record turned into a lock. */
+static struct golden ending_with_a_lock(void)
+{
+	struct golden g = shelf_golden(2, 0x11);
+	uint8_t *record = g.data + LAST % SHELF_SEGMENT;
+
+	record[16] = 0x00;
+	record[17] = 8;
+	put_u32(record + 20, crc32c_more(crc32c(bytes_of(record + 24, get_u32(record) - 24)),
+					 bytes_of(record, 20)));
+	return g;
+}
+
+Test(plan, a_time_at_the_end_of_the_archive_is_before_its_locks)
+{
+	struct scene *s = usual(TARGET_TIME);
+
+	shelf_remove(&s->repo, 2, 0x11);
+	shelf_put(&s->repo, 2, 0x11, ending_with_a_lock());
+	at_time(s, LAST_COMMIT, false);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.kind, TARGET_LSN);
+	cr_assert_eq(s->plan.target_lsn.value, LAST);
+	cr_assert_lt(s->plan.stop_behind.value, LAST);
+	cr_assert_geq(s->plan.stop_behind.value, 0x1000068, "its commit");
+	scene_end(s);
+}
+
+Test(plan, a_server_that_pauses_at_a_transaction_is_told_to_hold_locks)
+{
+	struct scene *s = usual(TARGET_XID);
+
+	s->request.xid = 747;
+	s->request.exclusive = true;
+	plan(s);
+	assert_reachable(s);
+	cr_assert_eq(s->plan.stop_behind.value, 0);
+	cr_assert_not_null(strstr(s->plan.note, "transaction 747 dropped"), "%s", s->plan.note);
+	restore_plan_release(&s->plan);
+	s->request.exclusive = false;
+	plan(s);
+	cr_assert_not_null(strstr(s->plan.note, "transactions still open then dropped"), "%s",
+			   s->plan.note);
+	restore_plan_release(&s->plan);
+	s->request.action = ACTION_PROMOTE;
+	plan(s);
+	cr_assert_str_eq(s->plan.note, "");
 	scene_end(s);
 }
 
