@@ -123,6 +123,19 @@ static void judge_window(struct check *c, const struct stored *s)
 	c->only_config = c->only_config && c->count[CHECK_ERROR] == errors;
 }
 
+/* As after a promotion, until the first segment came. */
+static void judge_timeline(struct check *c, const struct stored *s)
+{
+	if (c->has_system && s->current != NULL && s->current->timeline != c->timeline)
+		check_say(c, CHECK_WARNING, "timeline",
+			  "let it end its segment, and see whether that comes: psql -c "
+			  "'SELECT pg_switch_wal()'; then: pgagent check",
+			  "the server is on timeline %" PRIu32
+			  ", of which nothing is archived: what it did since it was promoted can't "
+			  "be restored",
+			  c->timeline);
+}
+
 /* ---- damage ---- */
 
 enum { HINT_MAX = 512, PLACES_TEXT_MAX = 256 };
@@ -201,6 +214,7 @@ static void judge_damage(struct check *c, const struct stored *s)
 void stored_judge(struct check *c, const struct stored *s)
 {
 	judge_window(c, s);
+	judge_timeline(c, s);
 	judge_damage(c, s);
 }
 

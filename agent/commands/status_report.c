@@ -44,14 +44,15 @@ static enum nagios gather(const struct status *s, json_t *reasons)
 /* ---- how far the server is ahead ---- */
 
 struct loss {
-	bool known;
+	bool known; /* LSNs of two timelines are no measure of one another */
 	uint64_t bytes;
 	int64_t us; /* at most; -1 = not known */
 };
 
 static struct loss loss_of(const struct status *s)
 {
-	struct loss loss = {.known = s->check.has_system && s->stored.current != NULL};
+	struct loss loss = {.known = s->check.has_system && s->stored.current != NULL &&
+				     s->stored.current->timeline == s->check.timeline};
 
 	if (!loss.known)
 		return loss;
@@ -135,8 +136,13 @@ static void say_moment(struct report *r, const struct status *s, const struct lo
 		    s->stored.current->timeline);
 	text_of_size(loss->bytes, size);
 	text_of_duration(loss->us, age);
-	if (!loss->known)
+	if (!s->check.has_system)
 		report_text(r, "behind the server         not known: it was not reached\n");
+	else if (!loss->known)
+		report_text(r,
+			    "behind the server         not known: nothing of its timeline, %" PRIu32
+			    ", is archived\n",
+			    s->check.timeline);
 	else if (loss->bytes == 0)
 		report_text(r, "behind the server         by nothing\n");
 	else

@@ -152,3 +152,30 @@ def test_a_hole_is_told_by_status_and_check_alike(lab, major):
     assert f"backup {second['id']} does without" in done.err and first["id"] in done.err, done
     found = agent.json("verify", expect=4)["findings"]
     assert [f["newer_backup"] for f in found] == [second["id"]], found
+
+
+@pytest.mark.only(15)
+def test_a_server_on_a_timeline_of_which_nothing_is_archived(lab, major):
+    """LSNs of the timeline before say nothing: they may well be higher."""
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    lsn = server.lsn()
+    for number in range(3):
+        server.sql(f"CREATE TABLE t{number} AS SELECT generate_series(1, 1000) AS i")
+        server.archive_all()
+    server.stop()
+    agent.restore(server.data, "--delta", "--archiving", "keep", "--to-lsn", lsn, "--action", "promote")
+    with open(server.data / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
+        conf.write("archive_command = 'false'\n")
+    server.start()
+    until("the server to be promoted", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
+    status = agent.json("status")
+    assert status["rpo_bytes"] is None and status["rpo_seconds"] is None, status
+    reason, = [r for r in status["reasons"] if r["code"] == "timeline"]
+    assert "timeline 2" in reason["message"] and "pg_switch_wal" in reason["hint"], reason
+    text = agent.run("status").out
+    assert "not known: nothing of its timeline, 2, is archived" in text, text
+    server.set(archive_command=agent.archive_command())
+    server.archive_all()
+    status = agent.json("status")
+    assert status["rpo_bytes"] is not None and not [r for r in status["reasons"] if r["code"] == "timeline"]
