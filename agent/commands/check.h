@@ -128,6 +128,10 @@ struct archiver_queue {
 /* Pure: whether an archiver with that to do, which says nothing of failures, still works. */
 enum check_severity check_archiver_pace(const struct archiver_queue *, int64_t archive_wait_us);
 
+/* How the reason of a failed archive_command is found.  PostgreSQL's own lines in the log repeat the command line,
+ * so it is the colon that tells pgagent's from them. */
+#define CHECK_LOG_HINT "the server's log has pgagent's own words on why: grep 'pgagent: '"
+
 /* True for a command line that archives with this program, whatever its path. */
 bool check_is_own_archive_command(const char *command);
 

@@ -234,8 +234,7 @@ static void say_archiver(struct check *c, const struct archiver *a,
 
 	if (a->failing_now) {
 		c->only_config = false;
-		check_say(c, CHECK_ERROR, "archiver",
-			  "the server's log has pgagent's own words on why: grep archive-push",
+		check_say(c, CHECK_ERROR, "archiver", CHECK_LOG_HINT,
 			  "segment %s failed at %s, and nothing was archived since", a->failed_last,
 			  a->failed_at);
 	} else if (pace != CHECK_OK) {

@@ -154,9 +154,8 @@ static void say_failed(struct trip *t, const char *event)
 	    ERR_NONE)
 		(void)snprintf(push, sizeof(push), "pgagent archive-push"); /* fits */
 	(void)snprintf(hint, sizeof(hint),
-		       "the server's log has the reason: grep archive-push; or see it, in the data "
-		       "directory:\n%s pg_wal/%s",
-		       push, t->text); /* cut is still text */
+		       CHECK_LOG_HINT "; or see it, in the data directory:\n%s pg_wal/%s", push,
+		       t->text); /* cut is still text */
 	c->only_config = false;
 	check_say(c, CHECK_ERROR, "archiving", hint, "%s", event);
 }

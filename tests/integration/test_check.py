@@ -1,6 +1,8 @@
 """`pgagent check` against real servers: each broken link is named, and what it prints mends it."""
 
+import shlex
 import signal
+import subprocess
 
 import pytest
 
@@ -130,6 +132,31 @@ def test_wal_that_does_not_arrive_is_an_error_in_the_archivers_words(lab, major)
     assert nagios(agent, 2).startswith("PGAGENT CRITICAL - archiving: ")
     server.set(archive_command=agent.archive_command())
     assert links(agent)["archiving"]["severity"] == "ok"
+
+
+@pytest.mark.only(15)
+def test_the_grep_of_the_hint_finds_why_archiving_fails(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    wal = next(agent.repo.glob("**/wal/*/*"), None)
+    wal = wal.parent.parent if wal else next(agent.repo.glob("main/*"))
+    folders = [p for p in (wal, *wal.rglob("*")) if p.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    try:
+        server.sql("SELECT pg_switch_wal()")
+        until("the archiver to fail", lambda: nagios_says(agent, "CRITICAL - archiver: "))
+        hints = [links(agent, expect=1)["archiver"]["hint"],
+                 next(x for x in agent.json("status")["reasons"] if x["code"] == "archiver")["hint"]]
+        for hint in hints:
+            words = shlex.split(hint.split(": ", 1)[1])
+            assert words[0] == "grep", hint
+            lines = subprocess.run([*words, server.log], stdout=subprocess.PIPE, text=True,
+                                   check=True).stdout.splitlines()
+            assert lines and all(line.startswith("pgagent: ") for line in lines), lines
+            assert any("Permission denied" in line for line in lines), lines
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
 
 
 @pytest.mark.only(15)
