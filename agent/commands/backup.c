@@ -158,6 +158,7 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 		.repositories = places->count,
 		.cluster_name = config->section.name,
 	};
+	struct sightings *seen;
 	struct backup_result result;
 	struct writer text;
 	struct error why;
@@ -180,7 +181,9 @@ static int backup(struct agent *agent, const struct config_cluster *config,
 	warn_of_leftovers(agent, config);
 	writer_init(&text, CONFIG_STORED_MAX + 1);
 	request.agent_config = config_text(agent, config, &text);
+	request.seen = seen = expire_watch(agent, config, places->place, places->count);
 	e = backup_run(&agent->env, &request, &result, &why);
+	sightings_free(seen);
 	writer_release(&text);
 	if (e != ERR_NONE)
 		return agent_fail(agent, &why);

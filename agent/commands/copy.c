@@ -3,6 +3,7 @@
 #include "agent.h"
 #include "base/text.h"
 #include "commands/commands.h"
+#include "commands/expire.h"
 #include "lock.h"
 #include "places.h"
 
@@ -127,8 +128,13 @@ static enum err copy(struct copy_run *r, struct error *why)
 			   "then: pgagent init --cluster %s",
 			   place_name(to), r->config->section.name, place_name(from),
 			   r->config->section.name);
-	if (e == ERR_NONE)
+	if (e == ERR_NONE) {
+		struct sightings *seen = expire_watch(r->agent, r->config, to, 1);
+
+		r->options.seen = seen;
 		e = clusters_list(from->repository, copy_system, r, why);
+		sightings_free(seen);
+	}
 	if (e == ERR_NONE && r->systems == 0) {
 		(void)error_set(why, ERR_MISSING, "repository %s holds nothing of cluster %s",
 				place_name(from), r->config->section.name);

@@ -141,13 +141,13 @@ enum err expire_run(struct expiry *x, struct error *why)
 	x->alone = calloc(x->catalog.count + 1, sizeof(*x->alone));
 	if (x->gone == NULL || x->alone == NULL)
 		return error_set(why, ERR_MEMORY, "no memory for %zu backups", x->catalog.count);
-	e = expire_load_sightings(x, why);
+	e = expire_load_sightings(x->agent, x->config, &x->sightings, why);
 	if (e != ERR_NONE)
 		return e;
 	run_places(x);
 	progress_erase(&x->agent->progress);
 	if (x->confirm)
-		expire_save_sightings(x);
+		expire_save_sightings(x->agent, x->config, x->sightings);
 	if (x->confirm && !x->clock_refused) /* or it would be refused but once */
 		expire_save_clock(x);
 	return failures_answer(&x->failures, why);

@@ -72,9 +72,18 @@ bool expire_run_part(struct expire_part *);
 /* Notes a failure and where it was; false when nothing else shall be begun. */
 bool expire_note(struct expire_part *, enum err, struct error *why);
 
+/* Notes the pins as seen now; attempts whose writers are silent are decided, and pins of silent readers end. */
+enum err expire_end_silent(struct agent *, const struct cluster *, struct sightings *,
+			   struct error *why) MUST_CHECK;
+/* The same in these repositories, for who does not remove but may wait for sweeps (sweep_outlast), and kept for the
+ * next run.  Best effort: what fails is told.  The caller frees what was seen; NULL = nothing. */
+struct sightings *expire_watch(struct agent *, const struct config_cluster *, const struct place *,
+			       size_t places);
+
 /* What this host remembers between runs. */
-enum err expire_load_sightings(struct expiry *, struct error *why) MUST_CHECK;
-void expire_save_sightings(const struct expiry *);
+enum err expire_load_sightings(struct agent *, const struct config_cluster *,
+			       struct sightings **out, struct error *why) MUST_CHECK;
+void expire_save_sightings(struct agent *, const struct config_cluster *, const struct sightings *);
 /* ERR_DENIED: the clock jumped since the last run, and nobody says that it is right. */
 enum err expire_check_clock(const struct expiry *, struct error *why) MUST_CHECK;
 void expire_save_clock(const struct expiry *);

@@ -96,23 +96,13 @@ static enum err find_going(struct expire_part *part, struct error *why)
 static enum err end_stale(struct expire_part *part, struct error *why)
 {
 	struct expiry *x = part->expiry;
-	int64_t now_us = clock_monotonic_us(x->agent->env.clock);
-	size_t aborted, ended = 0;
-	struct pins pins = {.count = 0};
+	size_t aborted = 0;
 	enum err e = decision_abort_dead(&part->cluster, &aborted, why);
 
-	if (e == ERR_NONE)
-		e = pins_read(&part->cluster, &pins, why);
-	if (e == ERR_NONE)
-		e = sightings_note(x->sightings, &part->cluster, &pins, now_us, why);
-	if (e == ERR_NONE)
-		e = pins_end_stale(&part->cluster, &pins, x->sightings, now_us, &ended, why);
-	pins_release(&pins);
-	if (e == ERR_NONE && aborted + ended > 0)
-		log_event(&x->agent->log, LEVEL_INFO,
-			  "%zu run(s) that gave no sign of life any more were ended",
-			  aborted + ended);
-	return e;
+	if (e == ERR_NONE && aborted > 0)
+		log_event(&x->agent->log, LEVEL_INFO, "%zu run(s) whose process is gone were ended",
+			  aborted);
+	return e == ERR_NONE ? expire_end_silent(x->agent, &part->cluster, x->sightings, why) : e;
 }
 
 /* Without those that end_stale ended, or would end first. */

@@ -38,40 +38,42 @@ static enum err save(struct agent *agent, const char *path, const struct writer 
 /* ---- heartbeats ---- */
 
 /* A file that is not there or can't be read means: observed from now on. */
-enum err expire_load_sightings(struct expiry *x, struct error *why)
+enum err expire_load_sightings(struct agent *agent, const struct config_cluster *config,
+			       struct sightings **out, struct error *why)
 {
-	struct env *env = &x->agent->env;
+	struct env *env = &agent->env;
 	char path[PATH_MAX], boot[64];
 	uint8_t *text = NULL;
 	size_t len = 0;
 	enum err e;
 
-	path_of(x->agent, x->config, "pins", path);
+	path_of(agent, config, "pins", path);
 	sightings_boot_id(env, boot);
 	e = file_read_all(env->files, AT_FDCWD, path, SIGHTINGS_FILE_MAX, &text, &len, why);
 	if (e == ERR_NONE)
-		e = sightings_decode(bytes_of(text, len), boot, &x->sightings, why);
+		e = sightings_decode(bytes_of(text, len), boot, out, why);
 	if (e != ERR_NONE && e != ERR_MISSING)
-		log_event(&x->agent->log, LEVEL_WARNING,
+		log_event(&agent->log, LEVEL_WARNING,
 			  "%s can't be used, pins are observed from now on: %s", path, why->text);
 	free(text);
-	return e == ERR_NONE ? ERR_NONE : sightings_new(boot, &x->sightings, why);
+	return e == ERR_NONE ? ERR_NONE : sightings_new(boot, out, why);
 }
 
-void expire_save_sightings(const struct expiry *x)
+void expire_save_sightings(struct agent *agent, const struct config_cluster *config,
+			   const struct sightings *sightings)
 {
 	char path[PATH_MAX];
 	struct writer text;
 	struct error why;
 	enum err e;
 
-	path_of(x->agent, x->config, "pins", path);
+	path_of(agent, config, "pins", path);
 	writer_init(&text, SIGHTINGS_FILE_MAX);
-	sightings_encode(x->sightings, &text);
-	e = save(x->agent, path, &text, &why);
+	sightings_encode(sightings, &text);
+	e = save(agent, path, &text, &why);
 	writer_release(&text);
 	if (e != ERR_NONE)
-		log_event(&x->agent->log, LEVEL_WARNING,
+		log_event(&agent->log, LEVEL_WARNING,
 			  "what was seen of pins is not kept, stale ones are found later: %s",
 			  why.text);
 }

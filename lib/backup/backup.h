@@ -32,7 +32,9 @@ struct backup_request {
 	bool stream_wal;           /* fetch the WAL of the backup on a second connection */
 	int64_t refresh_period_us; /* copies older than this are stored again; 0 = never */
 	int64_t archive_wait_us;   /* how long W5 waits for WAL it does not stream itself */
-	const char *agent_config;  /* text kept in the backup, without secrets; NULL = none */
+	const struct sightings
+		*seen; /* what this host has seen of pins (struct sweep_wait); NULL = nothing */
+	const char *agent_config; /* text kept in the backup, without secrets; NULL = none */
 	/* Where to: the same family, opened; identity is written by the run. */
 	const struct repository *repository[BACKUP_REPOSITORIES_MAX];
 	size_t repositories;

@@ -26,12 +26,13 @@ static struct streamer_config stream_config(const struct run *r)
  * when its pin was put, and nobody can have listed it. */
 enum err run_outlast_sweeps(struct run *r)
 {
+	struct sweep_wait wait = {.who = "backup", .seen = r->request->seen};
 	char standby[8];
 	enum err e = session_show(r->session, "in_hot_standby", standby, sizeof(standby), r->why);
 
 	r->on_standby = e == ERR_NONE && strcmp(standby, "on") == 0;
 	for (size_t i = 0; r->on_standby && e == ERR_NONE && i < r->clusters; i++)
-		e = sweep_outlast(&r->cluster[i], "backup", r->why);
+		e = sweep_outlast(&r->cluster[i], &wait, r->why);
 	return e;
 }
 

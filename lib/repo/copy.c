@@ -10,7 +10,6 @@
  */
 #include "repo/copy_internal.h"
 #include "repo/decision_internal.h"
-#include "repo/sweep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -128,7 +127,7 @@ static enum err run(struct copying *c, struct error *why)
 	if (e == ERR_NONE)
 		e = drop_left_behind(c, why);
 	if (e == ERR_NONE)
-		e = sweep_outlast(c->to, "copy", why);
+		e = sweep_outlast(c->to, &c->wait, why);
 	if (e == ERR_NONE)
 		e = copy_all(c, why);
 	keeper_stop(c->reading, true);
@@ -151,6 +150,7 @@ enum err copy_cluster(const struct cluster *from, const struct cluster *to,
 			    .to = to,
 			    .options = options,
 			    .totals = totals,
+			    .wait = {.who = "copy", .seen = options->seen},
 			    .piece = malloc(COPY_PIECE_ROOM),
 			    .began_us = clock_monotonic_us(env->clock)};
 	enum err e = copy_check_family(from->repository, to->repository, why);

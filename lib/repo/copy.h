@@ -17,7 +17,7 @@
 #ifndef REPO_COPY_H
 #define REPO_COPY_H
 
-#include "repo/decision.h"
+#include "repo/pins.h"
 
 enum copy_outcome {
 	COPY_DONE,    /* copied now */
@@ -37,6 +37,8 @@ struct copy_totals {
 
 struct copy_options {
 	uint64_t max_rate; /* bytes per second; 0 = unlimited */
+	const struct sightings
+		*seen; /* what this host has seen of pins (struct sweep_wait); NULL = nothing */
 	/* Each backup that the source shows, once; `text` says why where it was not copied. */
 	void (*backup)(void *ctx, const struct attempt *, enum copy_outcome, uint64_t bytes,
 		       const char *text);

@@ -12,7 +12,6 @@
 #include "repo/hide.h"
 #include "repo/manifest_internal.h"
 #include "repo/pack.h"
-#include "repo/sweep.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,7 +186,7 @@ static enum err pin_it(struct copying *c, const struct attempt *attempt, struct 
 		e = keeper_set_backup(c->reading, attempt, why);
 	if (e == ERR_NONE)
 		e = keeper_set_backup(c->writing, attempt, why);
-	return e == ERR_NONE ? sweep_outlast(c->to, "copy", why) : e;
+	return e == ERR_NONE ? sweep_outlast(c->to, &c->wait, why) : e;
 }
 
 static enum err read_source(struct copying *c, const struct attempt *attempt, struct manifest **out,

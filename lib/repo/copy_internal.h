@@ -4,6 +4,7 @@
 
 #include "repo/copy.h"
 #include "repo/keeper.h"
+#include "repo/sweep.h"
 #include "repo/wal_object.h"
 
 enum {
@@ -21,7 +22,8 @@ struct copying {
 	struct object_reader *reader; /* of the source */
 	uint8_t *piece;               /* COPY_PIECE_ROOM */
 	uint32_t segment_bytes;       /* of WAL */
-	struct lsn wal_from; /* no backup at the target needs WAL before it, nor will one */
+	struct lsn wal_from;    /* no backup at the target needs WAL before it, nor will one */
+	struct sweep_wait wait; /* for sweeps of the target */
 	struct progress progress;
 	int64_t began_us; /* monotonic */
 	uint64_t moved;   /* bytes since then */

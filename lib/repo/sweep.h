@@ -64,12 +64,19 @@ struct wal_sweep_totals {
 enum err sweep_wal(const struct cluster *, const struct sweep_options *, struct wal_sweep_totals *,
 		   struct error *why) MUST_CHECK;
 
-/* How long one waits for sweeps to end. */
+/* How long one run waits for sweeps to end, in all repositories together. */
 #define SWEEP_WAIT_US (INT64_C(60) * 60 * 1000 * 1000)
 
+struct sweep_wait {
+	const char *who; /* waits: "copy", "backup"; is told */
+	/* What this host has seen of pins; NULL = nothing.  One that by it is stale is ended, also when it becomes so
+	 * while it is waited for. */
+	const struct sightings *seen;
+	int64_t waited_us; /* by this run, until now */
+};
 /* Returns when no sweep is under way that may have looked for pins before the caller put his: what is there then, and
- * what his pin protects, stays.  `who` he is ("copy", "backup") is told.  ERR_TRANSIENT after SWEEP_WAIT_US. */
-enum err sweep_outlast(const struct cluster *, const char *who, struct error *why) MUST_CHECK;
+ * what his pin protects, stays.  ERR_TRANSIENT when the run has waited for SWEEP_WAIT_US. */
+enum err sweep_outlast(const struct cluster *, struct sweep_wait *, struct error *why) MUST_CHECK;
 
 struct history;
 /* For a reader that has pinned a backup and will replay from `from` to `to` along a path: the sweep that may not have

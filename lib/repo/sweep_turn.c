@@ -84,28 +84,55 @@ static const char *host_of(const struct pin_seen *pin)
 	return pin->host[0] != '\0' ? pin->host : "an unknown host";
 }
 
-static bool has_holder(const struct pins *pins, const char *holder)
-{
-	for (size_t i = 0; i < pins->count; i++)
-		if (strcmp(pins->pin[i].holder, holder) == 0)
-			return true;
-	return false;
-}
-
-/* Which sweeps are under way; `among` NULL = all.  Release `out` also after a failure. */
-static enum err find_sweeps(const struct cluster *c, const struct pins *among, struct pins *out,
-			    struct error *why)
+/* Which sweeps are under way.  Release `out` also after a failure. */
+static enum err find_sweeps(const struct cluster *c, struct pins *out, struct error *why)
 {
 	size_t sweeps = 0;
 	enum err e = pins_read(c, out, why);
 
-	for (size_t i = 0; i < out->count; i++) {
-		const struct pin_seen *pin = &out->pin[i];
-
-		if (sweep_is_under_way(pin) && (among == NULL || has_holder(among, pin->holder)))
-			out->pin[sweeps++] = *pin;
-	}
+	for (size_t i = 0; i < out->count; i++)
+		if (sweep_is_under_way(&out->pin[i]))
+			out->pin[sweeps++] = out->pin[i];
 	out->count = sweeps;
+	return e;
+}
+
+/* One of them, looked at again: *over = it removes nothing any more. */
+static enum err look_again(const struct cluster *c, const struct sweep_wait *wait,
+			   struct pin_seen *pin, bool *over, struct error *why)
+{
+	struct clock *clock = c->repository->env->clock;
+	const struct pins one = {.pin = pin, .count = 1};
+	struct pin_seen now;
+	size_t ended = 0;
+	enum err e = pins_read_holder(c, pin->holder, &now, why);
+
+	*over = e == ERR_MISSING || (e == ERR_NONE && !sweep_is_under_way(&now));
+	if (e != ERR_NONE || *over)
+		return e == ERR_MISSING ? ERR_NONE : e;
+	*pin = now;
+	if (wait->seen != NULL)
+		e = pins_end_stale(c, &one, wait->seen, clock_monotonic_us(clock), &ended, why);
+	*over = ended > 0;
+	return e;
+}
+
+/* Leaves those that are still under way. */
+static enum err pass_over_ended(const struct cluster *c, const struct sweep_wait *wait,
+				struct pins *left, struct error *why)
+{
+	size_t count = 0;
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; e == ERR_NONE && i < left->count; i++) {
+		bool over = false;
+
+		e = look_again(c, wait, &left->pin[i], &over, why);
+		if (!over)
+			left->pin[count++] = left->pin[i];
+	}
+	if (e == ERR_NONE)
+		left->count = count;
 	return e;
 }
 
@@ -115,56 +142,56 @@ static enum err still_there(const struct cluster *c, const struct pin_seen *pin,
 	const char *host = host_of(pin);
 
 	(void)error_set(why, ERR_TRANSIENT,
-			"an expire on %s began before this %s and removes from %s for more than "
-			"%" PRId64 " minutes (pin %s)",
+			"an expire on %s began before this %s, removes from %s, and is not over "
+			"after %" PRId64 " minutes of waiting (pin %s)",
 			host, who, c->repository->store->label, SWEEP_WAIT_US / MINUTE_US,
 			pin->holder);
 	error_hint(
 		why,
 		"let it end, then run the %s again; if it was killed, pgagent expire --confirm on "
-		"%s ends its pin at once; if that host is gone for good, pgagent expire --confirm "
-		"on another one does, when it sees the pin again %" PRId64 " hours after the first "
-		"time",
+		"%s ends its pin at once; if that host is gone for good, the first backup, copy or "
+		"expire --confirm on this one that sees it %" PRId64 " hours after the first time "
+		"does",
 		who, host, STALE_READER_US / HOUR_US);
 	return ERR_TRANSIENT;
 }
 
-static void tell_waiting(const struct cluster *c, const struct pin_seen *pin, const char *who)
+static void tell_waiting(const struct cluster *c, const struct pin_seen *pin,
+			 const struct sweep_wait *wait)
 {
 	observer_event(
 		c->repository->env->observer, LEVEL_INFO,
 		"an expire on %s began before this %s and removes from %s (pin %s): waiting for "
 		"its end, %" PRId64 " minutes at most",
-		host_of(pin), who, c->repository->store->label, pin->holder,
-		SWEEP_WAIT_US / MINUTE_US);
+		host_of(pin), wait->who, c->repository->store->label, pin->holder,
+		(SWEEP_WAIT_US - wait->waited_us) / MINUTE_US);
 }
 
-enum err sweep_outlast(const struct cluster *c, const char *who, struct error *why)
+enum err sweep_outlast(const struct cluster *c, struct sweep_wait *wait, struct error *why)
 {
 	const struct env *env = c->repository->env;
 	const struct progress waiting = {.phase = "waiting for an expire"};
-	int64_t deadline = clock_monotonic_us(env->clock) + SWEEP_WAIT_US;
+	int64_t began_us = clock_monotonic_us(env->clock), before_us = wait->waited_us;
 	struct pins left = {.count = 0};
-	enum err e = find_sweeps(c, NULL, &left, why);
+	bool told = false;
+	enum err e = find_sweeps(c, &left, why);
 
-	if (e == ERR_NONE && left.count > 0)
-		tell_waiting(c, &left.pin[0], who);
-	while (e == ERR_NONE && left.count > 0) {
-		struct pins now;
-
-		if (*env->cancelled) {
-			e = error_set(why, ERR_CANCELLED, "%s: stopped on request", who);
+	while (e == ERR_NONE) {
+		e = pass_over_ended(c, wait, &left, why);
+		if (e != ERR_NONE || left.count == 0)
 			break;
-		}
-		if (clock_monotonic_us(env->clock) >= deadline) {
-			e = still_there(c, &left.pin[0], who, why);
+		if (!told)
+			tell_waiting(c, &left.pin[0], wait);
+		told = true;
+		if (*env->cancelled)
+			e = error_set(why, ERR_CANCELLED, "%s: stopped on request", wait->who);
+		else if (wait->waited_us >= SWEEP_WAIT_US)
+			e = still_there(c, &left.pin[0], wait->who, why);
+		if (e != ERR_NONE)
 			break;
-		}
 		observer_progress(env->observer, &waiting);
 		clock_sleep_us(env->clock, LOOK_EVERY_US);
-		e = find_sweeps(c, &left, &now, why);
-		pins_release(&left);
-		left = now;
+		wait->waited_us = before_us + (clock_monotonic_us(env->clock) - began_us);
 	}
 	pins_release(&left);
 	return e;

@@ -1,5 +1,6 @@
 """A repository gets what it lacks of another: each backup then comes back from it alone."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from harness import judges
 from harness.kill import kill_at
 from harness.restored import forget, restored_whole
+from harness.stops import REMOVALS, moments, stopped
 from harness.wait import until
 
 # What the servers' version can change is tested elsewhere: a copy is one of bytes.
@@ -170,6 +172,38 @@ def test_what_retention_took_from_the_source_is_missed_where_it_still_is(lab):
     (agent.far / max(taken_away)).unlink()
     told = agent.run("verify", "--all", expect=4)
     assert "a hole of 1 segment(s)" in told.err and taken[0]["id"] in told.err, told
+
+
+def sweeps(agent, root):
+    return list(root.glob("main/*/pins/sweep-*/*"))
+
+
+def test_a_sweep_that_fell_silent_holds_copies_up_for_a_day_though_nothing_but_copies_run(lab):
+    """As one of a host that was lost: it stands still behind its pin, and nobody can say that it is gone."""
+    server, agent = family(lab, expire_auto="off")
+    backups_of(server, agent, 1)
+    agent.run(*COPY)
+    seen, told = agent.home / "state" / "pins-main", []
+
+    def copies():
+        if not sweeps(agent, agent.far):
+            return
+        waiting = agent.popen(*COPY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        until("the copy to see it", lambda: seen.exists() and " sweep-" in seen.read_text())
+        waiting.send_signal(signal.SIGTERM)
+        waiting.communicate(timeout=60)
+        assert waiting.returncode == 1 and sweeps(agent, agent.far)
+        day = 25 * 3600 * 10**6
+        seen.write_text(re.sub(r"^(sighting .* )(\d+)$", lambda m: f"{m[1]}{int(m[2]) - day}",
+                               seen.read_text(), flags=re.M))
+        told.append(agent.run(*COPY).err)
+        assert not sweeps(agent, agent.far)
+
+    expire = ("--repo", "far", "expire", "--confirm")
+    for nth in moments(lab, agent, REMOVALS, *expire):
+        if not told:
+            stopped(lab, agent, REMOVALS, nth, copies, *expire)
+    assert len(told) == 1 and "no sign of life" in told[0], told
 
 
 def test_only_families_are_copied_between(lab):

@@ -161,6 +161,7 @@ static enum err commit(struct actor *a, int number, const struct manifest *paren
 enum err writer_backup(struct actor *a, int number, int parent, struct error *why)
 {
 	struct pin pin = {.kind = "backup", .has_backup = parent >= 0};
+	struct sweep_wait wait = {.who = "backup"};
 	struct manifest *proven = NULL;
 	struct error ignored;
 	enum err e;
@@ -172,7 +173,7 @@ enum err writer_backup(struct actor *a, int number, int parent, struct error *wh
 	if (e != ERR_NONE)
 		return e;
 	if (a->world->scenario->standby)
-		e = sweep_outlast(&a->cluster, "backup", why);
+		e = sweep_outlast(&a->cluster, &wait, why);
 	if (e == ERR_NONE && parent >= 0) {
 		e = parent_prove(&a->cluster, 1, &a->world->attempt[parent], &proven, why); /* W2 */
 		if (e == ERR_MISSING || e == ERR_CORRUPT) {
