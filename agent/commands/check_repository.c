@@ -136,8 +136,37 @@ static void check_identity(struct check *c, const struct place *place)
 	}
 }
 
+/* Whether it can be written.  A look leaves nothing behind, not even the versions that a bucket may keep of what
+ * was removed: those of every minute would be many. */
+static void check_written(struct check *c, const struct place *place)
+{
+	struct error why;
+	enum err e;
+
+	if (c->quiet) {
+		check_say(c, CHECK_UNPROVEN, "repository", "pgagent check",
+			  "%s (%s): that it can be written; --nagios does not", place_name(place),
+			  place->config->path);
+		return;
+	}
+	e = store_probe(place->store, c->agent->env.random, &why);
+	if (e == ERR_NONE) {
+		check_say(c, CHECK_OK, "repository", NULL,
+			  "%s (%s): written, read back, listed, removed", place_name(place),
+			  place->config->path);
+		return;
+	}
+	if (e == ERR_DENIED && why.hint[0] == '\0')
+		error_hint(&why,
+			   "give the directory to the user that runs pgagent and the "
+			   "server: chown -R postgres %s",
+			   place->config->path);
+	fail(c, place, "repository", &why);
+}
+
 static void check_place(struct check *c, struct place *place)
 {
+	struct repository_format format;
 	struct newest_backup newest;
 	struct error why;
 	enum err e = place_open_store(c->agent, place->config, false, &place->store, &why);
@@ -147,20 +176,16 @@ static void check_place(struct check *c, struct place *place)
 		fail(c, place, "repository", &why);
 		return;
 	}
-	e = store_probe(place->store, c->agent->env.random, &why);
-	if (e != ERR_NONE) {
-		if (e == ERR_DENIED && why.hint[0] == '\0')
-			error_hint(&why,
-				   "give the directory to the user that runs pgagent and the "
-				   "server: chown -R postgres %s",
-				   place->config->path);
+	/* A directory that is no repository may be anybody's: nothing is written there. */
+	if (repository_peek(place->store, &format, &why) == ERR_MISSING) {
+		error_hint(&why,
+			   "a new repository: pgagent init; else look whether its file system "
+			   "is mounted");
 		fail(c, place, "repository", &why);
 	} else {
-		check_say(c, CHECK_OK, "repository", NULL,
-			  "%s (%s): written, read back, listed, removed", place_name(place),
-			  place->config->path);
+		check_written(c, place);
+		check_key(c, place);
 	}
-	check_key(c, place);
 	check_newest(c, place, &newest);
 	check_space(c, place, &newest);
 	if (place->repository != NULL) {

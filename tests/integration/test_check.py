@@ -221,6 +221,31 @@ def test_nagios_tells_all_that_is_wrong_in_one_line(lab, major):
     assert "; backup: there is no backup" in done and "reasons=3" in done, done
 
 
+def directories_as_they_are(root):
+    """Everything below, with the times at which entries came or went."""
+    return {p: p.stat().st_mtime_ns for p in (root, *root.rglob("*")) if p.is_dir()}
+
+
+@pytest.mark.only(15)
+def test_nagios_only_looks_and_check_writes_into_repositories_only(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.archiver_rests()
+    agent.run("check")
+    server.archiver_rests()
+    before = directories_as_they_are(agent.home)
+    nagios(agent, 1)
+    agent.run("status", "--nagios", expect=0)
+    assert directories_as_they_are(agent.home) == before
+    # A directory that is no repository, a file system that is not mounted, is not written to by any.
+    agent.repo.rename(agent.home / "away")
+    agent.repo.mkdir(mode=0o700)
+    found = links(agent, expect=1)["repository"]
+    assert "pgagent init" in found["hint"], found
+    nagios(agent, 2)
+    assert not list(agent.repo.iterdir())
+
+
 def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
     server, agent = lab.protected(major, scale=1)
     assert nagios(agent, 1).startswith("PGAGENT WARNING - role: ")
