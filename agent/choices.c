@@ -42,30 +42,11 @@ static const struct {
 
 const char *nearest_name(const char *text, const char *const *names, size_t count)
 {
-	/* Up to a third of the letters may be wrong, at least two: more is another word. */
-	unsigned best = (unsigned)(strlen(text) / 3 < 2 ? 2 : strlen(text) / 3) + 1;
-	const char *found = NULL;
-
 	for (size_t i = 0; i < COUNT(other_words); i++)
 		for (size_t n = 0; n < count && strcmp(text, other_words[i].theirs) == 0; n++)
 			if (names[n] != NULL && strcmp(names[n], other_words[i].ours) == 0)
 				return names[n];
-	for (size_t i = 0; i < count; i++) {
-		unsigned distance;
-
-		if (names[i] == NULL)
-			continue;
-		distance = text_distance(text, names[i], best);
-		if (distance >= strlen(names[i]))
-			continue;
-		/* Of two that are equally near the one with the same first letter. */
-		if (distance < best ||
-		    (found != NULL && distance == best && *found != *text && *names[i] == *text)) {
-			best = distance;
-			found = names[i];
-		}
-	}
-	return found;
+	return text_nearest(text, names, count);
 }
 
 /* The next of "a|b=c|d": its name into `name`, what it stands for into `full`. */

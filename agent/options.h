@@ -193,7 +193,7 @@ bool choice_name(const char *choices, int index, char *out, size_t size);
 /* What `text`, one of the choices, stands for: itself, or the name behind its '='. */
 const char *choice_full_name(const char *choices, const char *text);
 
-/* The nearest of the names, or NULL when none is near; `names` may hold NULLs. */
+/* As text_nearest, which see; it also knows what other tools call the same. */
 const char *nearest_name(const char *text, const char *const *names, size_t count);
 
 #endif

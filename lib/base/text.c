@@ -238,3 +238,27 @@ unsigned text_distance(const char *a, const char *b, unsigned max)
 	}
 	return row[b_len] > max ? max + 1 : row[b_len];
 }
+
+const char *text_nearest(const char *text, const char *const *names, size_t count)
+{
+	/* Up to a third of the letters may be wrong, at least two: more is another word. */
+	unsigned best = (unsigned)(strlen(text) / 3 < 2 ? 2 : strlen(text) / 3) + 1;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		unsigned distance;
+
+		if (names[i] == NULL)
+			continue;
+		distance = text_distance(text, names[i], best);
+		if (distance >= strlen(names[i]))
+			continue;
+		/* Of two that are equally near the one with the same first letter. */
+		if (distance < best ||
+		    (found != NULL && distance == best && *found != *text && *names[i] == *text)) {
+			best = distance;
+			found = names[i];
+		}
+	}
+	return found;
+}

@@ -27,5 +27,7 @@ enum err text_to_duration(const char *text, int64_t *out_us, struct error *why) 
 /* Edit distance for "did you mean"; at most `max` is reported exactly, else max + 1
  * (also for a text of more than 127 bytes). */
 unsigned text_distance(const char *a, const char *b, unsigned max);
+/* The nearest of the names, or NULL when none is near; `names` may hold NULLs. */
+const char *text_nearest(const char *text, const char *const *names, size_t count);
 
 #endif

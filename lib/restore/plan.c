@@ -129,6 +129,8 @@ static enum err plan_backup(struct planning *p)
 		e = decide_side(p);
 	if (e == ERR_NONE)
 		plan_moved(p);
+	if (e == ERR_NONE)
+		plan_settings(p);
 	/* The manifest's own summary was moved into the plan. */
 	p->manifest->summary = plan->backup;
 	if (e == ERR_NONE)

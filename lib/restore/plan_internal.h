@@ -78,6 +78,11 @@ enum err plan_limits(struct planning *) MUST_CHECK;
 /* Once it is known whether it is a copy: the library that will open subscriptions. */
 enum err plan_waking(struct planning *) MUST_CHECK;
 
+/* ---- what is set, plan_settings.c ---- */
+
+/* A problem for each --set that the server's own programs, where they are here, would not start with. */
+void plan_settings(struct planning *);
+
 /* ---- the timeline, plan_timeline.c ---- */
 
 /* 2: the number of the timeline and its history; *known = false with a problem when the target does not

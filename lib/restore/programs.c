@@ -9,20 +9,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-	VERSION_BYTES_MAX = 256,      /* of its answer, with a NUL */
-	ANSWER_US = 10 * 1000 * 1000, /* for "postgres -V", which reads nothing */
-	POLL_MS = 1000,
-	WAIT_MS = 5
+	VERSION_BYTES_MAX = 256,     /* of its answer, with a NUL */
+	ANSWER_US = 10 * 1000 * 1000 /* for "postgres -V", which reads nothing */
 };
 
 static bool has_programs(const char *directory)
@@ -40,78 +33,6 @@ static bool has_programs(const char *directory)
 	return true;
 }
 
-/* ---- asking postgres ---- */
-
-static int spawn_version(const char *program, int out, pid_t *pid)
-{
-	const char *const argv[] = {program, "-V", NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	int answer = posix_spawnattr_init(&attributes);
-
-	if (answer != 0)
-		return answer;
-	(void)sigemptyset(&none); /* on a valid pointer it cannot fail */
-	(void)posix_spawnattr_setsigmask(&attributes, &none);
-	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-	answer = posix_spawn_file_actions_init(&actions);
-	if (answer == 0) {
-		answer = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-		if (answer == 0)
-			answer = posix_spawn_file_actions_adddup2(&actions, out, 1);
-		if (answer == 0)
-			answer = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null",
-								  O_WRONLY, 0);
-		if (answer == 0)
-			answer = posix_spawn(pid, program, &actions, &attributes,
-					     (char *const *)(const void *)argv, environ);
-		(void)posix_spawn_file_actions_destroy(&actions);
-	}
-	(void)posix_spawnattr_destroy(&attributes);
-	return answer;
-}
-
-/* What it writes until it closes its output; false when that is too much, or `until` is over. */
-static bool read_answer(const struct env *env, int from, int64_t until, char out[VERSION_BYTES_MAX])
-{
-	size_t len = 0;
-
-	while (len + 1 < VERSION_BYTES_MAX && clock_monotonic_us(env->clock) < until) {
-		struct pollfd ready = {.fd = from, .events = POLLIN};
-		ssize_t n;
-
-		if (poll(&ready, 1, POLL_MS) <= 0)
-			continue;
-		n = recv(from, out + len, VERSION_BYTES_MAX - 1 - len, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0;
-		len += (size_t)n;
-		out[len] = '\0';
-	}
-	return false;
-}
-
-/* Whether it ended well; what did not end by `until` is killed. */
-static bool wait_for(const struct env *env, pid_t pid, int64_t until)
-{
-	int status = 0;
-	pid_t done;
-
-	while ((done = waitpid(pid, &status, WNOHANG)) <= 0) {
-		if (done < 0 && errno != EINTR)
-			return false;
-		if (clock_monotonic_us(env->clock) >= until) {
-			(void)kill(pid, SIGKILL); /* ours, and not waited for yet */
-			until = INT64_MAX;
-		}
-		(void)poll(NULL, 0, WAIT_MS); /* it is about to end */
-	}
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 /* "postgres (PostgreSQL) 15.18 (Debian ...)" */
 static unsigned major_of_text(const char *text)
 {
@@ -125,25 +46,17 @@ static unsigned major_of_text(const char *text)
 
 unsigned programs_major(const struct env *env, const char *directory)
 {
-	int64_t until = clock_monotonic_us(env->clock) + ANSWER_US;
-	char program[PATH_MAX], text[VERSION_BYTES_MAX] = "";
-	bool answered = false;
-	int ends[2];
-	pid_t pid = -1;
+	char program[PATH_MAX], text[VERSION_BYTES_MAX];
+	const char *const argv[] = {program, "-V", NULL};
+	const struct program_call call = {.argv = argv,
+					  .in = -1,
+					  .until = clock_monotonic_us(env->clock) + ANSWER_US,
+					  .out = text,
+					  .out_size = sizeof(text)};
 
-	if (snprintf(program, sizeof(program), "%s/postgres", directory) >= (int)sizeof(program) ||
-	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+	if (snprintf(program, sizeof(program), "%s/postgres", directory) >= (int)sizeof(program))
 		return 0;
-	if (spawn_version(program, ends[1], &pid) != 0)
-		pid = -1;
-	(void)env->files->ops->close(env->files, ends[1]); /* the child has its own */
-	if (pid > 0)
-		answered = read_answer(env, ends[0], until, text);
-	(void)env->files->ops->close(env->files, ends[0]); /* only read */
-	/* What has more to say is not asked for it. */
-	if (pid > 0)
-		answered = wait_for(env, pid, answered ? until : 0) && answered;
-	return answered ? major_of_text(text) : 0;
+	return programs_run(env, &call) == 0 ? major_of_text(text) : 0;
 }
 
 /* ---- looking ---- */

@@ -309,7 +309,7 @@ bool settings_quiet_libraries(const char *libraries, char *out, size_t out_len);
  * a server that is promoted; static.  NULL: none does. */
 const char *settings_waking_library(const char *libraries);
 bool settings_is_kept(const struct restore_request *, const char *name);
-/* The value given with --set, or NULL. */
+/* The value given with --set, or NULL: of several the last. */
 const char *settings_asked(const struct restore_request *, const char *name);
 /* What is reset after promotion; ends with NULL. */
 extern const char *const settings_of_recovery[];
@@ -366,6 +366,16 @@ enum err wal_copy_histories(const struct source *, const struct restore_plan *,
  * may be NULL and in which postgres is asked for its version.  ERR_CONFIG when they are nowhere. */
 enum err programs_find(const struct env *, unsigned major, const char *search_path,
 		       char out[PATH_MAX], struct error *why) MUST_CHECK;
+struct program_call {
+	const char *const *argv; /* [0] is an absolute path */
+	int in;                  /* a file for its standard input; negative = nothing */
+	bool errors;     /* what it says on standard error is its answer, else on standard output */
+	int64_t until;   /* by the monotonic clock; then it is killed */
+	char *out;       /* the answer, in English */
+	size_t out_size; /* with a NUL behind it */
+};
+/* Its exit status; negative: it could not be run, did not end in time, or had more to say. */
+int programs_run(const struct env *, const struct program_call *);
 /* The major of DIRECTORY/postgres by its own answer; 0 = it gave none, within ten seconds. */
 unsigned programs_major(const struct env *, const char *directory);
 

@@ -4,6 +4,7 @@
  * backup's own configuration says.  Every recovery_target* is written, all but one as '': two that
  * are not empty stop the server, wherever they come from.
  */
+#include "base/text.h"
 #include "pgformat/label.h"
 #include "restore/restore_internal.h"
 
@@ -72,6 +73,45 @@ static bool is_setting_name(const char *name)
 	return true;
 }
 
+/* What a restore writes and --keep-setting leaves alone. */
+static const char *const keepable[] = {"archive_mode",
+				       "archive_command",
+				       "archive_library",
+				       "primary_conninfo",
+				       "primary_slot_name",
+				       "recovery_end_command",
+				       "archive_cleanup_command",
+				       "listen_addresses",
+				       "max_logical_replication_workers",
+				       "external_pid_file",
+				       "shared_preload_libraries",
+				       "synchronous_standby_names"};
+enum { KEEPABLE = sizeof(keepable) / sizeof(keepable[0]) };
+
+static enum err check_kept(const char *name, struct error *why)
+{
+	struct writer names;
+	const char *near;
+
+	for (size_t i = 0; i < KEEPABLE; i++)
+		if (strcasecmp(name, keepable[i]) == 0)
+			return ERR_NONE;
+	(void)error_set(why, ERR_CONFIG, "--keep-setting %s: this is none that can be kept", name);
+	near = text_nearest(name, keepable, KEEPABLE);
+	if (near != NULL) {
+		error_hint(why, "Did you mean \"%s\"?", near);
+		return ERR_CONFIG;
+	}
+	writer_init(&names, ERROR_HINT_MAX);
+	for (size_t i = 0; i < KEEPABLE; i++)
+		writer_text(&names, "%s%s", i > 0 ? ", " : "", keepable[i]);
+	writer_u8(&names, 0);
+	if (!names.bad)
+		error_hint(why, "these can: %s", (const char *)names.data);
+	writer_release(&names);
+	return ERR_CONFIG;
+}
+
 enum err settings_check(const struct restore_request *request, struct error *why)
 {
 	for (size_t i = 0; i < request->sets; i++) {
@@ -92,6 +132,12 @@ enum err settings_check(const struct restore_request *request, struct error *why
 		if (strchr(request->set[i].value, '\n') != NULL)
 			return error_set(why, ERR_CONFIG, "--set %s: its value holds a newline",
 					 name);
+	}
+	for (size_t i = 0; i < request->keep_settings; i++) {
+		enum err e = check_kept(request->keep_setting[i], why);
+
+		if (e != ERR_NONE)
+			return e;
 	}
 	if (request->name != NULL && strchr(request->name, '\n') != NULL)
 		return error_set(why, ERR_CONFIG, "the restore point's name holds a newline");

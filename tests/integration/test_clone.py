@@ -202,3 +202,36 @@ def test_a_server_whose_superuser_has_another_name_is_followed(lab, major):
     settings = (target / "postgresql.auto.conf").read_text(encoding="utf-8")
     assert "recovery_target" not in settings, settings
     assert clone.psql("SELECT pg_is_in_recovery()", user="the boss").stdout.strip() == "f"
+
+
+def test_a_setting_that_the_server_refuses_is_refused_before(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.archive_all()
+    target = lab.place("r")
+    plan = ["restore", "-D", target, "--plan"]
+    done = agent.run(*plan, "--set", "shared_bufers=8MB", "--set", "work_mem=many", expect=2)
+    assert 'Did you mean "shared_buffers"?' in done.out and "work_mem=many" in done.out, done
+    done = agent.run(*plan, "--set", "archive_mode=of", expect=2)
+    assert "Available values" in done.out, done
+    for one in ("shared_buffers=abc", "bonjour_nam=x", "port=99999"):
+        done = agent.run("restore", "-D", target, "--set", one, expect=2)
+        assert one in done.err and not target.exists(), done
+    done = agent.run(*plan, "--keep-setting", "archive_comand", expect=2)
+    assert 'Did you mean "archive_command"?' in done.err, done
+    # What an extension names cannot be known, of a name that comes twice the last counts.
+    good = ["--set", "work_mem=many", "--set", "work_mem=5MB", "--set", "auto_explain.new=x",
+            "--set", "log_min_messages=panic", "--set", "cluster_name=it's 'one' \\ two"]
+    agent.run(*plan, *good)
+    agent.run("restore", "-D", target, "--start", *good)
+    clone = lab.attach(target, server)
+    assert clone.sql("SHOW cluster_name") == "it's 'one' \\ two"
+
+
+@pytest.mark.only(18)
+def test_where_the_server_s_programs_are_not_nothing_is_said_of_settings(lab, major):
+    server, agent = lab.protected(major, scale=1)
+    agent.backup()
+    server.archive_all()
+    agent.run("restore", "-D", lab.place("r"), "--plan", "--set", "shared_bufers=8MB",
+              env={"PATH": "/usr/bin:/bin"})

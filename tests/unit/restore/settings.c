@@ -361,3 +361,22 @@ Test(settings, a_stop_before_locks_takes_the_place_of_the_target)
 	HAS(text, "recovery_target_inclusive = 'on'\n");
 	HAS(text, "recovery_target_time = ''\n");
 }
+
+Test(settings, what_cannot_be_kept_is_no_word_of_a_restore)
+{
+	static const char *const names[] = {"archive_comand", "LISTEN_ADRESSES", "restore_command",
+					    "work_mem"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct restore_request request = {.keep_setting = {names[i]}, .keep_settings = 1};
+		struct error why;
+
+		cr_expect_eq(settings_check(&request, &why), ERR_CONFIG, "%s", names[i]);
+		cr_expect_not_null(strstr(why.text, names[i]));
+		cr_expect_not_null(
+			strstr(why.hint, i == 0 ? "mean \"archive_command\"" : "archive_mode, "),
+			"%s", why.hint);
+		request.keep_setting[0] = "Archive_Command";
+		cr_expect_eq(settings_check(&request, &why), ERR_NONE);
+	}
+}
