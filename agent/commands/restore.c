@@ -120,6 +120,14 @@ static enum err check_place(const struct restoring *r, struct error *why)
 		error_hint(why, "give a side copy another directory: -D /srv/look");
 		return ERR_CONFIG;
 	}
+	if (option_given(o, OPTION_DISCARD_WAL) && r->plan.side && !r->asked.request.delta &&
+	    r->asked.request.salvage_directory == NULL) {
+		(void)error_set(why, ERR_CONFIG,
+				"restore: for a side copy --discard-wal goes with --delta or "
+				"--salvage-wal only");
+		error_hint(why, "without them DIR has to be empty, and nothing in it is lost");
+		return ERR_CONFIG;
+	}
 	return ERR_NONE;
 }
 

@@ -4,6 +4,7 @@
 #include "commands/backup_report.h"
 #include "commands/restore_request.h"
 #include "commands/restore_standby.h"
+#include "escape.h"
 #include "time_target.h"
 
 #include <inttypes.h>
@@ -246,7 +247,7 @@ static void salvage_plan_text(struct report *r, const struct restore_plan *plan)
 /* A directory that was moved away, beside the target; without one a person may know of it. */
 static void moved_plan_text(struct report *r, const struct restore_plan *plan)
 {
-	char what[256];
+	char what[256], typed[4 * sizeof(plan->moved_to)];
 
 	if (!plan->without_lost_wal)
 		return;
@@ -257,11 +258,13 @@ static void moved_plan_text(struct report *r, const struct restore_plan *plan)
 		return;
 	}
 	salvage_text(&plan->moved, what);
+	if (!escape_shell(plan->moved_to, typed, sizeof(typed)))
+		(void)snprintf(typed, sizeof(typed), "DIR"); /* fits */
 	report_text(r,
 		    "  NOT SAVED   %s has WAL of this server that was never archived:\n"
 		    "              %s\n"
 		    "              To save it first, and restore it: --salvage-wal %s\n",
-		    plan->moved_to, what, plan->moved_to);
+		    plan->moved_to, what, typed);
 }
 
 void restore_moved_warn(struct report *r, const struct restore_plan *plan)
@@ -280,10 +283,9 @@ void restore_moved_warn(struct report *r, const struct restore_plan *plan)
 	salvage_text(&plan->moved, what);
 	report_warning(
 		r,
-		"%s has WAL of this server that was never archived, and is not in this "
-		"restore: %s; to have it, do not start this one, and repeat the command with "
-		"--delta --salvage-wal %s",
-		plan->moved_to, what, plan->moved_to);
+		"given up as asked: %s has WAL of this server that was never archived, and is not "
+		"in this restore: %s",
+		plan->moved_to, what);
 }
 
 void restore_waking_warn(struct report *r, const struct restore_plan *plan)

@@ -333,7 +333,6 @@ static unsigned processors(void)
 	return n < 1 ? 1 : n > JOBS_MAX ? JOBS_MAX : (unsigned)n;
 }
 
-/* Without --delta nothing in DIR is ever removed, its WAL neither. */
 static enum err read_wal(const struct options *o, struct restore_asked *asked, struct error *why)
 {
 	const char *salvage = option_text(o, OPTION_SALVAGE_WAL);
@@ -341,12 +340,6 @@ static enum err read_wal(const struct options *o, struct restore_asked *asked, s
 
 	r->delta = option_given(o, OPTION_DELTA);
 	r->discard_wal = option_given(o, OPTION_DISCARD_WAL);
-	if (r->discard_wal && !r->delta && salvage == NULL) {
-		(void)error_set(why, ERR_CONFIG,
-				"restore: --discard-wal goes with --delta or --salvage-wal only");
-		error_hint(why, "without them DIR has to be empty, and nothing in it is lost");
-		return ERR_CONFIG;
-	}
 	if (salvage == NULL)
 		return ERR_NONE;
 	r->salvage_directory = asked->salvage_directory;

@@ -2,8 +2,9 @@
  *
  * The restore then has no more than what is archived, and nobody is told of the commits that are in the old
  * directory alone.  It was most likely moved to a name beside the target, so the directories there are looked
- * at: one of the same cluster on whose pg_wal a salvage would find something.  A copy of the cluster has
- * nothing: what it wrote itself is on a timeline that the archive does not know.
+ * at: one of the same cluster on whose pg_wal a salvage would find something is a problem, as in the target
+ * itself, until it is named or given up.  A copy of the cluster has nothing: what it wrote itself is on a
+ * timeline that the archive does not know.
  */
 #include "restore/plan_internal.h"
 
@@ -67,7 +68,8 @@ void plan_moved(struct planning *p)
 	char target[PATH_MAX], *slash;
 	struct error ignored;
 
-	if (p->plan->side || r->standby || r->salvage_directory != NULL ||
+	/* Where it was begun before, the WAL was saved or given up before the first change. */
+	if (p->plan->side || r->standby || r->salvage_directory != NULL || p->plan->resumes ||
 	    place_real(r->directory, target, &ignored) != ERR_NONE)
 		return;
 	if (lost_open(p->env, target, &there, &ignored) == ERR_NONE) {
@@ -83,4 +85,14 @@ void plan_moved(struct planning *p)
 	*slash = '\0';
 	(void)p->env->files->ops->list(p->env->files, AT_FDCWD, l.parent, see_name,
 				       &l); /* one that cannot be read has nothing to say */
+	if (p->plan->moved_to[0] == '\0' || r->discard_wal)
+		return;
+	problem_add(
+		p->plan, "wal_not_saved",
+		"\"%s\" has WAL of this server that was never archived, and would not be in this "
+		"restore",
+		p->plan->moved_to);
+	problem_hint(p->plan,
+		     "to save it first, and restore it: --salvage-wal with that directory; to "
+		     "go on without it: --discard-wal");
 }

@@ -128,8 +128,6 @@ static enum err plan_backup(struct planning *p)
 	if (e == ERR_NONE)
 		e = decide_side(p);
 	if (e == ERR_NONE)
-		plan_moved(p);
-	if (e == ERR_NONE)
 		plan_settings(p);
 	/* The manifest's own summary was moved into the plan. */
 	p->manifest->summary = plan->backup;
@@ -141,6 +139,8 @@ static enum err plan_backup(struct planning *p)
 		e = places_resolve(p->env, p->archive, p->manifest, p->request, plan, p->why);
 	if (e == ERR_NONE)
 		e = target_check(p->env, p->archive, p->manifest, p->request, plan, p->why);
+	if (e == ERR_NONE)
+		plan_moved(p);
 	p->manifest->summary = (struct summary){.tablespaces = 0};
 	return e;
 }

@@ -51,8 +51,8 @@ void plan_see_recorded(struct planning *, const char *data_directory);
  * still runs nothing is looked at. */
 enum err plan_salvage(struct planning *) MUST_CHECK;
 void plan_salvage_release(struct planning *);
-/* In place, into a directory that has nothing of the lost server: whether one beside it has, moved.c.  Nothing
- * that it finds out stands in the way of a restore. */
+/* In place, into a directory that has nothing of the lost server: whether one beside it has, moved.c.  Behind
+ * target_check, which knows whether this restore began before. */
 void plan_moved(struct planning *);
 
 /* ---- backups again ---- */

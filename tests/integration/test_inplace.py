@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import judges
+from harness.kill import kill_at
 from harness.postgres import DEBIAN_BIN, Postgres, clean_environment, run
 from harness.restored import forget
 from harness.wait import until
@@ -200,6 +202,48 @@ def test_a_directory_that_was_moved_away_is_salvaged(lab, major):
     assert "--salvage-wal" in refused.err
     document = agent.json("restore", *options, old)
     assert document["salvaged"]["commits"] >= len(acknowledged)
+    recovered(server)
+    has_rows(server, acknowledged)
+
+
+@pytest.mark.only(15)
+def test_a_directory_that_was_moved_away_is_named_or_given_up(lab, major):
+    """It lies beside the target, and nobody says so."""
+    server = lab.server(major, filled=(1, 0), segsize=1)
+    agent = lab.agent(server).protect()
+    agent.backup()
+    acknowledged = killed_while_writing(lab, server)
+    shutil.move(server.data, server.data.with_name("the broken one"))
+    command = ["restore", "-D", server.data, "--archiving", "keep", "--yes"]
+    for more in ([], ["--delta"]):
+        refused = agent.run(*command, *more, expect=2)
+        assert "never archived" in refused.err and "--discard-wal" in refused.err, refused
+        assert not server.data.exists(), refused
+    given_up = agent.run(*command, "--discard-wal")
+    assert "given up as asked" in given_up.err, given_up
+    shutil.rmtree(server.data)
+    # The plan's own words are typed behind the command.
+    named = shlex.split(re.search("restore it: (--salvage-wal .*)", refused.out)[1])
+    agent.run(*command, *named)
+    recovered(server)
+    has_rows(server, acknowledged)
+
+
+@pytest.mark.only(15)
+def test_a_restore_that_broke_off_has_saved_what_it_found(lab, major):
+    """Its own first step removed pg_control, by which the lost server would be known."""
+    server = lab.server(major, filled=(1, 0), segsize=1)
+    agent = lab.agent(server).protect()
+    agent.backup()
+    acknowledged = killed_while_writing(lab, server)
+    command = ["restore", "-D", server.data, "--delta", "--archiving", "keep", "--yes"]
+    control, marker = server.data / "global" / "pg_control", server.data / "pgagent-restore.marker"
+    nth = 1
+    while control.exists() and kill_at(lab, agent, "fsync,fdatasync", nth, *command):
+        nth += 2
+    assert marker.exists() and not control.exists()
+    again = agent.run(*command)
+    assert "not in this restore" not in again.out + again.err, again
     recovered(server)
     has_rows(server, acknowledged)
 

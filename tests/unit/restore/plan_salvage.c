@@ -61,6 +61,13 @@ Test(plan_salvage, a_directory_that_was_moved_away_is_found_beside_the_target)
 	(void)snprintf(away, sizeof(away), "%s.broken", s->directory);
 	cr_assert_eq(rename(s->directory, away), 0);
 	plan(s);
+	cr_assert_not(s->plan.reachable);
+	cr_assert_str_eq(s->plan.problem[0].code, "wal_not_saved");
+	restore_plan_release(&s->plan);
+
+	s->request.discard_wal = true;
+	plan(s);
+	s->request.discard_wal = false;
 	assert_reachable(s);
 	cr_assert_lt(s->plan.target_lsn.value, 0x1000000, "it is not used without being named");
 	cr_assert(s->plan.without_lost_wal);
