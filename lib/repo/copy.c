@@ -161,6 +161,8 @@ enum err copy_cluster(const struct cluster *from, const struct cluster *to,
 		e = object_reader_new(from->repository, &c.reader, why);
 	if (e == ERR_NONE)
 		e = run(&c, why);
+	wal_gaps_release(&c.begins_there);
+	wal_gaps_release(&c.wal_there);
 	object_reader_free(c.reader);
 	free(c.piece);
 	return e;

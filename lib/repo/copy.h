@@ -9,7 +9,7 @@
  * target before counts as there by its name (packs: and size); its bytes are not read.
  *
  * What the source lacks because retention removed it (gaps/) is noted at the target as far as it is lacking there
- * too, and no more: what the target has it must not lose unnoticed.
+ * too, and no more: what the target has it must not lose unnoticed, and what it had lost before stays a loss.
  *
  * Not copied: hidden backups, WAL before all that the target has or gets, abort markers, verified/ and drills/ (nobody has verified the copy), index/
  * (made anew from the WAL), pins, keys and documents.

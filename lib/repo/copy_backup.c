@@ -93,6 +93,7 @@ static enum err look_at_target(struct copying *c, const struct attempt *attempt,
 }
 
 struct starts {
+	struct copying *copying;
 	bool any;
 	struct lsn first;
 };
@@ -106,9 +107,12 @@ static void add_start(struct starts *s, struct lsn start)
 
 static enum err add_start_there(void *ctx, const struct backup_info *info, struct error *why)
 {
-	(void)why; /* nothing here can fail */
-	add_start(ctx, info->summary->start);
-	return ERR_NONE;
+	struct starts *s = ctx;
+	const struct wal_gap begins = {.timeline = info->summary->timeline,
+				       .from = info->summary->start};
+
+	add_start(s, info->summary->start);
+	return wal_gaps_add(&s->copying->begins_there, &begins, why);
 }
 
 /* Where it starts nobody knows. */
@@ -124,7 +128,7 @@ static enum err add_unknown_start(void *ctx, const struct backup_damage *damage,
  * timeline leads back behind the lowest start; where there is no backup, WAL may be all there is. */
 static enum err find_wal_from(struct copying *c, const struct copy_list *l, struct error *why)
 {
-	struct starts s = {.any = false};
+	struct starts s = {.copying = c};
 	enum err e = backups_list_all(c->to, true, add_start_there, add_unknown_start, &s, why);
 
 	for (size_t i = 0; e == ERR_NONE && i < l->count; i++)

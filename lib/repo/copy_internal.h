@@ -5,6 +5,7 @@
 #include "repo/copy.h"
 #include "repo/keeper.h"
 #include "repo/sweep.h"
+#include "repo/wal_gaps.h"
 #include "repo/wal_object.h"
 
 enum {
@@ -22,7 +23,10 @@ struct copying {
 	struct object_reader *reader; /* of the source */
 	uint8_t *piece;               /* COPY_PIECE_ROOM */
 	uint32_t segment_bytes;       /* of WAL */
-	struct lsn wal_from;    /* no backup at the target needs WAL before it, nor will one */
+	struct lsn wal_from; /* no backup at the target needs WAL before it, nor will one */
+	/* Before this run: where each backup at the target begins (no `to`), and from where to where whole segments
+	 * of each timeline are there.  Owned. */
+	struct wal_gaps begins_there, wal_there;
 	struct sweep_wait wait; /* for sweeps of the target */
 	struct progress progress;
 	int64_t began_us; /* monotonic */
@@ -61,7 +65,8 @@ struct copy_list {
 	} * backup; /* owned; newest first */
 	size_t count, capacity;
 };
-/* What the source shows, and what the target says about each; damaged ones are told of.  Sets `wal_from`.
+/* What the source shows, and what the target says about each; damaged ones are told of.  Sets `wal_from` and
+ * `begins_there`.
  * Release it also after a failure. */
 enum err copy_list_backups(struct copying *, struct copy_list *out, struct error *why) MUST_CHECK;
 /* Each of them that the target lacks. */

@@ -3,7 +3,6 @@
  */
 #include "repo/copy_internal.h"
 #include "repo/decision_internal.h"
-#include "repo/wal_gaps.h"
 #include "repo/wal_internal.h"
 
 #include <inttypes.h>
@@ -182,13 +181,13 @@ static enum err add_timeline(void *ctx, uint32_t timeline, bool is_history, stru
 
 /* ---- what the source lacks on purpose ---- */
 
-/* One gap of the source, held against what the target has; in segments. */
+/* One gap of the source, held against what a repository has; in segments. */
 struct crossing {
 	const struct wal_gap *gap;
 	uint32_t segment_bytes;
 	uint64_t next, end; /* the first not looked at yet; the first behind the gap */
 	bool over;
-	struct wal_gaps lacking; /* owned: what the target lacks of it */
+	struct wal_gaps lacking; /* owned: what that lacks of it */
 };
 
 /* Of the gap all from `next` up to `segno`. */
@@ -219,32 +218,68 @@ static enum err cross(void *ctx, const struct wal_listed *listed, struct error *
 	return e;
 }
 
-/* What the target still has of it is no gap there: were it lost later, verify would be silent. */
-static enum err copy_gap(struct copying *c, const struct wal_gap *gap, const struct wal_gaps *known,
-			 struct error *why)
+/* Adds to `out`, which is released also after a failure. */
+static enum err find_lacking(const struct cluster *cluster, const struct wal_gap *gap,
+			     uint32_t segment_bytes, struct wal_gaps *out, struct error *why)
 {
 	struct crossing x = {.gap = gap,
-			     .segment_bytes = c->segment_bytes,
-			     .next = wal_segno(gap->from, c->segment_bytes),
-			     .end = wal_segno(gap->to, c->segment_bytes)};
+			     .segment_bytes = segment_bytes,
+			     .next = wal_segno(gap->from, segment_bytes),
+			     .end = wal_segno(gap->to, segment_bytes),
+			     .lacking = *out};
 	enum err e =
-		wal_list_timeline(c->to, gap->timeline, x.next, c->segment_bytes, cross, &x, why);
+		wal_list_timeline(cluster, gap->timeline, x.next, segment_bytes, cross, &x, why);
 
 	if (e == ERR_NONE || x.over)
 		e = add_lacking(&x, x.end, why);
-	for (size_t i = 0; e == ERR_NONE && i < x.lacking.count; i++) {
-		if (wal_gaps_cover(known, &x.lacking.gap[i]))
-			continue;
-		e = wal_gap_put(c->to, &x.lacking.gap[i],
-				"where it was copied from retention had removed it", why);
-		c->totals->others += e == ERR_NONE;
-	}
-	wal_gaps_release(&x.lacking);
+	*out = x.lacking;
 	return e;
 }
 
-/* Behind the WAL, so that what came is there.  Damaged ones are verify's to tell, at the source. */
-static enum err copy_gaps(struct copying *c, struct error *why)
+/* What lay open at the target before this run, between WAL of its timeline and behind the start of a backup there: of
+ * that verify tells as a loss, and it stays one.  The copy that brought what is behind it brought all that the source
+ * had, and noted what that had not. */
+static bool was_lost(const struct copying *c, const struct wal_gap *part)
+{
+	bool wanted = false, between = false;
+
+	for (size_t i = 0; i < c->begins_there.count; i++)
+		wanted = wanted || (c->begins_there.gap[i].timeline == part->timeline &&
+				    c->begins_there.gap[i].from.value < part->from.value);
+	for (size_t i = 0; i < c->wal_there.count; i++)
+		between = between || (c->wal_there.gap[i].timeline == part->timeline &&
+				      c->wal_there.gap[i].from.value < part->from.value &&
+				      c->wal_there.gap[i].to.value > part->to.value);
+	return wanted && between;
+}
+
+/* What the target still has of it is no gap there: were it lost later, verify would be silent.  Nor is, `before` the
+ * WAL is copied, what will come. */
+static enum err copy_gap(struct copying *c, const struct wal_gap *gap, const struct wal_gaps *known,
+			 bool before, struct error *why)
+{
+	struct wal_gaps there = {.count = 0}, both = {.count = 0};
+	const struct wal_gaps *lacking = before ? &both : &there;
+	enum err e = find_lacking(c->to, gap, c->segment_bytes, &there, why);
+
+	for (size_t i = 0; before && e == ERR_NONE && i < there.count; i++)
+		e = find_lacking(c->from, &there.gap[i], c->segment_bytes, &both, why);
+	for (size_t i = 0; e == ERR_NONE && i < lacking->count; i++) {
+		const struct wal_gap *part = &lacking->gap[i];
+
+		if (wal_gaps_cover(known, part) || was_lost(c, part))
+			continue;
+		e = wal_gap_put(c->to, part, "where it was copied from retention had removed it",
+				why);
+		c->totals->others += e == ERR_NONE;
+	}
+	wal_gaps_release(&there);
+	wal_gaps_release(&both);
+	return e;
+}
+
+/* Damaged ones are verify's to tell, at the source. */
+static enum err copy_gaps(struct copying *c, bool before, struct error *why)
 {
 	struct wal_gaps there = {.count = 0}, known = {.count = 0};
 	enum err e = wal_gaps_read(c->from, &there, why);
@@ -255,10 +290,28 @@ static enum err copy_gaps(struct copying *c, struct error *why)
 		/* No backup at the target meets one that lies before all of them. */
 		if (there.gap[i].to.value > c->wal_from.value &&
 		    !wal_gaps_cover(&known, &there.gap[i]))
-			e = copy_gap(c, &there.gap[i], &known, why);
+			e = copy_gap(c, &there.gap[i], &known, before, why);
 	wal_gaps_release(&there);
 	wal_gaps_release(&known);
 	return e;
+}
+
+static enum err see_there(void *ctx, const struct wal_listed *listed, struct error *why)
+{
+	struct copying *c = ctx;
+	struct wal_gaps *there = &c->wal_there;
+	struct wal_gap here = {.timeline = listed->name.timeline};
+	uint64_t segno;
+
+	if (listed->slice || listed->name.kind != WAL_NAME_SEGMENT ||
+	    !wal_name_segno(&listed->name, c->segment_bytes, &segno))
+		return ERR_NONE;
+	here.from = wal_segment_start(segno, c->segment_bytes);
+	here.to = wal_segment_start(segno + 1, c->segment_bytes);
+	if (there->count == 0 || there->gap[there->count - 1].timeline != here.timeline)
+		return wal_gaps_add(there, &here, why);
+	there->gap[there->count - 1].to = here.to;
+	return ERR_NONE;
 }
 
 /* ---- all of it ---- */
@@ -266,16 +319,22 @@ static enum err copy_gaps(struct copying *c, struct error *why)
 enum err copy_wal(struct copying *c, struct error *why)
 {
 	struct timelines t = {.with_wal = {.count = 0}};
-	enum err e = wal_list_timelines(c->from, add_timeline, &t, why);
+	enum err e = wal_list(c->to, see_there, c, why);
 
 	c->progress = (struct progress){.phase = "WAL"};
+	/* Before WAL comes that lies behind them: a copy that is killed in between leaves no hole of its own. */
+	if (e == ERR_NONE)
+		e = copy_gaps(c, true, why);
+	if (e == ERR_NONE)
+		e = wal_list_timelines(c->from, add_timeline, &t, why);
 	/* First what says how the timelines hang together. */
 	for (size_t i = 0; e == ERR_NONE && i < t.with_history.count; i++)
 		e = copy_history(c, t.with_history.log[i], why);
 	for (size_t i = 0; e == ERR_NONE && i < t.with_wal.count; i++)
 		e = copy_timeline(c, t.with_wal.log[i], why);
+	/* Those that an expire has recorded at the source meanwhile. */
 	if (e == ERR_NONE)
-		e = copy_gaps(c, why);
+		e = copy_gaps(c, false, why);
 	free(t.with_history.log);
 	free(t.with_wal.log);
 	return e;

@@ -174,6 +174,34 @@ def test_what_retention_took_from_the_source_is_missed_where_it_still_is(lab):
     assert "a hole of 1 segment(s)" in told.err and taken[0]["id"] in told.err, told
 
 
+def test_what_the_target_lost_is_no_gap_once_retention_took_it_from_the_source(lab):
+    none = {f"retain_{rule}": "0" for rule in ("daily", "weekly", "monthly", "yearly")}
+    server, agent = family(lab, expire_grace="0", expire_auto="off", retain_window="0s",
+                           retain_backups="1", **none)
+    first = agent.backup()
+    for number in range(4):
+        server.sql(f"CREATE TABLE t{number} AS SELECT generate_series(1, 1000) AS i")
+        server.archive_all()
+    agent.backup()
+    server.archiver_rests()
+    agent.run(*COPY)
+    there = sorted(o for o in stored(agent, agent.far) if "wal" in o.parts and len(o.name) == 24)
+    lost = there[len(there) // 2]
+    (agent.far / lost).unlink()
+    works_on(agent, "far")
+    before = agent.run("verify", "--all", expect=4)
+    assert "a hole of 1 segment(s)" in before.err and first["id"] in before.err, before
+    works_on(agent, "local")
+    agent.run("keep", first["id"])
+    agent.run("expire", "--confirm", "--force")
+    assert not (agent.repo / lost).exists()
+    agent.run(*COPY)
+    works_on(agent, "far")
+    after = agent.run("verify", "--all", expect=4)
+    assert "a hole of 1 segment(s)" in after.err and first["id"] in after.err, after
+    assert "only as they were" not in agent.run("list").out
+
+
 def sweeps(agent, root):
     return list(root.glob("main/*/pins/sweep-*/*"))
 

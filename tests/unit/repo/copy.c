@@ -364,3 +364,92 @@ Test(copy, of_a_gap_only_what_the_target_lacks_is_one_there)
 	}
 	release(&from, &to);
 }
+
+/* Between WAL that it has, and behind a backup: verify has told of it there, and the source's retention, which removes
+ * that WAL later, makes no gap of it. */
+Test(copy, what_the_target_had_lost_stays_a_loss_there)
+{
+	struct repo_world from, to;
+	struct copy_totals totals;
+	struct wal_gaps g;
+	struct outcomes o;
+	struct error why;
+
+	two_worlds(&from, &to);
+	OK(copy(&from, &to, &o, &totals, &why));
+	for (uint64_t segno = 3; segno < 10; segno++)
+		if (segno != 6)
+			put_segment(&to, segno);
+	put_gap(&from, gap_of(1, 4, 9));
+	put_gap(&from, gap_of(1, 12, 14));
+	for (int again = 0; again < 2; again++) {
+		OK(copy(&from, &to, &o, &totals, &why));
+		OK(wal_gaps_read(&to.cluster, &g, &why));
+		expect_gap(&g, false, gap_of(1, 6, 7));
+		expect_gap(&g, true, gap_of(1, 12, 14)); /* nothing of it ever came */
+		cr_assert_eq(g.count, 1);
+		wal_gaps_release(&g);
+	}
+	release(&from, &to);
+}
+
+static void put_whole_segment(struct repo_world *w, uint64_t segno)
+{
+	static uint8_t segment[SEGMENT];
+	enum wal_put_result result;
+	struct wal_name name;
+	struct error why;
+
+	wal_segment_name(1, segno, SEGMENT, &name);
+	OK(wal_put(&w->cluster, &name, SEGMENT, 1, bytes_of(segment, sizeof(segment)), &result,
+		   &why));
+}
+
+/* What comes behind a gap, comes after it: else the next copy would take the hole for one that the target had. */
+Test(copy, killed_anywhere_it_leaves_no_hole_that_is_not_noted)
+{
+	unsigned noted = 0;
+	bool over = false;
+
+	for (unsigned n = 1; !over; n++) {
+		struct repo_world from, to;
+		struct copy_totals totals;
+		struct outcomes o;
+		struct error why;
+
+		two_worlds(&from, &to);
+		OK(copy(&from, &to, &o, &totals, &why));
+		put_segment(&to, 3);
+		put_gap(&from, gap_of(1, 4, 9));
+		put_whole_segment(&from, 9);
+		repo_world_fail(&to, FAULT_DOWN, n, ERR_TRANSIENT);
+		over = copy(&from, &to, &o, &totals, &why) == ERR_NONE;
+		repo_world_fail(&to, FAULT_NONE, 0, ERR_NONE);
+		noted += keys_below(&to, "gaps/") > 0;
+		OK(copy(&from, &to, &o, &totals, &why));
+		cr_assert_eq(keys_below(&to, "gaps/"), 1, "call %u", n);
+		release(&from, &to);
+	}
+	cr_assert_gt(noted, 1);
+}
+
+/* Recorded, and not removed yet: it comes, and a loss of it at the target will be one. */
+Test(copy, what_of_a_gap_the_source_still_has_is_copied_and_none_at_the_target)
+{
+	struct repo_world from, to;
+	struct copy_totals totals;
+	struct wal_gaps g;
+	struct outcomes o;
+	struct error why;
+
+	two_worlds(&from, &to);
+	put_gap(&from, gap_of(1, 4, 9));
+	put_whole_segment(&from, 5);
+	OK(copy(&from, &to, &o, &totals, &why));
+	OK(wal_gaps_read(&to.cluster, &g, &why));
+	expect_gap(&g, true, gap_of(1, 4, 5));
+	expect_gap(&g, false, gap_of(1, 5, 6));
+	expect_gap(&g, true, gap_of(1, 6, 9));
+	wal_gaps_release(&g);
+	release(&from, &to);
+}
