@@ -30,11 +30,23 @@ struct catalog_damage {
 	char text[ERROR_TEXT_MAX];
 };
 
+/* WAL that verify found damaged, as far as told: the last by its position, of how many. */
+struct catalog_wal_damage {
+	size_t count;
+	uint64_t system_identifier;
+	uint32_t timeline;
+	struct lsn end; /* of the segment */
+	unsigned place; /* its bit */
+	int64_t us;     /* when it was found */
+	char segment[WAL_NAME_MAX];
+};
+
 struct catalog {
 	struct catalog_entry *entry; /* oldest first */
 	size_t count, capacity;
 	struct catalog_damage *damage; /* in the order of their ids */
 	size_t damages;
+	struct catalog_wal_damage wal_damage; /* by catalog_read_verified */
 };
 
 /* `name` NULL = every cluster.  On failure the catalog is empty.  What is damaged is no failure: each is

@@ -19,6 +19,32 @@ static void take(struct catalog_entry *entry, unsigned bit, const struct verifie
 		entry->damaged_places |= bit;
 }
 
+static void take_wal(struct catalog *catalog, uint64_t system, unsigned bit,
+		     const struct verified *verified)
+{
+	struct catalog_wal_damage *d = &catalog->wal_damage;
+	const struct verified_segment *segment;
+	size_t count = verified_wal_damaged(verified, &segment);
+	struct wal_name name;
+	struct lsn end;
+
+	if (count == 0)
+		return;
+	segment += count - 1; /* in order */
+	end = wal_segment_start(segment->segno + 1, segment->segment_bytes);
+	if (d->count == 0 || segment->timeline > d->timeline ||
+	    (segment->timeline == d->timeline && end.value > d->end.value)) {
+		wal_segment_name(segment->timeline, segment->segno, segment->segment_bytes, &name);
+		d->system_identifier = system;
+		d->timeline = segment->timeline;
+		d->end = end;
+		d->place = bit;
+		d->us = segment->us;
+		wal_name_to_text(&name, d->segment);
+	}
+	d->count += count;
+}
+
 /* Entry `first` and all later ones of the same cluster, in one place. */
 static enum err read_cluster(const struct place *place, struct catalog *catalog, size_t first,
 			     unsigned bit, bool *done, struct error *why)
@@ -40,6 +66,8 @@ static enum err read_cluster(const struct place *place, struct catalog *catalog,
 		take(entry, bit, verified);
 		done[i] = true;
 	}
+	if (e == ERR_NONE)
+		take_wal(catalog, of->system_identifier, bit, verified);
 	verified_free(verified);
 	return e;
 }

@@ -202,13 +202,39 @@ static bool judge_verified(struct check *c, const struct stored *s)
 	return true;
 }
 
+/* WAL that verify found damaged: behind the beginning of the newest backup all that follows is lost with it. */
+static bool judge_segments(struct check *c, const struct stored *s)
+{
+	const struct catalog_wal_damage *d = &s->catalog.wal_damage;
+	const struct summary *newest = s->newest != NULL ? &s->newest->summary : NULL;
+	bool passed = d->system_identifier != s->system_identifier ||
+		      (newest != NULL &&
+		       (newest->timeline > d->timeline ||
+			(newest->timeline == d->timeline && newest->start.value >= d->end.value)));
+	char where[PLACES_TEXT_MAX], others[32], at[TIME_TEXT_MAX];
+
+	if (d->count == 0)
+		return false;
+	catalog_places(s->places, d->place, where, sizeof(where));
+	time_to_text(d->us, at);
+	c->wrong_key = c->wrong_key || !passed;
+	check_say(
+		c, passed ? CHECK_WARNING : CHECK_ERROR, "damaged",
+		passed ? "the newest backup does without it: pgagent list"
+		       : "take a new backup, from which WAL counts again: pgagent backup",
+		"WAL segment %s in %s, as verify found at %s%s: from there no restore gets past it",
+		d->segment, where, at, more(d->count, others));
+	return true;
+}
+
 static void judge_damage(struct check *c, const struct stored *s)
 {
 	bool unreadable = judge_unreadable(c, s), found = judge_verified(c, s);
+	bool segments = judge_segments(c, s);
 
-	if (!unreadable && !found && s->catalog.count > 0)
+	if (!unreadable && !found && !segments && s->catalog.count > 0)
 		check_say(c, CHECK_OK, "damaged", "prove it: pgagent verify",
-			  "none of %zu backup(s) is known to be", s->catalog.count);
+			  "nothing of %zu backup(s) is known to be", s->catalog.count);
 }
 
 void stored_judge(struct check *c, const struct stored *s)

@@ -180,7 +180,14 @@ static void say_found(struct agent *agent, const struct listing *l, int *code)
 		report_text(&agent->report,
 			    "DAMAGED is what verify found, until it finds it whole: "
 			    "pgagent verify BACKUP says what it hits\n");
-	if (found || l->catalog.damages > 0)
+	if (l->catalog.wal_damage.count > 0)
+		report_text(&agent->report,
+			    "DAMAGED is WAL, too, as verify found: %zu segment(s), the last %s; no "
+			    "restore gets past it where no other repository has it\n",
+			    l->catalog.wal_damage.count, l->catalog.wal_damage.segment);
+	report_put(agent->report.root, "damaged_segments",
+		   report_json_u64(l->catalog.wal_damage.count));
+	if (found || l->catalog.damages > 0 || l->catalog.wal_damage.count > 0)
 		*code = EXIT_DAMAGED;
 }
 

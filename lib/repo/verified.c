@@ -16,6 +16,7 @@ void verified_free(struct verified *v)
 	free(v->backups.at);
 	free(v->hits.at);
 	free(v->wal.at);
+	free(v->lost.at);
 	free(v->damage.at);
 	free(v->read.at);
 	free(v);
@@ -57,6 +58,13 @@ enum err verified_add_hit(struct verified *v, const struct verified_hit *hit, st
 enum err verified_add_wal(struct verified *v, const struct verified_wal *wal, struct error *why)
 {
 	return add(&v->wal, wal, sizeof(*wal), why);
+}
+
+enum err verified_add_segment(struct verified *v, const struct verified_segment *segment,
+			      struct error *why)
+{
+	return v->lost.count < VERIFIED_DAMAGE_MAX ? add(&v->lost, segment, sizeof(*segment), why)
+						   : ERR_NONE;
 }
 
 enum err verified_add_damage(struct verified *v, const struct verified_damage *damage,
@@ -111,6 +119,15 @@ static int by_damage(const void *left, const void *right)
 	return order != 0 ? order : compare_u64(a->offset, b->offset);
 }
 
+static int by_segment(const void *left, const void *right)
+{
+	const struct verified_segment *a = left, *b = right;
+
+	if (a->timeline != b->timeline)
+		return a->timeline < b->timeline ? -1 : 1;
+	return compare_u64(a->segno, b->segno);
+}
+
 static void sort(struct verified_list *list, size_t size, int (*by)(const void *, const void *))
 {
 	if (list->count > 1)
@@ -142,6 +159,39 @@ static int64_t proven_us(const struct verified *v, const struct pack_id *pack)
 	return us;
 }
 
+/* The newest proof of the segment, whatever was found since. */
+static int64_t wal_proven_us(const struct verified *v, uint32_t timeline, uint32_t segment_bytes,
+			     uint64_t segno)
+{
+	const struct verified_wal *wal = v->wal.at;
+	int64_t us = 0;
+
+	for (size_t i = 0; i < v->wal.count; i++)
+		if (wal[i].timeline == timeline && wal[i].segment_bytes == segment_bytes &&
+		    segno >= wal[i].first && segno <= wal[i].last && wal[i].us > us)
+			us = wal[i].us;
+	return us;
+}
+
+/* Of a segment the newest statement, and none where it was read whole since. */
+static void settle_wal(struct verified *v)
+{
+	struct verified_segment *lost = v->lost.at;
+	size_t kept = 0;
+
+	sort(&v->lost, sizeof(*lost), by_segment);
+	for (size_t i = 0; i < v->lost.count; i++) {
+		if (lost[i].us <
+		    wal_proven_us(v, lost[i].timeline, lost[i].segment_bytes, lost[i].segno))
+			continue;
+		if (kept > 0 && by_segment(&lost[kept - 1], &lost[i]) == 0)
+			lost[kept - 1] = lost[i].us > lost[kept - 1].us ? lost[i] : lost[kept - 1];
+		else
+			lost[kept++] = lost[i];
+	}
+	v->lost.count = kept;
+}
+
 void verified_settle(struct verified *v)
 {
 	struct verified_damage *damage = v->damage.at;
@@ -149,6 +199,7 @@ void verified_settle(struct verified *v)
 
 	sort(&v->packs, sizeof(struct verified_packs), by_packs);
 	sort(&v->backups, sizeof(struct verified_backup), by_backup);
+	settle_wal(v);
 	sort(&v->hits, sizeof(struct verified_hit), by_hit);
 	sort(&v->damage, sizeof(struct verified_damage), by_damage);
 	for (size_t i = 0; i < v->damage.count; i++) {
@@ -266,12 +317,17 @@ int64_t verified_damaged_us(const struct verified *v, const struct attempt *atte
 int64_t verified_wal_us(const struct verified *v, uint32_t timeline, uint32_t segment_bytes,
 			uint64_t segno)
 {
-	const struct verified_wal *wal = v->wal.at;
-	int64_t us = 0;
+	const struct verified_segment *lost = v->lost.at;
 
-	for (size_t i = 0; i < v->wal.count; i++)
-		if (wal[i].timeline == timeline && wal[i].segment_bytes == segment_bytes &&
-		    segno >= wal[i].first && segno <= wal[i].last && wal[i].us > us)
-			us = wal[i].us;
-	return us;
+	for (size_t i = 0; i < v->lost.count; i++)
+		if (lost[i].timeline == timeline && lost[i].segment_bytes == segment_bytes &&
+		    lost[i].segno == segno)
+			return 0;
+	return wal_proven_us(v, timeline, segment_bytes, segno);
+}
+
+size_t verified_wal_damaged(const struct verified *v, const struct verified_segment **out)
+{
+	*out = v->lost.at;
+	return v->lost.count;
 }

@@ -10,7 +10,7 @@
 
 enum {
 	VERIFIED_READ_MAX = 16, /* objects read, the newest; each holds what the older ones said */
-	VERIFIED_DAMAGE_MAX = 65536, /* entries of damage */
+	VERIFIED_DAMAGE_MAX = 65536, /* entries of damage in packs; in WAL */
 	VERIFIED_KEPT_DAYS = 400     /* then a record may be forgotten */
 };
 
@@ -41,8 +41,17 @@ int64_t verified_backup_us(const struct verified *, const struct attempt *);
 /* When verification found first that this backup can't be restored in full, and it was not found whole
  * since; 0 = no such thing is known. */
 int64_t verified_damaged_us(const struct verified *, const struct attempt *);
-/* When this segment was last read whole; 0 = never. */
+/* When this segment was last read whole; 0 = never, or it was found damaged since. */
 int64_t verified_wal_us(const struct verified *, uint32_t timeline, uint32_t segment_bytes,
 			uint64_t segno);
+
+/* Segments that were read and found damaged, and not whole since, by timeline and number; `*out` lives as long
+ * as the record.  How many. */
+struct verified_segment {
+	uint32_t timeline, segment_bytes;
+	uint64_t segno;
+	int64_t us; /* when */
+};
+size_t verified_wal_damaged(const struct verified *, const struct verified_segment **out);
 
 #endif

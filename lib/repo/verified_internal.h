@@ -49,6 +49,7 @@ struct verified {
 		backups; /* of struct verified_backup, by attempt, newest statement last */
 	struct verified_list hits;   /* of struct verified_hit, in the same order */
 	struct verified_list wal;    /* of struct verified_wal */
+	struct verified_list lost;   /* of struct verified_segment, in order */
 	struct verified_list damage; /* of struct verified_damage, by pack, ordinal, offset */
 	struct verified_list read;   /* of struct attempt: the objects all this is from */
 };
@@ -62,6 +63,9 @@ enum err verified_add_hit(struct verified *, const struct verified_hit *,
 			  struct error *why) MUST_CHECK;
 enum err verified_add_wal(struct verified *, const struct verified_wal *,
 			  struct error *why) MUST_CHECK;
+/* Beyond VERIFIED_DAMAGE_MAX it is not remembered. */
+enum err verified_add_segment(struct verified *, const struct verified_segment *,
+			      struct error *why) MUST_CHECK;
 enum err verified_add_damage(struct verified *, const struct verified_damage *,
 			     struct error *why) MUST_CHECK;
 /* After the last one: sorts, and drops what is outdated. */

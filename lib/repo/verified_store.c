@@ -3,6 +3,7 @@
 #include "repo/lines.h"
 #include "repo/verified_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,11 +13,13 @@ enum {
 	KIND_WAL = 3,
 	KIND_DAMAGED = 4,
 	KIND_HITS = 5,
+	KIND_SEGMENTS = 6,
 	PACKS_BYTES = 32,
 	BACKUP_BYTES = 48,
 	WAL_BYTES = 32,
 	DAMAGE_BYTES = 40,
 	HIT_BYTES = 32,
+	SEGMENT_BYTES = 24,
 	RECORD_LEVEL = 3,             /* zstd */
 	VERIFIED_BYTES_MAX = 16 << 20 /* of one object */
 };
@@ -101,6 +104,16 @@ static void put_hit(struct writer *out, const void *entry)
 	writer_u64(out, (uint64_t)h->stated_us);
 }
 
+static void put_segment(struct writer *out, const void *entry)
+{
+	const struct verified_segment *s = entry;
+
+	writer_u32(out, s->timeline);
+	writer_u32(out, s->segment_bytes);
+	writer_u64(out, s->segno);
+	writer_u64(out, (uint64_t)s->us);
+}
+
 static enum err take_packs(struct reader *in, struct verified *v, struct error *why)
 {
 	struct verified_packs p = {.attempt = take_attempt(in)};
@@ -155,6 +168,21 @@ static enum err take_hit(struct reader *in, struct verified *v, struct error *wh
 	return verified_add_hit(v, &h, why);
 }
 
+static enum err take_segment(struct reader *in, struct verified *v, struct error *why)
+{
+	struct verified_segment s;
+
+	s.timeline = reader_u32(in);
+	s.segment_bytes = reader_u32(in);
+	s.segno = reader_u64(in);
+	s.us = (int64_t)reader_u64(in);
+	if (!wal_is_segment_bytes(s.segment_bytes))
+		return error_set(why, ERR_CORRUPT,
+				 "record of verification: segments of %" PRIu32 " bytes",
+				 s.segment_bytes);
+	return verified_add_segment(v, &s, why);
+}
+
 /* One row for each kind of entry. */
 struct kind {
 	uint32_t number;
@@ -169,6 +197,7 @@ static const struct kind kinds[] = {
 	{KIND_WAL, WAL_BYTES, sizeof(struct verified_wal), put_wal, take_wal},
 	{KIND_DAMAGED, DAMAGE_BYTES, sizeof(struct verified_damage), put_damage, take_damage},
 	{KIND_HITS, HIT_BYTES, sizeof(struct verified_hit), put_hit, take_hit},
+	{KIND_SEGMENTS, SEGMENT_BYTES, sizeof(struct verified_segment), put_segment, take_segment},
 };
 
 static const struct verified_list *list_of(const struct verified *v, uint32_t kind)
@@ -182,6 +211,8 @@ static const struct verified_list *list_of(const struct verified *v, uint32_t ki
 		return &v->wal;
 	case KIND_HITS:
 		return &v->hits;
+	case KIND_SEGMENTS:
+		return &v->lost;
 	default:
 		return &v->damage;
 	}

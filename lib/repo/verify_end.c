@@ -27,6 +27,31 @@ static enum err carry_damage(struct verify_run *r, struct error *why)
 	return e;
 }
 
+/* Segments that earlier runs found damaged, that are still there and that this one did not read whole. */
+static enum err carry_segments(struct verify_run *r, struct error *why)
+{
+	const struct verified_segment *known;
+	size_t count = verified_wal_damaged(r->before, &known);
+	enum err e = ERR_NONE;
+
+	for (size_t i = 0; i < count && e == ERR_NONE; i++) {
+		const struct verified_segment *s = &known[i];
+		char key[STORE_KEY_MAX];
+		struct store_object object;
+		struct wal_name name;
+		struct error ignored; /* a store that does not answer has not lost it */
+
+		if (verified_wal_us(r->now, s->timeline, s->segment_bytes, s->segno) != 0)
+			continue;
+		wal_segment_name(s->timeline, s->segno, s->segment_bytes, &name);
+		wal_key(r->cluster, &name, key);
+		if (store_stat(r->cluster->repository->store, key, &object, &ignored) !=
+		    ERR_MISSING)
+			e = verified_add_segment(r->now, s, why);
+	}
+	return e;
+}
+
 /* When everything in its packs was last proven; 0 = not all of it.  `touched`: damage may be its. */
 static int64_t packs_us(struct verify_run *r, const struct manifest *m, bool *touched)
 {
@@ -238,7 +263,7 @@ static enum err remember(struct verify_run *r, bool complete, struct error *why)
 		return e;
 	observer_event(env->observer, LEVEL_WARNING,
 		       "what was verified is not remembered%s, the next verify reads it again: %s",
-		       r->now->hits.count > 0
+		       r->now->hits.count + r->now->lost.count > 0
 			       ? ", so neither status nor check nor list knows of the damage"
 			       : "",
 		       why->text);
@@ -254,6 +279,8 @@ enum err verify_end(struct verify_run *r, enum err read, struct error *why)
 	struct error reason, ignored;
 	enum err e = carry_damage(r, &reason), concluded;
 
+	if (e == ERR_NONE && !r->options->quick && !r->options->bare)
+		e = carry_segments(r, &reason);
 	verified_settle(r->now);
 	concluded = e == ERR_NONE ? conclude(r, read == ERR_NONE, &reason) : e;
 	report_packs(r, read == ERR_NONE && concluded == ERR_NONE);

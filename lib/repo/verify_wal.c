@@ -198,6 +198,12 @@ static enum err look_at_segment(struct wal_run *w, const struct wal_listed *list
 		r->totals->wal_segments++;
 		r->totals->objects++;
 		*us = *state == WAL_WHOLE ? r->started_us : 0;
+		if (e == ERR_NONE && *state == WAL_DAMAGED)
+			e = verified_add_segment(r->now,
+						 &(struct verified_segment){listed->name.timeline,
+									    w->segment_bytes, segno,
+									    r->started_us},
+						 why);
 	} else if (scope && w->part == VERIFY_WAL_OLD && *us != r->started_us && *us != 0) {
 		r->totals->wal_lately++;
 	}

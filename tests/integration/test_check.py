@@ -246,6 +246,7 @@ def test_nagios_only_looks_and_check_writes_into_repositories_only(lab, major):
     assert not list(agent.repo.iterdir())
 
 
+@pytest.mark.only(15)
 def test_nagios_tells_what_is_bad_from_what_could_not_be_seen(lab, major):
     server, agent = lab.protected(major, scale=1)
     assert nagios(agent, 1).startswith("PGAGENT WARNING - role: ")

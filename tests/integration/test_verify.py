@@ -141,6 +141,31 @@ def test_what_was_found_damaged_is_told_until_it_is_whole_or_gone(lab, major):
     assert agent.run("check").code == 0
 
 
+def test_wal_that_was_found_damaged_is_told(lab, major):
+    server, agent, _, _ = two_backups(lab, major)
+    agent.run("verify")
+    name = server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    server.sql("CREATE TABLE later(); SELECT pg_switch_wal()")
+    server.archiver_rests()
+    flip(agent.stored_segment(name), 3000)
+    assert "take a new backup now" in agent.run("verify", expect=4).out
+
+    def severities():
+        return [next((x["severity"] for x in agent.json(*command, expect=None)[key]
+                      if x["code"] == "damaged" and name in x["message"]), None)
+                for command, key in ((("status",), "reasons"), (("check",), "links"))]
+    assert severities() == ["CRITICAL", "error"]
+    agent.run("check", expect=4)
+    assert agent.json("list", expect=4)["damaged_segments"] == 1
+    assert name in agent.run("list", expect=4).out
+    agent.backup()
+    assert severities() == ["WARNING", "warning"]
+    flip(agent.stored_segment(name), 3000)
+    agent.run("verify")
+    assert severities() == [None, None]
+    assert agent.json("list")["damaged_segments"] == 0
+
+
 def test_damage_that_cannot_be_remembered_is_said(lab, major):
     _, agent, _, second = two_backups(lab, major)
     flip(packs_of(agent, second)[0], 300)

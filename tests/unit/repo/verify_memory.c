@@ -26,6 +26,21 @@ static int64_t damaged_since(struct world *w)
 	return us;
 }
 
+/* The one that is known to be damaged; 0 = none. */
+static uint64_t damaged_segment(struct world *w)
+{
+	const struct verified_segment *segment;
+	struct verified *v = NULL;
+	struct error why;
+	uint64_t segno = 0;
+
+	OK(verified_read(&w->repo.cluster, &v, &why));
+	if (verified_wal_damaged(v, &segment) > 0)
+		segno = segment[0].segno;
+	verified_free(v);
+	return segno;
+}
+
 Test(verify_memory, what_was_proven_is_not_read_again_for_a_week)
 {
 	struct still_clock clock;
@@ -157,6 +172,32 @@ Test(verify_memory, a_backup_whose_own_wal_is_damaged_is_damaged)
 	clock.now += 1;
 	cr_assert_eq(everything(&w), ERR_CORRUPT);
 	cr_assert_eq(damaged_since(&w), 0);
+	cr_assert_eq(damaged_segment(&w), 0xE);
+	/* It is so for a run of the backup alone, and for one that has no time for it. */
+	w.options.only = &w.made.attempt;
+	world_reset(&w);
+	OK_(verify_cluster(&w.repo.cluster, &w.options, &w.totals, &w.why));
+	cr_assert_eq(damaged_segment(&w), 0xE);
+	clock.tick = 1;
+	w.options.max_time_us = 1;
+	OK_(everything(&w));
+	cr_assert_eq(w.totals.wal_left, 1);
+	cr_assert_eq(damaged_segment(&w), 0xE);
+	clock.tick = 0;
+	w.options.max_time_us = 0;
+	/* Until it is whole, or gone. */
+	clock.now += 1;
+	shelf_damage(&w.repo, 1, 0xE);
+	OK_(everything(&w));
+	cr_assert_eq(damaged_segment(&w), 0);
+	shelf_damage(&w.repo, 1, 0xE);
+	clock.now += 8 * day_us;
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_segment(&w), 0xE);
+	shelf_remove(&w.repo, 1, 0xE);
+	clock.now += 1;
+	OK_(everything(&w));
+	cr_assert_eq(damaged_segment(&w), 0);
 	world_release(&w);
 }
 
