@@ -5,6 +5,7 @@
 #include "commands/collations.h"
 #include "commands/command_line.h"
 #include "commands/commands.h"
+#include "commands/restore_complete.h"
 #include "commands/restore_in_place.h"
 #include "commands/restore_report.h"
 #include "commands/restore_request.h"
@@ -342,6 +343,7 @@ static int carry_out(struct restoring *r)
 	closing.source = source;
 	restore_in_place_text(&agent->report, &r->asked.request, &r->plan);
 	report_text(&agent->report, "\n");
+	restore_complete_text(&agent->report, &r->asked.request, &r->plan, r->is_started);
 	restore_closing_text(&agent->report, &closing);
 	return EXIT_DONE;
 }

@@ -103,6 +103,29 @@ def test_a_data_directory_that_was_moved_away_takes_its_tablespaces_along(lab, m
     judges.same_rows(expected, judges.fingerprint(server))
 
 
+def test_a_restore_says_by_what_one_sees_that_all_is_there(lab, major):
+    """Started by hand it can be read while it replays; who counts by the printed sign has every row."""
+    server = lab.server(major, filled=(1, 0))
+    agent = lab.agent(server).protect()
+    agent.backup()
+    server.sql("CREATE TABLE late AS SELECT generate_series(1, 50000) i")
+    lsn = server.lsn()
+    server.archive_all()
+    server.stop()
+    server.data.rename(lab.place("was"))
+
+    for args, sign, answer in (
+            ([], "SELECT pg_is_in_recovery()", "f"),
+            (["--delta", "--discard-wal", "--to-lsn", lsn],
+             "SELECT pg_get_wal_replay_pause_state()", "paused")):
+        done = agent.run("restore", "-D", server.data, "--archiving", "off", *args)
+        assert f"{sign} answers {answer}" in done.out.replace("\n", " "), done
+        server.start()
+        until(sign, lambda: server.answers() and server.sql(sign) == answer)
+        assert server.sql("SELECT count(*) FROM late") == "50000"
+        server.stop()
+
+
 def test_commits_that_were_never_archived_survive_a_restore_in_place(lab, major):
     server = lab.server(major, filled=(1, 0), segsize=1)
     agent = lab.agent(server).protect()

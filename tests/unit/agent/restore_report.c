@@ -1,5 +1,6 @@
 /* A restore in words and JSON fields. */
 #include "commands/restore_report.h"
+#include "commands/restore_complete.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -167,6 +168,32 @@ Test(restore_report, a_server_that_was_not_started_comes_with_its_start_command)
 	cr_expect_eq(lines(out_text), 3, "%s", out_text);
 	cr_expect(strstr(out_text, result.start_command) != NULL, "%s", out_text);
 	cr_expect(strstr(out_text, "pgagent backup") != NULL, "%s", out_text);
+	free(out_text);
+}
+
+static void assert_complete(enum target_action action, bool standby, const char *sign)
+{
+	begin();
+	plan.action = action;
+	request.standby = standby;
+	restore_complete_text(&report, &request, &plan, false);
+	end();
+	cr_expect(strstr(out_text, "up to 0/4000028") != NULL, "%s", out_text);
+	cr_expect(strstr(out_text, sign) != NULL, "%s", out_text);
+	free(out_text);
+}
+
+Test(restore_report, what_was_not_started_says_when_all_is_there)
+{
+	assert_complete(ACTION_PROMOTE, false, "SELECT pg_is_in_recovery() answers f");
+	assert_complete(ACTION_PAUSE, false,
+			"SELECT pg_get_wal_replay_pause_state() answers paused");
+	assert_complete(ACTION_SHUTDOWN, false, "shut down");
+	assert_complete(ACTION_DEFAULT, true, "pg_last_wal_replay_lsn() > '0/4000028' answers t");
+	begin();
+	restore_complete_text(&report, &request, &plan, true);
+	end();
+	cr_expect_eq(lines(out_text), 0, "it was waited for: %s", out_text);
 	free(out_text);
 }
 
