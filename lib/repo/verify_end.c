@@ -181,7 +181,8 @@ static enum err conclude_one(struct verify_run *r, struct verify_backup *backup,
 	r->totals->backups++;
 	if (r->options->backup != NULL)
 		r->options->backup(r->options->ctx, &backup->attempt, state);
-	e = note_hit(r, &backup->attempt, state, why);
+	/* Whoever lists sees by himself what can't be read; with another key it may be whole. */
+	e = note_hit(r, &backup->attempt, backup->unreadable ? VERIFY_UNFINISHED : state, why);
 	return e == ERR_NONE ? verified_add_backup(r->now, &entry, why) : e;
 }
 

@@ -102,7 +102,8 @@ static void report_object(const struct wal_run *w, const struct wal_listed *list
 				      .key = key, .text = text, .newer = passed ? newer : NULL});
 }
 
-enum wal_state { WAL_WHOLE, WAL_DAMAGED, WAL_GONE };
+/* Unknown: gone meanwhile, or another key may open it. */
+enum wal_state { WAL_WHOLE, WAL_DAMAGED, WAL_UNKNOWN };
 
 /* Reads one object whole.  Slices are read by name as what they are. */
 static enum err read_object(struct wal_run *w, const struct wal_listed *listed,
@@ -113,7 +114,7 @@ static enum err read_object(struct wal_run *w, const struct wal_listed *listed,
 	size_t len = 0;
 	uint32_t valid = 0;
 	char key[STORE_KEY_MAX], text[sizeof(why->text)];
-	bool gone;
+	bool gone, sealed;
 	enum err e;
 
 	wal_key(c, &listed->name, key);
@@ -131,9 +132,10 @@ static enum err read_object(struct wal_run *w, const struct wal_listed *listed,
 		verify_count_read(w->run, listed->stored_bytes);
 	if (!verify_is_damage(e))
 		return e;
+	sealed = e == ERR_WRONG_KEY;
 	memcpy(text, why->text, sizeof(text));
 	e = is_gone(w, key, &gone, why);
-	*state = e == ERR_NONE && !gone ? WAL_DAMAGED : WAL_GONE;
+	*state = e == ERR_NONE && !gone && !sealed ? WAL_DAMAGED : WAL_UNKNOWN;
 	if (e == ERR_NONE && !gone)
 		report_object(w, listed, key, text);
 	return e;

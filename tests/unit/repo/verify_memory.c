@@ -1,4 +1,6 @@
 /* Facts about what verification remembers, and how it ends, slows down and is overtaken. */
+#include "base/crc32c.h"
+#include "repo/manifest_internal.h"
 #include "verify_world.h"
 
 static int64_t verified_at(struct world *w)
@@ -198,6 +200,40 @@ Test(verify_memory, a_backup_whose_own_wal_is_damaged_is_damaged)
 	clock.now += 1;
 	OK_(everything(&w));
 	cr_assert_eq(damaged_segment(&w), 0);
+	world_release(&w);
+}
+
+/* The object is of an epoch that the keys here do not have. */
+static void seal_otherwise(struct world *w, const char *key)
+{
+	size_t len;
+	uint8_t *data = store_memory_peek(w->repo.memory, key, &len);
+	uint32_t crc;
+
+	data[12] ^= 0x10; /* FORMAT.md 6 */
+	crc = crc32c(bytes_of(data, 124));
+	for (unsigned i = 0; i < 4; i++)
+		data[124 + i] = (uint8_t)(crc >> (8 * i));
+}
+
+Test(verify_memory, what_another_key_may_open_is_not_remembered_as_damaged)
+{
+	struct wal_name name = shelf_name(1, 0xC);
+	char key[STORE_KEY_MAX];
+	struct world w;
+
+	world_init(&w);
+	world_backup(&w);
+	wal_key(&w.repo.cluster, &name, key);
+	seal_otherwise(&w, key);
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_not_null(strstr(w.text, "key"), "%s", w.text);
+	cr_assert_eq(damaged_segment(&w), 0);
+	cr_assert_eq(damaged_since(&w), 0);
+	backup_key(&w.repo.cluster, &w.made.attempt, key);
+	seal_otherwise(&w, key);
+	cr_assert_eq(everything(&w), ERR_CORRUPT);
+	cr_assert_eq(damaged_since(&w), 0);
 	world_release(&w);
 }
 
