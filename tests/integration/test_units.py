@@ -54,7 +54,8 @@ def test_a_service_is_hardened(lab, name):
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_starts_commands_that_there_are(name):
     unit = Unit(name.removeprefix("pgagent-").removesuffix("@.service"), "main")
-    for command in unit.commands:
+    assert unit.of_pgagent
+    for command in unit.of_pgagent:
         # The page of the command; what it does not know would be refused before that.
         done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60,
                               env=unit.environment)
@@ -103,6 +104,36 @@ def test_with_the_drop_in_of_the_readme_what_is_only_copied_to_is_proven(lab):
         assert Run(Unit("verify", "main", added), agent).result().code == 0
         there = agent.json("list", "--repo", "offsite")["backups"]
         assert [b["verified_at"] is not None for b in there] == [proven]
+
+
+def test_what_is_copied_to_is_pruned_though_the_copy_failed(lab):
+    """What is damaged at the source stays there, and the unit fails; no other takes care of the target."""
+    home = lab.place("h")
+    home.mkdir()
+    none = {f"retain_{rule}": "0" for rule in ("daily", "weekly", "monthly", "yearly")}
+    agent = lab.agent(lab.server(15), repos={
+        name: {"path": home / name, "key_file": home / f"{name}.key"}
+        for name in ("local", "offsite")}, expire_auto="off", expire_grace="0", retain_window="0s",
+        retain_backups="1", **none).protect()
+    agent.repo = home / "local"
+    agent.cluster["repos"] = "local"
+    agent.write_config()
+    first = agent.backup()["id"]
+    agent.server.archiver_rests()
+    copy = Unit("copy", "main")
+    assert Run(copy, agent).result().code == 0
+    agent.server.sql("CREATE TABLE more AS SELECT generate_series(1, 1000) AS i")
+    second = agent.backup("--type", "full")["id"]
+    agent.server.sql("CREATE TABLE most AS SELECT generate_series(1, 1000) AS i")
+    third = agent.backup("--type", "full")["id"]
+    agent.server.archiver_rests()
+    pack = max(agent.repo / o for o in agent.objects() if "packs" in o.parts and third in o.parts)
+    pack.chmod(0o600)
+    pack.write_bytes(pack.read_bytes()[:-1])
+    done = Run(copy, agent).result()
+    assert done.code == 4 and pack.name in done.err, done
+    there = {b["id"] for b in agent.json("list", "--repo", "offsite")["backups"]}
+    assert second in there and third not in there and first not in there, there
 
 
 @pytest.mark.parametrize("example", sorted((TREE / "conf/examples").glob("*.conf")),

@@ -2,6 +2,7 @@
 
 import random
 import re
+import shlex
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -42,8 +43,8 @@ class Unit:
         self.after = re.findall(r"\bpgagent-(\w+)@", " ".join(setting(service, "After")))
         self.environment = dict(pair.split("=", 1) for line in setting(service, "Environment")
                                 for pair in line.split())
-        self.commands = [re.sub(r"\$\{(\w+)\}", lambda m: self.environment[m[1]], line).split()
-                         for line in setting(service, "ExecStart")]
+        self.commands = [shlex.split(line.replace("$$", "$"))
+                         for line in setting(service.replace("\\\n", ""), "ExecStart")]
 
     def times(self, start, count):
         """When it runs after `start`, each with its random delay; the same ones every time."""
@@ -53,6 +54,15 @@ class Unit:
         chance = random.Random(self.name)
         return [t + timedelta(seconds=chance.uniform(0, int(number) * SECONDS[span]))
                 for t in elapses(calendar, start, count)]
+
+    @property
+    def of_pgagent(self):
+        """Its calls of the program, those in a script for a shell, too."""
+        calls = []
+        for command in self.commands:
+            parts = command[2].split(";") if command[0] == "/bin/sh" else [shlex.join(command)]
+            calls += [shlex.split(part) for part in parts if str(program()) in part]
+        return calls
 
     @property
     def is_made_up_for(self):
