@@ -48,6 +48,7 @@ def killed_while_writing(lab, server, segments=2):
     until("several segments to be full", lambda: int(server.sql(
         f"SELECT count(*) FROM pg_ls_waldir() WHERE name >= '{first}' AND name <= "
         "pg_walfile_name(pg_current_wal_lsn())")) > segments)
+    until("a commit to be told", lambda: writer.told.stat().st_size > 0)
     server.kill()
     return writer.acknowledged()
 
