@@ -86,6 +86,7 @@ def test_each_backup_comes_back_from_the_copy_alone(lab):
     # And back, into a new one of the family; the old one is known to be lost.
     (agent.home / "state" / "repository-local").unlink()
     works_on(agent, "local, far")
+    (agent.home / "state/repository-local").unlink()  # it is lost for good, as init asks
     agent.init()
     back = agent.json("copy", "--from", "far", "--to", "local")
     assert set(states(back).values()) == {"copied"} and back["damage"] == []
