@@ -105,6 +105,8 @@ int command_status(struct agent *agent)
 		check_archiving(c);
 		if (c->sql != NULL && c->config->wal_streaming)
 			check_slot(c);
+		if (c->sql != NULL)
+			check_leftovers(c);
 	}
 	open_places(&s);
 	if (c->places.count > 0)

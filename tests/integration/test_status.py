@@ -171,6 +171,9 @@ def test_a_server_on_a_timeline_of_which_nothing_is_archived(lab, major):
     until("the server to be promoted", lambda: server.sql("SELECT pg_is_in_recovery()") == "f")
     status = agent.json("status")
     assert status["rpo_bytes"] is None and status["rpo_seconds"] is None, status
+    # What the recovery has left is told until it is typed away.
+    reason, = [r for r in status["reasons"] if r["code"] == "recovery_settings"]
+    assert "ALTER SYSTEM RESET restore_command" in reason["hint"], reason
     reason, = [r for r in status["reasons"] if r["code"] == "timeline"]
     assert "timeline 2" in reason["message"] and "pg_switch_wal" in reason["hint"], reason
     text = agent.run("status").out
