@@ -32,8 +32,9 @@ static void open_sql(struct check *c)
 	c->sql = NULL;
 	check_say(
 		c, CHECK_UNPROVEN, "sql_connection", why.hint[0] != '\0' ? why.hint : NULL,
-		"%s; settings are asked over replication, but the role, what it may do, the archiver, slot, collations and clock can't be",
-		why.text);
+		"%s; %sthe role, what it may do, the archiver, slot, collations and clock can't be asked",
+		why.text,
+		c->replication != NULL ? "settings are asked over replication, but " : "");
 	check_unseen(c);
 }
 
