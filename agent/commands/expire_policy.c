@@ -171,7 +171,7 @@ static const struct word {
 	{RETAIN_VERIFIED, "newest_verified", "the newest that is verified"},
 	{RETAIN_WINDOW, "window", "in the window"},
 	{RETAIN_ANCHOR, "window_start", "the window begins with it"},
-	{RETAIN_BACKUPS, "backups", "of the newest by number"},
+	{RETAIN_BACKUPS, "backups", "one of the newest"},
 	{RETAIN_DAILY, "daily", NULL},
 	{RETAIN_WEEKLY, "weekly", NULL},
 	{RETAIN_MONTHLY, "monthly", NULL},
@@ -195,7 +195,7 @@ void expire_policy_reason(const struct expire_policy *p, size_t i, char out[EXPI
 	if ((rules & (RETAIN_NEWEST | RETAIN_WINDOW)) != 0)
 		rules &= ~(unsigned)RETAIN_BACKUPS;
 	for (size_t w = 0; w < WORDS && at < EXPIRE_REASON_MAX; w++) {
-		char period[RETENTION_PERIOD_MAX];
+		char period[RETENTION_PERIOD_MAX], counted[48];
 		const char *text = words[w].text;
 
 		if ((rules & words[w].rule) == 0)
@@ -203,6 +203,10 @@ void expire_policy_reason(const struct expire_policy *p, size_t i, char out[EXPI
 		if (text == NULL) {
 			retention_period(words[w].rule, p->backup[i].finished_us, period);
 			text = period;
+		} else if (words[w].rule == RETAIN_BACKUPS) {
+			(void)snprintf(counted, sizeof(counted), "one of the newest %" PRIu64,
+				       p->input.policy.backups); /* fits */
+			text = counted;
 		}
 		at += (size_t)snprintf(out + at, EXPIRE_REASON_MAX - at, "%s%s%s",
 				       at == 0                            ? ""

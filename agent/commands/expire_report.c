@@ -47,8 +47,8 @@ static void say_going(const struct line *l)
 	case EXPIRE_GRACE:
 		if (plan && l->going->hides) {
 			say_columns(l, "HIDE");
-			report_text(r, "%s%sto be hidden now, and removed after %s UTC\n", why,
-				    then, due);
+			report_text(r, "%s%s--confirm hides it; removed after %s UTC\n", why, then,
+				    due);
 			break;
 		}
 		say_columns(l, "hidden");
@@ -58,14 +58,14 @@ static void say_going(const struct line *l)
 	case EXPIRE_PINNED:
 		say_columns(l, plan && l->going->hides ? "HIDE" : "waits");
 		report_text(r, "%s%s%s%s\n", why, then,
-			    plan && l->going->hides ? "to be hidden now, and to wait: " : "",
+			    plan && l->going->hides ? "--confirm hides it, then it waits: " : "",
 			    l->pin != NULL ? "it is in use" : "it was in use until now");
 		if (l->pin != NULL)
 			expire_say_pin(l->part, l->pin, "it goes");
 		break;
 	case EXPIRE_REMOVED:
 		say_columns(l, plan ? "REMOVE" : "gone");
-		report_text(r, "%s%s%s\n", why, then, plan ? "to be removed now" : "removed");
+		report_text(r, "%s%s%s\n", why, then, plan ? "--confirm removes it" : "removed");
 		break;
 	case EXPIRE_KEPT:
 		say_columns(l, "keep");
@@ -210,13 +210,15 @@ void expire_say_backups(struct expire_part *part)
 {
 	struct expiry *x = part->expiry;
 	struct report *r = &x->agent->report;
-	char settings[EXPIRE_REASON_MAX];
+	char settings[EXPIRE_REASON_MAX], grace[TEXT_DURATION_MAX];
 
 	report_text(r, "cluster %s, system identifier %" PRIu64 ", repository %s\n",
 		    part->cluster.name, part->cluster.system_identifier, place_name(part->place));
 	if (part->policy != NULL) {
 		expire_policy_settings(x->config, settings);
-		report_text(r, "retention: %s\n\n", settings);
+		text_of_duration(x->config->expire_grace_us, grace);
+		report_text(r, "retention: %s; what goes is hidden for %s first (expire_grace)\n\n",
+			    settings, grace);
 		report_text(r, "  %-33s  %-19s  %8s  %-6s  %s\n", "backup", "finished (UTC)",
 			    "stored", "", "why");
 		say_all_judged(part);
@@ -260,6 +262,7 @@ static void say_steps(struct expire_part *part)
 	struct report *r = &x->agent->report;
 	uint64_t hides = 0, waits = 0, grace = 0;
 	int64_t last_us = 0;
+	bool differ = false;
 	char hidden[32], removed[32], later[32], swept[160], last[BACKUP_TIME_MAX];
 
 	for (size_t i = 0; i < part->count; i++) {
@@ -271,6 +274,7 @@ static void say_steps(struct expire_part *part)
 		waits += going->result.outcome == EXPIRE_PINNED;
 		if (going->result.outcome != EXPIRE_GRACE)
 			continue;
+		differ = differ || (grace > 0 && going->result.due_us != last_us);
 		grace++;
 		if (going->result.due_us > last_us)
 			last_us = going->result.due_us;
@@ -278,7 +282,7 @@ static void say_steps(struct expire_part *part)
 	backups_text(hides, hidden);
 	backups_text(part->due_now, removed);
 	sweep_text(&part->now, swept);
-	report_text(r, "  now:    %s %s, %s %s", x->confirm ? "hid" : "hides", hidden,
+	report_text(r, "  %s %s, %s %s", x->confirm ? "hid" : "--confirm hides", hidden,
 		    x->confirm ? "removed" : "removes", removed);
 	if (!part->now_failed)
 		report_text(r, "; %s %s\n", x->confirm ? "freed" : "frees", swept);
@@ -288,17 +292,21 @@ static void say_steps(struct expire_part *part)
 		return;
 	backups_text(grace + waits, later);
 	backup_time_to_text(last_us, last);
-	report_text(r, "  later:  removes %s", later);
+	report_text(r, "  a later backup or expire removes %s", later);
 	if (grace > 0)
-		report_text(r, ", by runs after %s%s UTC",
-			    grace > 1 ? "their times, the last " : "", last);
+		report_text(r, ", after %s%s UTC", differ ? "their times, the last " : "", last);
 	if (waits > 0 && grace > 0)
 		report_text(r, ", %" PRIu64 " of them when %s not in use any more", waits,
 			    waits == 1 ? "it is" : "they are");
 	else if (waits > 0)
 		report_text(r, ", when %s not in use any more", waits == 1 ? "it is" : "they are");
 	sweep_text(&part->swept, swept);
-	report_text(r, x->confirm ? "\n" : "; with all of it gone, that frees %s\n", swept);
+	report_text(r, x->confirm ? "\n" : "; in all that frees %s\n", swept);
+	report_text(
+		r,
+		"\n  hidden: no list shows it, no restore chooses it; pgagent undelete BACKUP brings "
+		"it back until it\n  is removed, pgagent keep BACKUP then keeps it.  What other "
+		"backups need of its packs stays\n");
 }
 
 static json_t *now_json(const struct expire_part *part)
@@ -376,7 +384,9 @@ static void say_windows(struct expiry *x, const struct catalog *catalog, size_t 
 		window_put(list, &window[i]);
 	}
 	if (alone > 0)
-		report_text(r, "and %zu older backup(s), each just as it was (--to-backup-end)\n",
+		report_text(r,
+			    "and %zu older backup(s), each just as it was: restore --backup BACKUP "
+			    "--to-backup-end\n",
 			    alone);
 	free(window);
 	report_put(x->agent->report.root, name, list);
@@ -416,11 +426,12 @@ void expire_say_windows(struct expiry *x)
 		goto out;
 	}
 	report_text(r, "\n");
-	say_windows(x, &before, none, "now:", "windows_before");
+	say_windows(x, &before, none, "can be restored now:", "windows_before");
 	if (changes && after.count < before.count) {
-		say_windows(x, &after, alone, "afterwards:", "windows_after");
+		say_windows(x, &after, alone,
+			    "can be restored when all that is hidden is removed:", "windows_after");
 	} else {
-		report_text(r, "afterwards: the same\n");
+		report_text(r, "when all that is hidden is removed: the same\n");
 		report_put(x->agent->report.root, "windows_after",
 			   json_incref(json_object_get(x->agent->report.root, "windows_before")));
 	}

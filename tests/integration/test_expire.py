@@ -114,9 +114,9 @@ def test_a_plan_tells_what_comes_now_from_what_comes_later(lab, major):
     before = agent.objects()
     text = agent.run("expire", "--backup", first["id"]).out
     assert text.startswith("a plan: nothing is hidden or removed without --confirm\n"), text
-    assert re.search(f"{first['id']} .* HIDE .*asked for by name; to be hidden now", text), text
-    assert "now:    hides 1 backup, removes no backup; frees 0 of" in text, text
-    assert re.search("later:  removes 1 backup, by runs after .* UTC; .* and [1-9] of . WAL", text), text
+    assert re.search(f"{first['id']} .* HIDE .*asked for by name; --confirm hides it", text), text
+    assert "--confirm hides 1 backup, removes no backup; frees 0 of" in text, text
+    assert re.search("later backup or expire removes 1 backup, after .* UTC; in all .* and [1-9] of . WAL", text), text
     plan = agent.json("expire", "--backup", first["id"])
     asked = told(plan, first)
     assert (asked["state"], asked["step"], asked["verdict"]) == ("shown", "hide", "asked")
@@ -127,12 +127,12 @@ def test_a_plan_tells_what_comes_now_from_what_comes_later(lab, major):
     agent.run("expire", "--backup", first["id"], "--confirm")
     text = agent.run("expire").out
     assert re.search(f"{first['id']} .* hidden .*pgagent undelete", text), text
-    assert "now:    hides no backup, removes no backup" in text and "later:  removes 1" in text, text
+    assert "--confirm hides no backup, removes no backup" in text and "expire removes 1" in text, text
     agent.cluster["expire_grace"] = "0"
     agent.write_config()
     text = agent.run("expire").out
-    assert re.search(f"{first['id']} .* REMOVE .*to be removed now", text), text
-    assert "removes 1 backup; frees" in text and "later:" not in text, text
+    assert re.search(f"{first['id']} .* REMOVE .*--confirm removes it", text), text
+    assert "removes 1 backup; frees" in text and "later" not in text, text
     agent.run("expire", "--confirm")
     assert ids(agent) == {second["id"], third["id"]}
 
@@ -142,7 +142,7 @@ def test_who_a_backup_waits_for_is_told_and_until_when(lab, major):
     _, agent, (first, second, _), _ = three_backups(lab, major, **NOW)
     agent.restore(lab.place("r"), "--backup", first["id"], "--to-backup-end")
     text = agent.run("expire", "--backup", first["id"]).out
-    assert re.search(f"{first['id']} .* HIDE .*to be hidden now, and to wait: it is in use", text)
+    assert re.search(f"{first['id']} .* HIDE .*--confirm hides it, then it waits: it is in use", text)
     begun = time.time()
     plan = told(agent.json("expire", "--backup", first["id"]), first)
     assert (plan["state"], plan["step"]) == ("shown", "hide")
@@ -153,7 +153,7 @@ def test_who_a_backup_waits_for_is_told_and_until_when(lab, major):
                          "first expire or backup after its pin has ended:\n +restore-[0-9a-f]+ "
                          "ends .*24 hours after it asked for WAL last, not before 20.* UTC\n",
                          said), said
-        assert "later:  removes 1 backup, when it is not in use any more" in said, said
+        assert "later backup or expire removes 1 backup, when it is not in use any more" in said, said
     waits = told(agent.json("expire"), first)
     assert (waits["state"], waits["step"]) == ("pinned", "wait")
     pin = waits["pin"]

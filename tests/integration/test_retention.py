@@ -200,7 +200,7 @@ def test_a_plan_shows_what_is_left_when_all_that_is_hidden_is_gone(lab, major):
     assert after["wal_files"] == part["wal_files"] - part["wal_files_removed"], (part, after)
     left, = agent.json("list")["windows"]
     assert (left["gaps"][-1]["to_lsn"], left["to"]) == (window["from_lsn"], window["to"]), left
-    assert "afterwards: the same" in agent.run("expire").out
+    assert "when all that is hidden is removed: the same" in agent.run("expire").out
 
 
 @pytest.mark.only(15)
