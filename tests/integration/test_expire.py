@@ -27,6 +27,7 @@ def three_backups(lab, major, **kwargs):
         server.sql(f"CREATE TABLE t{number} AS SELECT generate_series(1, {1000 + number}) AS i")
         rows.append(judges.fingerprint(server))
         backups.append(agent.backup())
+    server.archiver_rests()
     return server, agent, backups, rows
 
 

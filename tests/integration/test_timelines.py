@@ -57,6 +57,11 @@ class Life:
         assert server.timeline() == timeline
         self.clock[timeline] = (before, server.sql(f"SELECT {NOW}"))
 
+    def next_second(self, server):
+        """Two births within one might be told by the same time."""
+        last = max(after for _, after in self.clock.values())
+        until("the second of the last birth to be over", lambda: server.sql(f"SELECT {NOW}")[:19] > last[:19])
+
     def plan(self, *args, expect=0):
         return self.agent.restore(self.lab.place("r"), *args, "--plan", expect=expect)
 
@@ -102,6 +107,7 @@ def life(shared_lab, major):
 
     life.write(server, 20, 21, 22)
     server.archive_all()
+    life.next_second(server)
     before = server.sql(f"SELECT {NOW}")
     server.stop()
     server.data.rename(lab.place("old"))
@@ -114,6 +120,7 @@ def life(shared_lab, major):
 
     twins = []
     for timeline in (4, 5):
+        life.next_second(twins[-1] if twins else server)
         before = server.sql(f"SELECT {NOW}")
         target = lab.place("t")
         agent.restore(target, "--to-latest", "--timeline", "3", "--archiving", "keep", "--start")
