@@ -35,7 +35,7 @@ static const char *key_path(const struct agent *agent, const char *key_file,
 }
 
 /* Of --repo PATH. */
-static bool is_adhoc(const struct agent *agent, const struct config_repo *repo)
+bool place_is_adhoc(const struct agent *agent, const struct config_repo *repo)
 {
 	return repo == agent->config.adhoc;
 }
@@ -49,7 +49,7 @@ static void hint_key(const struct agent *agent, const struct config_repo *repo, 
 
 	if (!escape_shell(repo->section.name, name, sizeof(name)))
 		return;
-	if (config != NULL && !is_adhoc(agent, repo) &&
+	if (config != NULL && !place_is_adhoc(agent, repo) &&
 	    escape_shell(config, option, sizeof(option)))
 		error_hint(why, "%s: pgagent --config %s key %s --repo %s%s", before, option,
 			   action, name, rest);
@@ -93,7 +93,7 @@ static enum err read_secret(const struct agent *agent, const struct config_repo 
 				     credentials, text, why);
 		if (e == ERR_MISSING && escape_shell(repo->key_file, file, sizeof(file)))
 			hint_code(agent, repo,
-				  is_adhoc(agent, repo)
+				  place_is_adhoc(agent, repo)
 					  ? "bring it from where you keep it; with the recovery "
 					    "code one is made"
 					  : "a new installation: pgagent init makes it; else bring "
@@ -134,7 +134,7 @@ static void hint_missing(const struct agent *agent, const struct config_repo *re
 {
 	char path[ERROR_HINT_MAX];
 
-	if (!is_adhoc(agent, repo))
+	if (!place_is_adhoc(agent, repo))
 		error_hint(why, "look whether its file system is mounted, and whether this is the "
 				"right path; a repository that was never made: pgagent init");
 	else if (escape_shell(repo->path, path, sizeof(path)))

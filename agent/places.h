@@ -23,6 +23,9 @@ struct places {
 /* NAME of [repo:NAME], or the path or URL that --repo gave; for messages. */
 const char *place_name(const struct place *);
 
+/* Whether it is the path that --repo gave: no section of the configuration, and nowhere called so again. */
+bool place_is_adhoc(const struct agent *, const struct config_repo *);
+
 /* Whether its configuration names a key. */
 bool place_wants_key(const struct config_repo *);
 

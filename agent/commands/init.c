@@ -44,12 +44,6 @@ static void known_path(const struct init_run *r, const struct place *place, char
 		       place_name(place)); /* cut: not found */
 }
 
-/* One that a path on the command line names is nowhere called so again. */
-static bool is_adhoc(const struct init_run *r, const struct place *place)
-{
-	return place->config == r->agent->config.adhoc;
-}
-
 /* The archiver would go on into the new one, below the mount point of the old. */
 static enum err refuse_another(const struct init_run *r, const struct place *place,
 			       struct error *why)
@@ -60,7 +54,7 @@ static enum err refuse_another(const struct init_run *r, const struct place *pla
 	size_t len = 0;
 	enum err e;
 
-	if (is_adhoc(r, place))
+	if (place_is_adhoc(r->agent, place->config))
 		return ERR_NONE;
 	known_path(r, place, path);
 	e = file_read_all(files, AT_FDCWD, path, KNOWN_FILE_MAX, &text, &len, why);
@@ -91,7 +85,7 @@ static void remember(const struct init_run *r, const struct place *place)
 	struct error why;
 	enum err e;
 
-	if (is_adhoc(r, place))
+	if (place_is_adhoc(agent, place->config))
 		return;
 	known_path(r, place, path);
 	writer_init(&text, KNOWN_FILE_MAX);
